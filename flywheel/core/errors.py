@@ -1,0 +1,79 @@
+"""The error tree. Every error a user can meet is one of these.
+
+FlywheelError                exit 1
+├── UsageError               exit 2   the command line or a setting is wrong
+├── RepositoryError          exit 1   not a repository, empty, cannot be fetched
+├── EnvironmentBuildError    exit 1   the test environment could not be built
+├── BaselineError            exit 1   no tests, none passes, suite hangs
+├── ToolchainError           exit 1   no profile fits, or a profile is malformed
+├── SandboxError             exit 1   the isolation asked for cannot be had
+├── CriticError              exit 1   the critic cannot prove itself, or died
+├── StoreError               exit 1
+│   ├── StoreVersionError    exit 1   written by a newer flywheel
+│   └── StoreBusyError       exit 1   another process holds the store
+└── Interrupted              exit 130
+"""
+
+from __future__ import annotations
+
+
+class FlywheelError(Exception):
+    """Base of all errors shown to a user: what failed, its cause, and what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, cause: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+        """What the failing thing itself said (trimmed), or None."""
+        self.hint = hint
+        """The next thing to do, a command where there is one, or None."""
+
+
+class UsageError(FlywheelError):
+    """The command line, a setting or a file the user wrote is wrong."""
+
+    exit_code = 2
+
+
+class RepositoryError(FlywheelError):
+    """The repository is not one, is empty, or cannot be fetched."""
+
+
+class EnvironmentBuildError(FlywheelError):
+    """The repository's test environment could not be built or accepted."""
+
+
+class BaselineError(FlywheelError):
+    """The suite at the base commit gives nothing to judge by."""
+
+
+class ToolchainError(FlywheelError):
+    """No toolchain profile fits the repository, or a profile is malformed."""
+
+
+class SandboxError(FlywheelError):
+    """The isolation that was asked for cannot be had on this machine."""
+
+
+class CriticError(FlywheelError):
+    """The critic died or could not prove itself; never a verdict about a candidate."""
+
+
+class StoreError(FlywheelError):
+    """The store cannot be opened, read or written."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer flywheel."""
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the store for writing."""
+
+
+class Interrupted(FlywheelError):
+    """The user stopped the work; everything acknowledged is kept."""
+
+    exit_code = 130
