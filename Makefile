@@ -1,0 +1,70 @@
+# Everything is built inside the checkout; nothing asks for root.
+#
+#   make        .venv with flywheel, its sandbox and the developer's tools
+#   make test   what must pass: format, lint, types, floors, tests
+#   make demo   harvest a small real package and show one example
+#   make bench  the numbers the project is measured by
+#   make lock   remake requirements.lock from pyproject.toml
+#   make clean  remove what make built
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+.PHONY: build test check demo bench lock clean format
+
+BIN := .venv/bin
+READY := .venv/.ready
+DEMO := .flywheel-demo
+
+# The first Python that runs, is 3.11 or newer, and can make a virtual environment.
+define find_python
+for python in $${PYTHON:-} python3.13 python3.12 python3.11 python3; do \
+    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+        >/dev/null 2>&1; then break; fi; \
+    python=; \
+done; \
+if [ -z "$$python" ]; then \
+    echo "flywheel needs Python 3.11 or newer with its venv module, and found none." >&2; \
+    echo "Debian, Ubuntu: apt install python3 python3-venv    or: make PYTHON=/path/to/python3" >&2; \
+    exit 1; \
+fi
+endef
+
+build: $(READY)
+
+$(READY): requirements.lock pyproject.toml .ci/hatch_build.py
+	@$(find_python); \
+	if ! $(BIN)/python -c '' 2>/dev/null; then \
+	    echo "Building .venv with $$("$$python" --version)"; \
+	    "$$python" -m venv --clear .venv; \
+	fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "Ready: $(BIN)/flywheel    next: $(BIN)/flywheel doctor, or make demo"
+
+test: check
+
+check: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+format: $(READY)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --extra sandbox --group dev --upgrade \
+	    --python-version 3.11 --universal --generate-hashes --quiet \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    --output-file requirements.lock
+
+clean:
+	rm -rf .venv $(DEMO) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find flywheel tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +
