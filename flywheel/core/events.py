@@ -1,0 +1,223 @@
+"""What happens, told as it happens: frozen typed events and a small synchronous bus.
+
+A use-case publishes; progress bars, the event log and live views subscribe. A subscriber runs in
+the publisher's thread, so it must be quick; when it raises, that is logged and the work goes on.
+The bus keeps nothing and knows nothing of other processes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+    kind: ClassVar[str] = "event"
+    """Name of the event in the log, kebab-case."""
+
+
+@dataclass(frozen=True, slots=True)
+class HarvestStarted(Event):
+    """A harvest begins."""
+
+    kind: ClassVar[str] = "harvest-started"
+
+    run_id: str
+    """Identity of this run."""
+    repo: str
+    """Repository, as shown to people."""
+    commit: str
+    """Full hash of the base commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class HarvestEnded(Event):
+    """A harvest is over; everything it acknowledged is stored."""
+
+    kind: ClassVar[str] = "harvest-ended"
+
+    run_id: str
+    """Identity of this run."""
+    judged: int
+    """Candidates judged in this run."""
+    kept: int
+    """Examples kept in this run."""
+    seconds: float
+    """Wall time of the whole run."""
+    reason: str
+    """Why it ended: `done`, `max-candidates`, `max-examples`, `time-limit`, `interrupted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted(Event):
+    """A phase of the work begins."""
+
+    kind: ClassVar[str] = "phase-started"
+
+    phase: str
+    """`fetch`, `environment`, `baseline`, `candidates`, `judge` …"""
+    total: int | None = None
+    """How many steps it will take, None when that is not known."""
+    detail: str = ""
+    """What a person may want to read beside the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseProgressed(Event):
+    """A phase got further."""
+
+    kind: ClassVar[str] = "phase-progressed"
+
+    phase: str
+    """The phase that was started."""
+    done: int
+    """Steps finished so far."""
+    detail: str = ""
+    """What a person may want to read beside the number."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEnded(Event):
+    """A phase is over."""
+
+    kind: ClassVar[str] = "phase-ended"
+
+    phase: str
+    """The phase that was started."""
+    seconds: float
+    """Wall time it took."""
+    detail: str = ""
+    """Its result, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateJudged(Event):
+    """The critic came to a verdict on one candidate."""
+
+    kind: ClassVar[str] = "candidate-judged"
+
+    candidate_id: str
+    """Identity of the candidate."""
+    path: str
+    """Repository-relative path of the changed file."""
+    operator: str
+    """What made it."""
+    verdict: str
+    """`valid`, `survived`, `unknown`, `breaks-everything`, `pruned`."""
+    reason: str
+    """Why, for anything but `valid` and `survived`."""
+    lane: str
+    """How it was judged; empty when no test was run."""
+    seconds: float
+    """Wall time of all its trials."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleKept(Event):
+    """A proven (bad, error, good) row is in the store."""
+
+    kind: ClassVar[str] = "example-kept"
+
+    example_id: str
+    """Identity of the example."""
+    candidate_id: str
+    """Identity of the candidate it was made of."""
+    path: str
+    """Repository-relative path of the changed file."""
+    test_id: str
+    """The first of the tests that fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Event):
+    """Something a person should know that does not stop the work."""
+
+    kind: ClassVar[str] = "warned"
+
+    code: str
+    """Short stable name, kebab-case: `sandbox-soft`, `flaky-tests`."""
+    message: str
+    """What is the matter."""
+    hint: str | None = None
+    """What to do about it, None when there is nothing to do."""
+
+
+Subscriber = Callable[[Event], None]
+"""Called with every event, in the order they were published."""
+
+
+class EventBus:
+    """Hands each published event to every subscriber, at once and in order."""
+
+    def __init__(self) -> None:
+        self._subscribers: tuple[Subscriber, ...] = ()
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` with every later event; the returned function ends that."""
+        self._subscribers = (*self._subscribers, subscriber)
+
+        def unsubscribe() -> None:
+            self._subscribers = tuple(one for one in self._subscribers if one is not subscriber)
+
+        return unsubscribe
+
+    def publish(self, event: Event) -> None:
+        """Tell every subscriber; a subscriber that raises is logged and skipped."""
+        for subscriber in self._subscribers:
+            try:
+                subscriber(event)
+            except Exception:  # a view that breaks must not stop the work
+                logger.exception("a subscriber failed on %s", event.kind)
+
+
+def as_record(event: Event, *, at: datetime) -> dict[str, object]:
+    """One line of the event log: `at` (ISO 8601), `event` (its kind), then its fields."""
+    return {"at": at.isoformat(), "event": event.kind, **dataclasses.asdict(event)}
+
+
+class EventLog:
+    """A subscriber that appends each event to a JSONL file, one flushed line each.
+
+    Use it as a context manager, or call `close`. Raises `OSError` when the file cannot be
+    opened for appending.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        """The file, appended to when it exists."""
+        self._file = path.open("a", encoding="utf-8")
+
+    def __call__(self, event: Event) -> None:
+        """Append one line."""
+        record = as_record(event, at=datetime.now(UTC))
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; closing twice is fine."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """The log itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
