@@ -49,7 +49,7 @@ class Workspace:
 
     @property
     def cache(self) -> Path:
-        """The user's cache folder, shared by all workspaces; `paths.cache`, where set, goes first."""
+        """The user's cache folder, for all workspaces; the setting `paths.cache` goes first."""
         return platformdirs.user_cache_path("flywheel")
 
     @property

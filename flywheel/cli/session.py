@@ -1,0 +1,95 @@
+"""What every command needs: the global options, where to print, the workspace, the settings.
+
+Data goes to stdout, everything else to stderr. A command takes its session from the context:
+
+    def examples(context: typer.Context) -> None:
+        session = Session.of(context)
+        session.out.print(…)
+
+Settings cost a tenth of a second to import, so they are read only when they are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    import typer
+
+    from flywheel.core.settings import Configuration
+    from flywheel.workspace import Workspace
+
+
+@dataclass
+class Session:
+    """One run of the command line."""
+
+    workspace_option: Path | None = None
+    """Value of `--workspace`; None when it was not given."""
+    quiet: bool = False
+    """Print only data and errors."""
+    no_input: bool = False
+    """Never ask; a question becomes an error that names the flag to give."""
+    debug: bool = False
+    """Show the full traceback of an unexpected error."""
+
+    @classmethod
+    def of(cls, context: typer.Context) -> Self:
+        """The session of a command's context."""
+        session = context.find_object(cls)
+        if session is None:  # the app was called without `main`, as a test may
+            session = context.ensure_object(cls)
+        return session
+
+    @cached_property
+    def out(self) -> Console:
+        """Where data goes: stdout, without wrapping when it is no terminal."""
+        return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+    @cached_property
+    def err(self) -> Console:
+        """Where everything that is not data goes: stderr."""
+        return Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace this run works in. Raises `UsageError` when it cannot be one."""
+        from flywheel.workspace import find
+
+        return find(explicit=self.workspace_option)
+
+    @property
+    def interactive(self) -> bool:
+        """True when a person can be asked."""
+        return not self.no_input and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def configuration(self, flags: Mapping[str, object] | None = None) -> Configuration:
+        """The settings in force; `flags` maps dotted names to values, None means not given.
+
+        Raises `UsageError` for a wrong file, variable or flag.
+        """
+        from flywheel.core.settings import load
+
+        return load(self.workspace.root, flags=flags)
+
+    def say(self, message: str) -> None:
+        """Tell a person something on stderr, unless `--quiet`; rich markup is understood."""
+        if not self.quiet:
+            self.err.print(message)
+
+    def next_step(self, command: str) -> None:
+        """End a command by naming the next one."""
+        self.say(f"[dim]Next:[/dim] {escape(command)}")
+
+    def print_json(self, data: Any) -> None:
+        """Print data as JSON on stdout, one document, never wrapped or coloured."""
+        sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
