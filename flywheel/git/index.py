@@ -1,0 +1,232 @@
+"""The Python package index as this machine has it configured, and a minimal client of it.
+
+Settings are those of the ordinary clients: uv's variables first, then pip's, then pip's
+configuration files, else the public index. The client speaks the Simple API, JSON or HTML,
+over http(s) and file URLs; it never runs a package's code.
+"""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import json
+import os
+import re
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from flywheel.core.errors import RepositoryError
+
+_ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
+_TIMEOUT = 60
+_DEFAULT = "https://pypi.org/simple"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """Where packages come from on this machine."""
+
+    index: str
+    """URL of the main index's Simple API."""
+    extra: tuple[str, ...]
+    """Further indexes."""
+    find_links: tuple[str, ...]
+    """Folders or pages with package files."""
+    certificates: Path | None
+    """Bundle of certificate authorities, None for the system's."""
+
+    @property
+    def local_paths(self) -> tuple[Path, ...]:
+        """Existing folders and files of this machine that the settings name."""
+        found = [_local(place) for place in (self.index, *self.extra, *self.find_links)]
+        found.append(self.certificates)
+        return tuple(path for path in found if path is not None and path.exists())
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """One file of one package on an index."""
+
+    filename: str
+    """Name, which says package, version and kind."""
+    url: str
+    """Where it is downloaded."""
+    sha256: str | None
+    """Its checksum, None when the index gives none."""
+    yanked: bool
+    """True when its authors withdrew it."""
+
+
+def index_settings(environ: Mapping[str, str] | None = None) -> IndexSettings:
+    """Read the machine's index configuration from the environment and pip's files."""
+    env = os.environ if environ is None else environ
+    pip = _pip_configuration(env)
+    uses_uv = any(env.get(name) for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX"))
+    main = env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL")
+    extra = (env.get("UV_INDEX") or env.get("UV_EXTRA_INDEX_URL") or "").split()
+    if not uses_uv:
+        main = main or env.get("PIP_INDEX_URL") or pip.get("index-url")
+        extra += (env.get("PIP_EXTRA_INDEX_URL") or pip.get("extra-index-url", "")).split()
+    links = env.get("UV_FIND_LINKS", "").replace(",", " ").split()
+    links += (env.get("PIP_FIND_LINKS") or pip.get("find-links", "")).split()
+    bundle = env.get("SSL_CERT_FILE") or env.get("PIP_CERT") or pip.get("cert")
+    return IndexSettings(
+        index=_unnamed(main or _DEFAULT),
+        extra=tuple(_unnamed(url) for url in dict.fromkeys(extra)),
+        find_links=tuple(dict.fromkeys(links)),
+        certificates=Path(bundle) if bundle else None,
+    )
+
+
+def files_of(name: str, settings: IndexSettings) -> list[IndexFile]:
+    """Every file of a package on all indexes; empty when no index knows the package.
+
+    Raises `RepositoryError` when no index can be reached.
+    """
+    found: list[IndexFile] = []
+    failures: list[str] = []
+    reached = False
+    for index in (settings.index, *settings.extra):
+        page = f"{index.rstrip('/')}/{canonicalize_name(name)}/"
+        try:
+            found += _listing(page, settings)
+            reached = True
+        except urllib.error.HTTPError as error:
+            reached = reached or error.code in {404, 410}
+            if error.code not in {404, 410}:
+                failures.append(f"{_shown(index)}: {error}")
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            failures.append(f"{_shown(index)}: {error}")
+    if not found and not reached:
+        raise RepositoryError(
+            f"pypi:{name}: the package index cannot be reached",
+            cause="; ".join(failures) or None,
+            hint="check the network, or name an index in UV_DEFAULT_INDEX or PIP_INDEX_URL",
+        )
+    return found
+
+
+def download(url: str, settings: IndexSettings) -> bytes:
+    """The content at a URL; raises `OSError` when it cannot be had."""
+    return _open(url, settings)[0]
+
+
+def _listing(page: str, settings: IndexSettings) -> list[IndexFile]:
+    local = _local(page)
+    if local is not None:
+        data, kind, base = (local / "index.html").read_bytes(), "text/html", page
+    else:
+        data, kind, base = _open(page, settings)
+    if "json" in kind:
+        return [
+            IndexFile(
+                filename=str(item["filename"]),
+                url=urllib.parse.urljoin(base, str(item["url"])),
+                sha256=item.get("hashes", {}).get("sha256"),
+                yanked=bool(item.get("yanked")),
+            )
+            for item in json.loads(data)["files"]
+        ]
+    parser = _Anchors(base)
+    parser.feed(data.decode(errors="replace"))
+    return parser.files
+
+
+class _Anchors(HTMLParser):
+    """Reads the links of a Simple API page (PEP 503)."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+        self.base = base
+        self.files: list[IndexFile] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep one link."""
+        values = dict(attrs)
+        href = values.get("href")
+        if tag != "a" or not href:
+            return
+        url, _, fragment = urllib.parse.urljoin(self.base, href).partition("#")
+        digest = re.search(r"sha256=([0-9a-f]{64})", fragment)
+        self.files.append(
+            IndexFile(
+                filename=urllib.parse.unquote(urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1]),
+                url=url,
+                sha256=digest.group(1) if digest else None,
+                yanked="data-yanked" in values,
+            )
+        )
+
+
+def _open(url: str, settings: IndexSettings) -> tuple[bytes, str, str]:
+    """Content, content type and final address of a URL."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in {"http", "https", "file"}:
+        raise ValueError(f"not a web or file address: {_shown(url)}")
+    request = urllib.request.Request(
+        _without_user(url), headers={"Accept": _ACCEPT, "User-Agent": "flywheel"}
+    )
+    if parts.username:
+        user = urllib.parse.unquote(parts.username)
+        secret = f"{user}:{urllib.parse.unquote(parts.password or '')}"
+        request.add_unredirected_header(
+            "Authorization", "Basic " + base64.b64encode(secret.encode()).decode()
+        )
+    context = _context(settings.certificates) if parts.scheme == "https" else None
+    with urllib.request.urlopen(request, timeout=_TIMEOUT, context=context) as answer:
+        return answer.read(), answer.headers.get_content_type(), answer.url
+
+
+@cache
+def _context(certificates: Path | None) -> ssl.SSLContext:
+    bundle = certificates if certificates is not None and certificates.is_file() else None
+    return ssl.create_default_context(cafile=bundle)
+
+
+def _pip_configuration(env: Mapping[str, str]) -> dict[str, str]:
+    """The `[global]` settings of pip's configuration files, later files over earlier ones."""
+    home = Path(env.get("HOME", "/nonexistent"))
+    config = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+    places = [Path("/etc/pip.conf"), home / ".pip/pip.conf", config / "pip/pip.conf"]
+    if env.get("PIP_CONFIG_FILE"):
+        places.append(Path(env["PIP_CONFIG_FILE"]))
+    parser = configparser.RawConfigParser(strict=False)
+    for place in places:
+        try:
+            parser.read(place, encoding="utf-8")
+        except (OSError, configparser.Error, UnicodeDecodeError):
+            continue
+    return dict(parser["global"]) if parser.has_section("global") else {}
+
+
+def _unnamed(url: str) -> str:
+    """Drop the name of `name=URL`, which uv allows."""
+    return re.sub(r"^[\w.-]+=(?=\w+:)", "", url)
+
+
+def _local(place: str) -> Path | None:
+    """The path of this machine that a URL or path means, None for a web address."""
+    parts = urllib.parse.urlsplit(place)
+    if parts.scheme == "file":
+        return Path(urllib.parse.unquote(parts.path))
+    return Path(place) if place.startswith("/") else None
+
+
+def _without_user(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+_shown = _without_user
+"""An address as it may be shown: without the credentials in it."""
