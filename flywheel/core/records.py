@@ -99,6 +99,9 @@ class Candidate:
     """The same definition after the change."""
     base_hash: str
     """`bytes_hash` of the base file the span refers to."""
+    patch: str = ""
+    """Unified diff of the file, from changed to base: what a fix does (`core.patch`); empty when
+    not made."""
 
     @property
     def candidate_id(self) -> str:
