@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from flywheel.cli.session import Session
 from flywheel.core.errors import FlywheelError
@@ -52,7 +51,10 @@ def doctor(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check this machine: what flywheel needs, whether it is there, and what mends it."""
+    """Check what flywheel needs on this machine.
+
+    Says for each thing whether it is there and, when it is not, the command that mends it.
+    """
     session = Session.of(context)
     checks = list(examine(session))
     healthy = all(check.ok for check in checks if check.required)
@@ -89,6 +91,8 @@ def examine(session: Session) -> Iterator[Check]:
 
 
 def _print(session: Session, check: Check) -> None:
+    from rich.markup import escape
+
     mark = (
         "[green]ok[/green]  "
         if check.ok

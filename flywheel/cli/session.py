@@ -6,7 +6,7 @@ Data goes to stdout, everything else to stderr. A command takes its session from
         session = Session.of(context)
         session.out.print(…)
 
-Settings cost a tenth of a second to import, so they are read only when they are asked for.
+What is dear to import (rich, the settings) is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.markup import escape
-
 if TYPE_CHECKING:
     import typer
+    from rich.console import Console
 
     from flywheel.core.settings import Configuration
     from flywheel.workspace import Workspace
@@ -53,11 +51,15 @@ class Session:
     @cached_property
     def out(self) -> Console:
         """Where data goes: stdout, without wrapping when it is no terminal."""
+        from rich.console import Console
+
         return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
 
     @cached_property
     def err(self) -> Console:
         """Where everything that is not data goes: stderr."""
+        from rich.console import Console
+
         return Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
 
     @cached_property
@@ -88,6 +90,8 @@ class Session:
 
     def next_step(self, command: str) -> None:
         """End a command by naming the next one."""
+        from rich.markup import escape
+
         self.say(f"[dim]Next:[/dim] {escape(command)}")
 
     def print_json(self, data: Any) -> None:
