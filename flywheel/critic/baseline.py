@@ -1,0 +1,348 @@
+"""What the suite says of the base commit, and what each of its tests executes.
+
+The suite runs several times in the fresh lane, once in random order and once with its lines
+watched. Only a test that passed every time judges; every other one is kept in the ledger with
+the reason. The outcome and the line map are cached by what they depend on.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import select
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flywheel.core.errors import BaselineError
+from flywheel.core.records import Baseline, BaselineTest, Lane
+from flywheel.critic.critic import Suite
+from flywheel.critic.lane import LaneServer, Reply
+from flywheel.critic.run import Limits, Run
+from flywheel.critic.select import FileLines, LineIndex
+
+BASELINE_LIMITS = Limits(floor=30.0, factor=0.0)
+"""Seconds of CPU a test of the base commit may take."""
+SHUFFLE_SEED = 1
+"""Seed of the run in random order."""
+_MARKS = {".": "passed", "F": "failed", "E": "error", "s": "skipped", "x": "xfailed", "T": "hangs"}
+_REASONS = {
+    "failed": "fails at the base commit",
+    "error": "errors at the base commit",
+    "skipped": "skipped",
+    "xfailed": "expected to fail",
+    "hangs": "runs out of time at the base commit",
+    "missing": "did not run every time",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """The baseline with what the critic needs of it."""
+
+    baseline: Baseline
+    """Every test and why it judges or not."""
+    suite: Suite
+    """The tests that judge, with their line index."""
+
+
+def learn(
+    server: LaneServer,
+    *,
+    tree: Path,
+    files: Sequence[str],
+    runs: int,
+    revision_id: str,
+    environment_hash: str,
+    toolchain: str,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Learned:
+    """Run the suite `runs` times (at least 2) and learn from it.
+
+    `files` are the repository-relative sources whose lines are watched.
+    Raises `BaselineError` when nothing is collected or no test passes every time.
+    """
+    progress("collecting and running the suite")
+    first, collected, times = _first_run(server)
+    ids = [test_id for test_id, _, _ in collected]
+    paths = [test_id.split("::", 1)[0] for test_id in ids]
+    tell(server, ids, paths, [30.0] * len(ids))
+    everything = tuple(range(len(ids)))
+    pending = [
+        Run(Lane.FRESH, everything, None, BASELINE_LIMITS, {"lines": list(files), "times": True})
+    ]
+    for number in range(runs - 2):
+        pending.append(
+            Run(
+                Lane.FRESH,
+                everything,
+                None,
+                BASELINE_LIMITS,
+                {"shuffle": SHUFFLE_SEED + number, "times": True},
+            )
+        )
+    if first.remaining:
+        pending.insert(0, first)
+    progress(f"running {len(ids)} tests {len(pending)} more times, once with lines watched")
+    imported, executed = _run_all(server, pending, [30.0] * len(ids), times)
+    shuffled = [run for run in pending if "shuffle" in run.options]
+    ordered = [first, *(run for run in pending if "lines" in run.options)]
+    tests = _tests(collected, ordered, shuffled, times, tree)
+    judging = [number for number, test in enumerate(tests) if test.judges]
+    if not judging:
+        raise _nothing_passes(tests, first)
+    baseline = Baseline(
+        revision_id=revision_id,
+        environment_hash=environment_hash,
+        toolchain=toolchain,
+        runs=runs,
+        tests=tests,
+        suite_seconds=first.seconds,
+        created_at=datetime.now(UTC),
+    )
+    index = _index(files, imported, executed, {old: new for new, old in enumerate(judging)})
+    return Learned(baseline, _suite(baseline, index))
+
+
+def tell(
+    server: LaneServer, ids: Sequence[str], paths: Sequence[str], seconds: Sequence[float]
+) -> None:
+    """Give a server the numbering of the tests; waits until it has it."""
+    server.submit(
+        {"op": "tests", "ids": list(ids), "paths": list(paths), "seconds": list(seconds)}
+    )
+    while not server.receive():
+        continue
+
+
+def save(learned: Learned, path: Path) -> None:
+    """Write a baseline and its line index to a file, whole or not at all."""
+    record = asdict(learned.baseline)
+    record["created_at"] = learned.baseline.created_at.isoformat()
+    lines = {
+        name: {
+            "imported": sorted(file.imported),
+            "tests": {line: f"{found:x}" for line, found in file.tests.items()},
+        }
+        for name, file in learned.suite.lines.files.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with gzip.open(partial, "wt", compresslevel=5) as file:
+        json.dump({"version": 1, "baseline": record, "lines": lines}, file)
+    partial.replace(path)
+
+
+def load(path: Path) -> Learned | None:
+    """Read what `save` wrote; None when there is none or it cannot be used."""
+    try:
+        with gzip.open(path, "rt") as file:
+            stored = json.load(file)
+    except (OSError, ValueError, EOFError):
+        return None
+    if stored.get("version") != 1:
+        return None
+    record = stored["baseline"]
+    record["tests"] = tuple(BaselineTest(**test) for test in record["tests"])
+    record["created_at"] = datetime.fromisoformat(record["created_at"])
+    baseline = Baseline(**record)
+    files = {
+        name: FileLines(
+            tests={int(line): int(found, 16) for line, found in kept["tests"].items()},
+            imported=set(kept["imported"]),
+        )
+        for name, kept in stored["lines"].items()
+    }
+    return Learned(baseline, _suite(baseline, LineIndex(files)))
+
+
+def _suite(baseline: Baseline, index: LineIndex) -> Suite:
+    judging = [test for test in baseline.tests if test.judges]
+    return Suite(
+        ids=tuple(test.test_id for test in judging),
+        paths=tuple(test.test_id.split("::", 1)[0] for test in judging),
+        seconds=tuple(test.seconds for test in judging),
+        whole_seconds=sum(test.seconds for test in judging),
+        lines=index,
+    )
+
+
+def _first_run(
+    server: LaneServer,
+) -> tuple[Run, list[tuple[str, str, int]], dict[int, list[float]]]:
+    """Collect and run everything once; a hang leaves the rest in the run's `remaining`."""
+    run = Run(Lane.FRESH, (), None, BASELINE_LIMITS, {"times": True, "canary": True})
+    server.submit({**run.request(()), "tests": None, "wall": 3600.0})
+    replies: list[Reply] = []
+    while not replies:
+        replies = server.receive()
+    reply = replies[0]
+    found = reply.fields.get("collected")
+    if found is None:
+        raise _nothing_collected(reply)
+    seen: set[str] = set()
+    collected = [
+        (test_id, path, line)
+        for test_id, path, line in found
+        if not (test_id in seen or seen.add(test_id))  # type: ignore[func-returns-value]
+    ]
+    if not collected:
+        raise _nothing_collected(reply)
+    run.selection = run.remaining = tuple(range(len(collected)))
+    if reply.fields.get("canary") is False and reply.status == "ran":
+        raise BaselineError(
+            "a planted failing test was reported as passing: something in the repository's "
+            "conftest or plugins changes test reports",
+            hint="disable it with [harvest] in flywheel.toml, or use another toolchain profile",
+        )
+    run.absorb(reply)
+    run.ends.clear()
+    times: dict[int, list[float]] = {}
+    _take_times(run.selection, reply, times)
+    return run, collected, times
+
+
+def _run_all(
+    server: LaneServer,
+    pending: Sequence[Run],
+    seconds: Sequence[float],
+    times: dict[int, list[float]],
+) -> tuple[dict[int, set[int]], dict[int, dict[int, list[int]]]]:
+    """Run everything; returns lines run at import, and position -> file -> lines."""
+    imported: dict[int, set[int]] = {}
+    executed: dict[int, dict[int, list[int]]] = {}
+    flying: dict[int, tuple[Run, tuple[int, ...]]] = {}
+    for run in pending:
+        flying[server.submit(run.request(seconds))] = (run, run.remaining)
+    while flying:
+        select.select([server], [], [])
+        for reply in server.receive():
+            run, asked = flying.pop(reply.request_id)
+            for name, found in (reply.fields.get("imported") or {}).items():
+                imported.setdefault(int(name), set()).update(found)
+            for place, lines in reply.lines.items():
+                executed[asked[place]] = lines
+            if "lines" not in run.options:
+                _take_times(asked, reply, times)
+            if run.absorb(reply):
+                run.ends.clear()
+                flying[server.submit(run.request(seconds))] = (run, run.remaining)
+    return imported, executed
+
+
+def _take_times(
+    asked: Sequence[int], reply: Reply, times: dict[int, list[float]]
+) -> None:
+    for place, took in reply.fields.get("times") or ():
+        if place < len(asked):
+            times.setdefault(asked[place], []).append(took)
+
+
+def _tests(
+    collected: Sequence[tuple[str, str, int]],
+    ordered: Sequence[Run],
+    shuffled: Sequence[Run],
+    times: Mapping[int, Sequence[float]],
+    tree: Path,
+) -> tuple[BaselineTest, ...]:
+    sources = _TestSources(tree)
+    tests = []
+    for number, (test_id, location, line) in enumerate(collected):
+        in_order = [_MARKS.get(run.outcomes.get(number, " "), "missing") for run in ordered]
+        at_random = [_MARKS.get(run.outcomes.get(number, " "), "missing") for run in shuffled]
+        every = in_order + at_random
+        commonest, count = Counter(every).most_common(1)[0]
+        outcome, reason = commonest, _REASONS.get(commonest, "")
+        if len(set(in_order)) > 1:
+            outcome, reason = "flaky", f"outcomes differ between runs: {', '.join(every)}"
+        elif len(set(every)) > 1:
+            outcome, reason = "flaky", f"depends on the order of tests: {', '.join(every)}"
+        tests.append(
+            BaselineTest(
+                test_id=test_id,
+                path=location,
+                line=line,
+                outcome=outcome,
+                seconds=statistics.median(times.get(number) or [0.0]),
+                flake_rate=1 - count / len(every),
+                reason=reason,
+                source=sources.of(location, line),
+            )
+        )
+    return tuple(tests)
+
+
+def _index(
+    files: Sequence[str],
+    imported: Mapping[int, set[int]],
+    executed: Mapping[int, Mapping[int, Sequence[int]]],
+    renumber: Mapping[int, int],
+) -> LineIndex:
+    found = {index: FileLines(imported=set(lines)) for index, lines in imported.items()}
+    for position, by_file in executed.items():
+        if position not in renumber:
+            continue
+        bit = 1 << renumber[position]
+        for index, lines in by_file.items():
+            tests = found.setdefault(index, FileLines()).tests
+            for line in lines:
+                tests[line] = tests.get(line, 0) | bit
+    return LineIndex({files[index]: lines for index, lines in found.items()})
+
+
+class _TestSources:
+    """Source text of test functions, by file and line."""
+
+    def __init__(self, tree: Path) -> None:
+        self._tree = tree
+        self._files: dict[str, dict[int, str]] = {}
+
+    def of(self, path: str, line: int) -> str:
+        if path not in self._files:
+            self._files[path] = self._read(path)
+        return self._files[path].get(line, "")
+
+    def _read(self, path: str) -> dict[int, str]:
+        try:
+            text = (self._tree / path).read_text(encoding="utf-8")
+            tree = ast.parse(text)
+        except (OSError, SyntaxError, ValueError):
+            return {}
+        lines = text.splitlines()
+        found = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                source = "\n".join(lines[first - 1 : node.end_lineno])
+                found[node.lineno] = found[first] = source
+        return found
+
+
+def _nothing_collected(reply: Reply) -> BaselineError:
+    errors: list[dict[str, Any]] = reply.fields.get("collect_errors") or []
+    cause = "\n".join(f"{e.get('node')}: {e.get('type')}: {e.get('message')}" for e in errors[:5])
+    if reply.status != "ran":
+        cause = f"the run ended: {reply.status}\n{reply.stack}"
+    return BaselineError(
+        "no tests were collected at the base commit",
+        cause=cause or None,
+        hint='give the environment what it lacks: --install "pip install -e .[test]"',
+    )
+
+
+def _nothing_passes(tests: Sequence[BaselineTest], first: Run) -> BaselineError:
+    counts = Counter(test.reason or test.outcome for test in tests)
+    shown = "\n".join(f"{count} × {reason}" for reason, count in counts.most_common(5))
+    detail = next(iter(first.details.values()), None)
+    if detail is not None:
+        shown += f"\nfirst failure: {detail.get('type')}: {detail.get('message')}"
+    return BaselineError(
+        f"none of the {len(tests)} tests passes every time at the base commit",
+        cause=shown,
+        hint='give the environment what it lacks: --install "pip install -e .[test]"',
+    )

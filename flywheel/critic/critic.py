@@ -1,0 +1,445 @@
+"""The critic: judges candidates by the repository's own tests, fast and truly.
+
+Each candidate is routed to a lane, run against every test that can tell, and what fails is run
+again in the fresh lane against a wider selection before it is believed. The critic proves
+itself first: the clean tree passes, a planted sabotage fails. It is driven by `submit` and
+`collect`, holds no thread, and knows nothing of where candidates come from or go to.
+"""
+
+from __future__ import annotations
+
+import collections
+import random
+import select
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flywheel.core.errors import CriticError
+from flywheel.core.records import Candidate, Judged, Lane, Trial
+from flywheel.critic.lane import LaneServer, Reply
+from flywheel.critic.run import Limits, Run
+from flywheel.critic.sabotage import sabotages
+from flywheel.critic.select import Bits, FileLines, Layout, LineIndex, Place, bits, positions
+
+JUDGE_LIMITS = Limits(floor=0.5, factor=10.0)
+"""Time limits of the first run: tight, for a hang is confirmed later with more patience."""
+CONFIRM_LIMITS = Limits(floor=2.0, factor=10.0)
+"""Time limits of the confirmation."""
+WHOLE_SUITE_SECONDS = 3.0
+"""A suite that takes no longer than this is run whole to confirm; a longer one by file."""
+DEPTH = 2
+"""Requests a server holds: the one it runs and the next, so that it never idles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The tests that judge, as the critic needs them."""
+
+    ids: tuple[str, ...]
+    """Ids of every test that judges, in suite order."""
+    paths: tuple[str, ...]
+    """Repository-relative file of each."""
+    seconds: tuple[float, ...]
+    """Seconds each takes."""
+    whole_seconds: float
+    """Seconds a whole run takes."""
+    lines: LineIndex
+    """What each test executes; positions are those of `ids`."""
+
+
+@dataclass(slots=True)
+class _Case:
+    """One candidate on its way."""
+
+    candidate: Candidate
+    place: Place | None
+    layout: Layout
+    first: Trial | None = None
+    first_failed: frozenset[int] = frozenset()
+    by_function: bool = False
+    confirmations: list[tuple[frozenset[int], Trial]] = field(default_factory=list)
+    selection: Bits = 0
+    patch_seconds: float = 0.0
+
+
+class Critic:
+    """Judges candidates against one suite in one environment."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        *,
+        warm: Sequence[LaneServer],
+        fresh: Sequence[LaneServer],
+        sources: Mapping[str, bytes],
+        level: str,
+        fail_fast: bool = False,
+        confirm: bool = True,
+    ) -> None:
+        self._suite = suite
+        self._servers = {Lane.WARM: list(warm), Lane.FRESH: list(fresh)}
+        self._sources = sources
+        self._room = DEPTH * len(fresh)
+        self._level = level
+        self._fail_fast = fail_fast
+        self._confirm = confirm
+        self._layouts: dict[str, Layout] = {}
+        self._queue: collections.deque[tuple[Run, _Case | None]] = collections.deque()
+        self._flying: dict[LaneServer, dict[int, tuple[Run, _Case | None]]] = {
+            server: {} for servers in self._servers.values() for server in servers
+        }
+        self._ready: list[Judged] = []
+        self._all = bits(range(len(suite.ids)))
+        self._not_warm: Bits = 0
+        self._base_trials: dict[Bits, Trial] = {}
+        self._base_waiting: dict[Bits, list[_Case]] = {}
+        self.mismatches = 0
+        """Candidates whose confirmation found other failures than the first run."""
+
+    # -- proving itself ------------------------------------------------------------------
+
+    def prove(self) -> None:
+        """The clean tree passes and a planted sabotage fails, in each lane.
+
+        Tests that fail in the warm server without any change are noted: what they cover is
+        judged in the fresh lane. Raises `CriticError` when a lane cannot be trusted.
+        """
+        everything = tuple(range(len(self._suite.ids)))
+        if self.warm:
+            run = self._run_now(
+                self._servers[Lane.WARM][0], Run(Lane.WARM, everything, None, CONFIRM_LIMITS)
+            )
+            if run.reason:
+                self._drop_warm()
+            else:
+                self._not_warm = bits(run.failed())
+        sabotage = self._sabotage()
+        if sabotage is None:
+            raise CriticError(
+                "no test executes any function of the repository's own code",
+                hint="flywheel harvest --paths …  if the code lies in an unusual place",
+            )
+        candidate, tests = sabotage
+        edit = self._edit(candidate, self._place(candidate))
+        for server in [*self._servers[Lane.WARM], *self._servers[Lane.FRESH]]:
+            run = self._run_now(server, Run(server.lane, tests, edit, CONFIRM_LIMITS))
+            if not run.reason and not run.refused and run.failed():
+                continue
+            if server.lane is Lane.FRESH:
+                raise CriticError(
+                    f"a planted error in {candidate.path}:{candidate.line} went unnoticed",
+                    cause=run.reason or run.refused or "its tests passed",
+                    hint="is the installed package another copy than the repository's files?",
+                )
+            self._drop_warm()
+            break
+
+    # -- the flow ------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> int:
+        """Candidates and runs under way."""
+        return len(self._queue) + sum(map(len, self._flying.values()))
+
+    @property
+    def hungry(self) -> bool:
+        """True when another candidate may be submitted without queueing in memory."""
+        return self.busy < self._room
+
+    def covered_lines(self, path: str) -> set[int]:
+        """Lines of a file that the suite executes, while testing or importing."""
+        file = self._suite.lines.files.get(path)
+        return file.executed if file is not None else set()
+
+    def submit(self, candidate: Candidate) -> None:
+        """Take a candidate; its `Judged` comes out of `collect` some time later."""
+        layout = self._layout(candidate.path)
+        case = _Case(candidate, layout.place(candidate), layout)
+        self._judge(case)
+        self._dispatch()
+
+    def collect(self, *, timeout: float | None = None) -> list[Judged]:
+        """Judged candidates that are ready; waits up to `timeout` seconds for something.
+
+        Raises `CriticError` when a server dies and cannot be trusted any more.
+        """
+        self._dispatch()
+        waiting = [server for server, runs in self._flying.items() if runs]
+        if not self._ready and waiting:
+            readable, _, _ = select.select(waiting, [], [], timeout)
+            for server in readable:
+                for reply in server.receive():
+                    self._answer(server, reply)
+            self._dispatch()
+        ready, self._ready = self._ready, []
+        return ready
+
+    def close(self) -> None:
+        """Stop the servers; what is under way is not judged."""
+        self._queue.clear()
+        for server in self._flying:
+            server.close()
+        self._flying.clear()
+
+    # -- routing -------------------------------------------------------------------------
+
+    def _judge(self, case: _Case) -> None:
+        candidate, place = case.candidate, case.place
+        lines = self._suite.lines
+        warm = self.warm and place is not None and place.inside_body
+        if place is None:
+            selection = self._structural(case)
+        elif not place.inside_body or place.function is None:
+            selection = self._structural(case)
+        elif case.by_function:
+            selection = lines.covering(candidate.path, place.function)
+            warm = warm and not lines.ran_at_import(candidate.path, _body(place))
+        else:
+            selection = lines.covering(candidate.path, place.statement)
+            if lines.ran_at_import(candidate.path, place.statement):
+                warm = False
+                selection = self._structural(case)
+        case.selection = selection & self._all
+        if not case.selection:
+            case.selection = self._structural(case) & self._all
+            warm = False
+        if case.selection & self._not_warm:
+            warm = False
+        lane = Lane.WARM if warm else Lane.FRESH
+        self._enqueue_case(case, lane, case.selection, JUDGE_LIMITS)
+
+    def _structural(self, case: _Case) -> Bits:
+        """Tests that may notice a change of what runs at import."""
+        lines, path, place = self._suite.lines, case.candidate.path, case.place
+        if place is not None and place.function is not None:
+            found = lines.covering(path, place.function)
+            if found and not lines.ran_at_import(path, _body(place)):
+                return found
+        if self._suite.whole_seconds <= WHOLE_SUITE_SECONDS:
+            return self._all
+        return lines.whole_file(path) or self._all
+
+    def _wider(self, case: _Case) -> Bits:
+        """The selection a confirmation runs."""
+        if self._suite.whole_seconds <= WHOLE_SUITE_SECONDS:
+            return self._all
+        lines, path, place = self._suite.lines, case.candidate.path, case.place
+        wider = case.selection
+        if place is not None and place.function is not None:
+            wider |= lines.covering(path, place.function)
+        return wider & self._all
+
+    def _enqueue_case(self, case: _Case, lane: Lane, selection: Bits, limits: Limits) -> None:
+        options: dict[str, Any] = {}
+        if self._fail_fast:
+            options["fail_fast"] = True
+        if case.by_function:
+            options["by_function"] = True
+        edit = self._edit(case.candidate, case.place)
+        if case.first is not None:
+            options = {"canary": True}
+        self._queue.append((Run(lane, tuple(positions(selection)), edit, limits, options), case))
+
+    # -- answers -------------------------------------------------------------------------
+
+    def _answer(self, server: LaneServer, reply: Reply) -> None:
+        found = self._flying[server].pop(reply.request_id, None)
+        if found is None:
+            return
+        run, case = found
+        if run.absorb(reply):
+            self._queue.appendleft((run, case))
+            return
+        if case is None:
+            self._base_done(run)
+        elif case.first is None:
+            self._first_done(case, run)
+        else:
+            self._confirmed(case, run)
+
+    def _first_done(self, case: _Case, run: Run) -> None:
+        if run.refused == "kind" and not case.by_function:
+            case.by_function = True
+            self._judge(case)
+            return
+        if run.refused in ("structural", "kind"):
+            case.selection = (self._structural(case) | case.selection) & self._all
+            self._enqueue_case(case, Lane.FRESH, case.selection, JUDGE_LIMITS)
+            return
+        trial = run.trial(self._suite.ids, self._level)
+        if run.refused:
+            self._emit(case, trial, "pruned", run.refused)
+        elif run.reason:
+            self._emit(case, trial, "unknown", run.reason)
+        elif not run.failed():
+            self._emit(case, trial, "survived", "")
+        elif len(run.failed()) == len(self._suite.ids):
+            self._emit(case, trial, "breaks-everything", "")
+        elif not self._confirm:
+            self._emit(case, trial, "valid", "unconfirmed")
+        else:
+            case.first, case.first_failed = trial, run.failed()
+            self._enqueue_confirmation(case)
+
+    def _enqueue_confirmation(self, case: _Case) -> None:
+        self._enqueue_case(case, Lane.FRESH, self._wider(case), CONFIRM_LIMITS)
+
+    def _confirmed(self, case: _Case, run: Run) -> None:
+        assert case.first is not None
+        trial = run.trial(self._suite.ids, self._level)
+        if run.reason or run.refused:
+            self._emit(case, case.first, "unknown", f"confirmation: {run.reason or run.refused}", trial)
+            return
+        if run.canary is False:
+            self._emit(case, case.first, "unknown", "canary-did-not-fail", trial)
+            return
+        failed = run.failed()
+        case.confirmations.append((failed, trial))
+        if failed != case.first_failed:
+            self.mismatches += len(case.confirmations) == 1
+            if len(case.confirmations) == 1:
+                self._enqueue_confirmation(case)
+                return
+            # The wider selection decides, when it says the same twice.
+            if case.confirmations[0][0] != failed:
+                self._emit(case, case.first, "unknown", "runs-disagree", trial)
+                return
+        if not failed:
+            self._emit(case, case.first, "unknown", "not-confirmed", trial)
+        elif len(failed) == len(self._suite.ids):
+            self._emit(case, case.first, "breaks-everything", "", trial)
+        else:
+            self._check_base(case)
+
+    def _check_base(self, case: _Case) -> None:
+        """The good code must pass the same tests in the same order."""
+        selection = self._wider(case)
+        trial = self._base_trials.get(selection)
+        if trial is not None:
+            self._keep(case, trial)
+            return
+        waiting = self._base_waiting.setdefault(selection, [])
+        waiting.append(case)
+        if len(waiting) == 1:
+            run = Run(
+                Lane.FRESH, tuple(positions(selection)), None, CONFIRM_LIMITS, {"canary": True}
+            )
+            self._queue.append((run, None))
+
+    def _base_done(self, run: Run) -> None:
+        selection = bits(run.selection)
+        trial = run.trial(self._suite.ids, self._level)
+        self._base_trials[selection] = trial
+        for case in self._base_waiting.pop(selection, []):
+            self._keep(case, trial)
+
+    def _keep(self, case: _Case, good: Trial) -> None:
+        assert case.first is not None
+        confirmation = case.confirmations[-1][1]
+        if good.reason:
+            self._emit(case, case.first, "unknown", f"base: {good.reason}", confirmation, good)
+        elif good.failing:
+            self._emit(case, case.first, "unknown", "base-fails-selection", confirmation, good)
+        else:
+            self._emit(case, case.first, "valid", "", confirmation, good)
+
+    def _emit(
+        self,
+        case: _Case,
+        trial: Trial,
+        verdict: str,
+        reason: str,
+        confirmation: Trial | None = None,
+        good: Trial | None = None,
+    ) -> None:
+        self._ready.append(Judged(case.candidate, trial, confirmation, good, verdict, reason))
+
+    # -- talking to the lanes ------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        while self._queue:
+            run, case = self._queue[0]
+            if run.lane is Lane.WARM and not self.warm:
+                run.lane = Lane.FRESH
+            servers = self._servers[run.lane]
+            server = min(servers, key=lambda server: len(self._flying[server]))
+            if len(self._flying[server]) >= DEPTH:
+                return
+            self._queue.popleft()
+            request_id = server.submit(run.request(self._suite.seconds))
+            self._flying[server][request_id] = (run, case)
+
+    def _run_now(self, server: LaneServer, run: Run) -> Run:
+        """Run to the end, with nothing else under way."""
+        while True:
+            server.submit(run.request(self._suite.seconds))
+            replies: list[Reply] = []
+            while not replies:
+                replies = server.receive()
+            if not run.absorb(replies[0]):
+                return run
+
+    def _drop_warm(self) -> None:
+        for server in self._servers[Lane.WARM]:
+            server.close()
+            self._flying.pop(server, None)
+        self._servers[Lane.WARM] = []
+
+    @property
+    def warm(self) -> bool:
+        """True when the warm lane is in use."""
+        return bool(self._servers[Lane.WARM])
+
+    # -- places and edits ----------------------------------------------------------------
+
+    def _layout(self, path: str) -> Layout:
+        if path not in self._layouts:
+            self._layouts[path] = Layout(self._sources[path])
+        return self._layouts[path]
+
+    def _place(self, candidate: Candidate) -> Place | None:
+        return self._layout(candidate.path).place(candidate)
+
+    def _edit(self, candidate: Candidate, place: Place | None) -> dict[str, Any]:
+        edit: dict[str, Any] = {
+            "path": candidate.path,
+            "start": candidate.span.start,
+            "end": candidate.span.end,
+            "after": candidate.after,
+        }
+        if place is not None:
+            edit["segment"] = list(place.segment)
+            edit["line"] = place.segment_line
+            edit["flags"] = self._layout(candidate.path).future_flags
+        return edit
+
+    def _sabotage(self) -> tuple[Candidate, tuple[int, ...]] | None:
+        """A change that must fail: an error raised at the head of a covered function's body."""
+        chance = random.Random(0)
+        paths = sorted(self._suite.lines.files)
+        chance.shuffle(paths)
+        best: tuple[Candidate, tuple[int, ...]] | None = None
+        for path in paths[:200]:
+            for candidate in sabotages(path, self._sources[path]):
+                place = self._place(candidate)
+                if place is None or place.function is None:
+                    continue
+                line = range(candidate.line, candidate.line + 1)
+                if self._suite.lines.ran_at_import(path, line):
+                    continue
+                tests = self._suite.lines.covering(path, line) & ~self._not_warm
+                if tests and (best is None or tests.bit_count() < len(best[1])):
+                    best = (candidate, tuple(positions(tests)))
+            if best is not None and len(best[1]) <= 20:
+                break
+        return best
+
+
+def _body(place: Place) -> Sequence[int]:
+    """Lines of a function past its first, which always runs at import."""
+    assert place.function is not None
+    return place.function[1:]
+
+
+__all__ = ["Critic", "FileLines", "Suite"]

@@ -1,0 +1,356 @@
+"""The fork server: takes requests from the critic, forks one isolated child for each.
+
+Two lanes share it. `fresh`: the server holds only the interpreter and pytest; each child
+imports the changed tree and runs pytest from start to end. `warm`: the server is itself inside
+pytest's run loop with the suite imported and collected; each child swaps the changed functions
+and runs the selected items. The server runs no test, so nothing a test does is inherited.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import mmap
+import os
+import socket
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+import pytest
+
+from flywheel_runner import isolate, session, swap  # type: ignore[import-not-found]
+from flywheel_runner.coverage import line_map  # type: ignore[import-not-found]
+
+ROOT = "/repo/"
+Request = Dict[str, Any]
+
+
+class Suite:
+    """What the critic has told the server about the tests."""
+
+    def __init__(self) -> None:
+        self.ids = []  # type: List[str]
+        """Ids of every test, in suite order."""
+        self.seconds = []  # type: List[float]
+        """Seconds each took in the baseline."""
+        self.files = frozenset()  # type: Any
+        """Absolute paths of the files that hold tests."""
+        self.paths = []  # type: List[str]
+        """For each test the absolute path of its file."""
+
+    def tell(self, request: Request) -> None:
+        self.ids = request["ids"]
+        self.seconds = request["seconds"]
+        self.paths = [ROOT + path for path in request["paths"]]
+        self.files = frozenset(self.paths)
+
+
+class Server:
+    """The loop between the critic's socket and the forks, one fork at a time."""
+
+    def __init__(
+        self, connection: socket.socket, config: Dict[str, Any], isolation: isolate.Isolation
+    ) -> None:
+        self.connection = connection
+        self.config = config
+        self.isolation = isolation
+        self.suite = Suite()
+        self.buffer = bytearray()
+        self.work = None  # type: Optional[Callable[[Request, session.Channel], None]]
+        self.prepare = None  # type: Optional[Callable[[Request], None]]
+        self.bases = {}  # type: Dict[str, bytes]
+        self.memory = mmap.mmap(-1, session.HEADER.size + config["max_tests"])
+
+    def send(self, header: Dict[str, Any], body: bytes = b"") -> None:
+        """One frame to the critic: a JSON line that says how many raw bytes follow."""
+        header["bytes"] = len(body)
+        self.connection.sendall(json.dumps(header).encode() + b"\n" + body)
+
+    def base(self, path: str) -> bytes:
+        """Bytes of a file of the base tree."""
+        if path not in self.bases:
+            with open(ROOT + path, "rb") as file:
+                self.bases[path] = file.read()
+        return self.bases[path]
+
+    def serve(self) -> None:
+        """Until the critic hangs up."""
+        while True:
+            end = self.buffer.find(b"\n")
+            if end < 0:
+                data = self.connection.recv(1 << 20)
+                if not data:
+                    return
+                self.buffer += data
+                continue
+            request = json.loads(bytes(self.buffer[:end]))
+            del self.buffer[: end + 1]
+            if request["op"] == "tests":
+                self.suite.tell(request)
+                self.send({"id": request["id"], "status": "ok"})
+            else:
+                self.run(request)
+
+    def run(self, request: Request) -> None:
+        """Fork for one request and report what came of it."""
+        try:
+            if self.prepare is not None:
+                self.prepare(request)
+        except Exception as error:  # recorded, not judged: the critic goes another way
+            self.send({"id": request["id"], "status": "structural: %s" % error})
+            return
+        selected = request.get("tests")
+        size = session.HEADER.size + (
+            len(selected) if selected is not None else self.config["max_tests"]
+        )
+        self.memory[:size] = bytes(size)
+        session.HEADER.pack_into(self.memory, 0, -1)
+        work = self.work
+        assert work is not None
+        began = time.monotonic()
+
+        def run(descriptor: int) -> None:
+            channel = session.Channel(descriptor, self.memory)
+            channel.send(ready=time.monotonic())
+            work(request, channel)
+            channel.send(done=time.monotonic())
+
+        data = bytearray()
+        try:
+            child = self.isolation.spawn(run)
+            ended = child.wait(request["wall"], data.extend)
+        except isolate.IsolationError as error:
+            self.send({"id": request["id"], "status": "infrastructure", "reason": str(error)})
+            return
+        status = ended.cause
+        if status == "exited":
+            status = "ran" if b'{"done":' in data[-64:] else "died"
+        elif status == "setup":
+            status = "infrastructure"
+        marks = bytes(self.memory[session.HEADER.size : size])
+        if selected is None:
+            marks = marks.rstrip(b"\0")
+        self.send(
+            {
+                "id": request["id"],
+                "status": status,
+                "reason": ended.detail,
+                "code": ended.status,
+                "position": session.HEADER.unpack_from(self.memory, 0)[0],
+                "outcomes": marks.replace(b"\0", b" ").decode("latin-1"),
+                "began": began,
+                "ended": time.monotonic(),
+            },
+            bytes(data),
+        )
+
+
+def write_edit(server: Server, edit: Optional[Dict[str, Any]]) -> Optional[bytes]:
+    """Make the change a file in the fork's overlay; returns the file's new bytes."""
+    if edit is None:
+        return None
+    base = server.base(edit["path"])
+    changed = base[: edit["start"]] + edit["after"].encode() + base[edit["end"] :]
+    with open(ROOT + edit["path"], "wb") as file:
+        file.write(changed)
+    return changed
+
+
+def fresh_work(server: Server) -> Callable[[Request, session.Channel], None]:
+    """What a fork of the fresh lane does."""
+
+    def work(request: Request, channel: session.Channel) -> None:
+        write_edit(server, request.get("edit"))
+        selected = request.get("tests")
+        suite = server.suite
+        wanted = None
+        skipped = frozenset()  # type: Any
+        if selected is not None:
+            wanted = {suite.ids[index]: place for place, index in enumerate(selected)}
+            needed = {suite.paths[index] for index in selected}
+            skipped = suite.files - needed
+        order = dict(wanted or {})
+        expected = [suite.seconds[index] for index in selected] if selected is not None else []
+        recorder = session.Recorder(channel, order, expected)
+        recorder.fail_fast = bool(request.get("fail_fast"))
+        recorder.want_times = bool(request.get("times"))
+        recorder.timers = session.Timers(channel.descriptor, request["floor"], request["factor"])
+        if request.get("lines"):
+            recorder.lines = line_map({ROOT + p: i for i, p in enumerate(request["lines"])})
+
+        def on_collected(pytest_session: Any) -> None:
+            session.settle()
+            if wanted is None:
+                for item in pytest_session.items:
+                    order.setdefault(item.nodeid, len(order))
+                channel.send(
+                    collected=[
+                        (item.nodeid, item.location[0], (item.location[1] or 0) + 1)
+                        for item in pytest_session.items
+                        if not item.nodeid.endswith(session.CANARY)
+                    ]
+                )
+                recorder.expected = [request["default_seconds"]] * len(order)
+            if recorder.lines is not None:
+                taken = recorder.lines.take()
+                channel.send(
+                    imported={str(name): sorted(found) for name, found in taken.items()}
+                )
+            channel.send(collected_at=time.monotonic())
+
+        plugin = session.FreshPlugin(
+            recorder,
+            wanted=wanted,
+            skip_files=skipped.__contains__,
+            shuffle=request.get("shuffle"),
+            on_collected=on_collected,
+            canary=bool(request.get("canary")),
+        )
+        if recorder.lines is not None:
+            recorder.lines.start()
+        # Import and collection have their time too: no test is running yet.
+        recorder.timers.arm(request["collect_seconds"])
+        code = pytest.main(list(server.config["args"]), plugins=[plugin, recorder])
+        recorder.timers.disarm()
+        channel.send(
+            exit=int(code), canary=recorder.canary_failed, collect_errors=plugin.collect_errors[:20]
+        )
+
+    return work
+
+
+class WarmPlugin:
+    """Stands in pytest's run loop and serves from there."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.errors = []  # type: List[str]
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.errors.append(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: Any) -> bool:
+        serve_warm(self.server, session)
+        # The critic hung up: nothing of pytest's ending is wanted.
+        os._exit(0)
+
+
+def serve_warm(server: Server, pytest_session: Any) -> None:
+    """Serve the warm lane from inside pytest's run loop."""
+    by_id = {item.nodeid: item for item in pytest_session.items}
+    session.silence(pytest_session.config)
+    session.settle()
+    live = swap.live_functions(ROOT)
+    compiled = {}  # type: Dict[Any, Any]
+    threads = isolate.threads()
+
+    def prepare(request: Request) -> None:
+        """Compile the unchanged statement once, here, where the forks inherit it."""
+        edit = request.get("edit")
+        if edit is None:
+            return
+        key = (edit["path"], edit["segment"][0])
+        if key not in compiled:
+            if len(compiled) > 512:
+                compiled.clear()
+            start, end = edit["segment"]
+            compiled[key] = swap.compile_statement(
+                server.base(edit["path"])[start:end].decode(),
+                edit["line"],
+                ROOT + edit["path"],
+                edit["flags"],
+            )
+
+    def work(request: Request, channel: session.Channel) -> None:
+        edit = request.get("edit")
+        suite = server.suite
+        if edit is not None:
+            changed = write_edit(server, edit)
+            assert changed is not None
+            start, end = edit["segment"]
+            end += len(changed) - len(server.base(edit["path"]))
+            filename = ROOT + edit["path"]
+            try:
+                new = swap.compile_statement(
+                    changed[start:end].decode(), edit["line"], filename, edit["flags"]
+                )
+                swaps = swap.pairs(compiled[(edit["path"], start)], new)
+                if swap.kind_changed(swaps) and not request.get("by_function"):
+                    channel.send(refused="kind")
+                    return
+                swap.apply(swaps, live, filename)
+            except swap.NoChange:
+                channel.send(refused="same-bytecode")
+                return
+            except swap.Structural as error:
+                channel.send(refused="structural", why=str(error))
+                return
+            except (SyntaxError, ValueError) as error:
+                channel.send(refused="unparsable", why=str(error))
+                return
+            channel.send(patched=time.monotonic())
+        selected = request["tests"]
+        order = {suite.ids[index]: place for place, index in enumerate(selected)}
+        items = [by_id[suite.ids[index]] for index in selected]
+        expected = [suite.seconds[index] for index in selected]
+        recorder = session.Recorder(channel, order, expected)
+        recorder.fail_fast = bool(request.get("fail_fast"))
+        recorder.want_times = bool(request.get("times"))
+        recorder.timers = session.Timers(channel.descriptor, request["floor"], request["factor"])
+        pytest_session.config.pluginmanager.register(recorder, "flywheel-recorder")
+        recorder.run(items)
+
+    server.prepare = prepare
+    server.work = work
+    gc.collect()
+    server.send(
+        {"id": 0, "status": "ready", "threads": threads, "items": len(by_id)},
+        json.dumps(list(by_id)).encode(),
+    )
+    server.serve()
+
+
+def main(
+    lane: str, connection: socket.socket, config: Dict[str, Any], isolation: isolate.Isolation
+) -> None:
+    """Serve one lane until the critic hangs up."""
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", "/flywheel")]
+    sys.path[:0] = ["/repo", *config["pythonpath"]]
+    server = Server(connection, config, isolation)
+    if lane == "fresh":
+        server.work = fresh_work(server)
+        preload()
+        gc.collect()
+        server.send({"id": 0, "status": "ready", "threads": isolate.threads(), "items": 0})
+        server.serve()
+        return
+    plugin = WarmPlugin(server)
+    code = pytest.main(list(config["args"]), plugins=[plugin])
+    server.send({"id": 0, "status": "failed", "code": int(code), "errors": plugin.errors[:20]})
+
+
+def preload() -> None:
+    """Import what every pytest run imports, so that forks share it; nothing of the target."""
+    for name in (
+        "_pytest.assertion.rewrite",
+        "_pytest.capture",
+        "_pytest.doctest",
+        "_pytest.junitxml",
+        "_pytest.logging",
+        "_pytest.monkeypatch",
+        "_pytest.python",
+        "_pytest.subtests",
+        "_pytest.tmpdir",
+        "_pytest.unittest",
+        "unittest.mock",
+        "doctest",
+        "difflib",
+        "pdb",
+    ):
+        try:
+            __import__(name)
+        except ImportError:
+            continue

@@ -1,0 +1,322 @@
+"""Running selected tests under pytest's own protocol, and reporting what they said.
+
+One plugin serves both lanes. In the warm lane pytest has collected the suite in the server and
+stands in its run loop; a fork runs some of the items. In the fresh lane the fork itself calls
+`pytest.main`, so the package and its conftest files are imported from the changed tree.
+
+Per test one character is kept in memory shared with the server, so that a killed run still
+says how far it came: `.` passed, `F` failed, `E` error, `s` skipped, `x` expected failure,
+`T` ran out of time, space: did not run.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import random
+import signal
+import struct
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+import pytest
+
+from flywheel_runner import render  # type: ignore[import-not-found]
+
+HEADER = struct.Struct("<i")
+"""Head of the shared memory: position of the test that runs, -1 before the first."""
+DETAILS = 3
+"""Failures rendered whole; of the rest the id, phase, type and message are kept."""
+CANARY = "flywheel::canary"
+"""Id of the planted test that must fail."""
+
+
+class Channel:
+    """The way back to the server: JSON lines on a pipe, outcomes in shared memory."""
+
+    def __init__(self, descriptor: int, memory: Any) -> None:
+        self.descriptor = descriptor
+        self.memory = memory
+
+    def send(self, **message: Any) -> None:
+        data = json.dumps(message, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        while data:
+            data = data[os.write(self.descriptor, data) :]
+
+    def begin(self, position: int) -> None:
+        HEADER.pack_into(self.memory, 0, position)
+
+    def mark(self, position: int, outcome: str) -> None:
+        self.memory[HEADER.size + position] = ord(outcome)
+
+
+class Timers:
+    """Time limits inside the worker: CPU and wall, the hanging stack dumped, then death.
+
+    `faulthandler` prints from its signal handler in C, so a loop that swallows exceptions or
+    never returns to the interpreter is caught too; chaining lets the default action kill.
+    """
+
+    def __init__(self, descriptor: int, floor: float, factor: float) -> None:
+        self.floor = floor
+        self.factor = factor
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        for number in (signal.SIGPROF, signal.SIGALRM):
+            faulthandler.register(number, file=descriptor, all_threads=False, chain=True)
+
+    def arm(self, expected: float) -> None:
+        """Give the next test its time: `expected` seconds is what the baseline took."""
+        cpu = max(self.floor, self.factor * expected)
+        signal.setitimer(signal.ITIMER_PROF, cpu)
+        signal.setitimer(signal.ITIMER_REAL, 4 * cpu)
+
+    def disarm(self) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Canary(pytest.Item):
+    """A test that must fail; when it does not, something forges the reports."""
+
+    def runtest(self) -> None:
+        raise AssertionError("canary")
+
+    def reportinfo(self) -> Any:
+        return self.path if hasattr(self, "path") else self.fspath, 0, CANARY
+
+
+class Recorder:
+    """pytest plugin: cheap reports, outcomes by position, line map by test."""
+
+    def __init__(self, channel: Channel, order: Dict[str, int], expected: Sequence[float]) -> None:
+        self.channel = channel
+        self.order = order
+        """Test id -> position in the selection."""
+        self.expected = expected
+        """Seconds each selected test took in the baseline, by position."""
+        self.outcomes = {}  # type: Dict[int, str]
+        self.position = -1
+        self.rendered = 0
+        self.timers = None  # type: Optional[Timers]
+        self.lines = None  # type: Any
+        self.want_times = False
+        self.canary_failed = False
+        self.fail_fast = False
+
+    # -- reports -------------------------------------------------------------------------
+
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> Any:
+        """pytest's own report without the cost of its traceback text."""
+        excinfo = call.excinfo
+        longrepr = None  # type: Any
+        details = None
+        if excinfo is None:
+            outcome = "passed"
+        elif isinstance(excinfo.value, pytest.skip.Exception):
+            outcome = "skipped"
+            longrepr = ("", 0, "Skipped: %s" % render.text_of(excinfo.value))
+        else:
+            outcome = "failed"
+            if self.rendered < DETAILS:
+                details = render.failure(excinfo.value, excinfo.tb, call.when)
+            else:
+                details = {
+                    "phase": call.when,
+                    "type": type(excinfo.value).__name__,
+                    "message": render.text_of(excinfo.value).split("\n", 1)[0],
+                    "assertion": "",
+                    "traceback": "",
+                }
+            longrepr = details["message"]
+        report = pytest.TestReport(
+            nodeid=item.nodeid,
+            location=item.location,
+            keywords={},
+            outcome=outcome,  # type: ignore[arg-type]
+            longrepr=longrepr,
+            when=call.when,
+            sections=[],
+            duration=call.duration,
+            start=call.start,
+            stop=call.stop,
+            user_properties=item.user_properties,
+        )
+        report.flywheel = details  # type: ignore[attr-defined]
+        return report
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.nodeid.endswith(CANARY):
+            if report.when == "call":
+                self.canary_failed = report.outcome == "failed"
+            return
+        position = self.order.get(report.nodeid)
+        if position is None:
+            return
+        current = self.outcomes.get(position, " ")
+        if report.outcome == "failed":
+            # A failing sub-test reports like its test; setup and teardown make it an error.
+            outcome = "F" if report.when == "call" else "E"
+            if current == "F":
+                outcome = "F"
+            details = getattr(report, "flywheel", None)
+            if details is None and current not in "FE":
+                details = {
+                    "phase": report.when or "call",
+                    "type": "XPassed" if "XPASS" in str(report.longrepr) else "Failed",
+                    "message": render.text_of(report.longrepr).split("\n", 1)[0],
+                    "assertion": "",
+                    "traceback": "",
+                }
+            if details is not None and current not in "FE":
+                self.rendered += 1
+                self.channel.send(failure=position, **details)
+        elif current in "FE":
+            return
+        elif report.outcome == "skipped":
+            outcome = "x" if hasattr(report, "wasxfail") else "s"
+        elif report.when == "call":
+            outcome = "."
+        else:
+            return
+        self.outcomes[position] = outcome
+        self.channel.mark(position, outcome)
+
+    # -- the run of one test -------------------------------------------------------------
+
+    def run(self, items: Sequence[Any]) -> None:
+        """pytest's run loop over `items`, with our clock around each test."""
+        times = []
+        for index, item in enumerate(items):
+            following = items[index + 1] if index + 1 < len(items) else None
+            position = self.order.get(item.nodeid, -1)
+            if position >= 0:
+                self.channel.begin(position)
+                if self.timers is not None:
+                    self.timers.arm(self.expected[position] if self.expected else 1.0)
+            random.seed(0)
+            began = time.perf_counter()
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            took = time.perf_counter() - began
+            if self.timers is not None:
+                self.timers.disarm()
+            if self.lines is not None:
+                taken = self.lines.take()
+                if position >= 0:
+                    lines = {str(name): sorted(found) for name, found in taken.items()}
+                    self.channel.send(lines=position, files=lines)
+            if self.want_times and position >= 0:
+                times.append((position, round(took, 6)))
+            if self.fail_fast and self.outcomes.get(position) in ("F", "E"):
+                break
+            if item.session.shouldfail or item.session.shouldstop:
+                break
+        if times:
+            self.channel.send(times=times)
+
+
+class FreshPlugin:
+    """Hooks of the fresh lane: choose tests while collecting, then hand over to the recorder."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        wanted: Optional[Dict[str, int]],
+        skip_files: Callable[[str], bool],
+        shuffle: Optional[int],
+        on_collected: Callable[[Any], None],
+        canary: bool,
+    ) -> None:
+        self.recorder = recorder
+        self.wanted = wanted
+        self.skip_files = skip_files
+        self.shuffle = shuffle
+        self.on_collected = on_collected
+        self.canary = canary
+        self.collect_errors = []  # type: List[Dict[str, str]]
+
+    def pytest_ignore_collect(self, collection_path: Any = None) -> Optional[bool]:
+        if collection_path is not None and self.skip_files(str(collection_path)):
+            return True
+        return None
+
+    def pytest_exception_interact(self, node: Any, call: Any, report: Any) -> None:
+        """A file that cannot be collected: its exception, before pytest makes text of it."""
+        if not isinstance(report, pytest.CollectReport):
+            return
+        details = render.failure(call.excinfo.value, call.excinfo.tb, "collect")
+        cause = call.excinfo.value
+        if type(cause).__name__ == "CollectError":
+            text = render.text_of(cause)
+            details = dict(details, **_collect_error(text))
+        details["node"] = node.nodeid
+        self.collect_errors.append(details)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, session: Any, config: Any, items: List[Any]) -> None:
+        if self.wanted is not None:
+            items[:] = [item for item in items if item.nodeid in self.wanted]
+        if self.shuffle is not None:
+            chance = random.Random(self.shuffle)
+            groups = {}  # type: Dict[str, List[Any]]
+            for item in items:
+                groups.setdefault(item.nodeid.split("::", 1)[0], []).append(item)
+            names = list(groups)
+            chance.shuffle(names)
+            for name in names:
+                chance.shuffle(groups[name])
+            items[:] = [item for name in names for item in groups[name]]
+        if self.canary:
+            items.append(Canary.from_parent(session, name=CANARY))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: Any) -> bool:
+        self.on_collected(session)
+        silence(session.config)
+        self.recorder.run(session.items)
+        return True
+
+
+def _collect_error(text: str) -> Dict[str, str]:
+    """pytest wraps import errors of test files in text: take type and message back out."""
+    for line in reversed(text.splitlines()):
+        line = line.strip()
+        if line.startswith("E "):
+            line = line[2:].strip()
+        head, _, tail = line.partition(":")
+        if head.endswith(("Error", "Exception", "Warning")) and " " not in head:
+            return {"type": head.rsplit(".", 1)[-1], "message": tail.strip(), "traceback": text}
+    return {"traceback": text}
+
+
+def silence(config: Any) -> None:
+    """Take the terminal reporter out of the per-test hooks; plugins still find it."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None:
+        return
+    for name in (
+        "pytest_runtest_logstart",
+        "pytest_runtest_logreport",
+        "pytest_runtest_logfinish",
+        "pytest_warning_recorded",
+    ):
+        caller = getattr(config.hook, name, None)
+        if caller is not None:
+            try:
+                caller._remove_plugin(reporter)
+            except ValueError:
+                continue
+
+
+def settle(hypothesis_too: bool = True) -> None:
+    """Fix what would differ from run to run: seeds, hypothesis' deadlines and database."""
+    random.seed(0)
+    hypothesis = sys.modules.get("hypothesis")
+    if hypothesis is not None and hypothesis_too:
+        hypothesis.settings.register_profile(
+            "flywheel", deadline=None, derandomize=True, database=None
+        )
+        hypothesis.settings.load_profile("flywheel")

@@ -1,0 +1,192 @@
+"""Which tests can tell whether a change matters.
+
+Tests are positions in the baseline's order, and sets of tests are Python integers used as bit
+sets: a union over the lines of a function is one machine operation for each 30 tests or so.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from flywheel.core.records import Candidate
+
+Bits = int
+"""A set of tests: bit i stands for the i-th test of the baseline."""
+
+
+def bits(positions: Iterable[int]) -> Bits:
+    """The set of these positions."""
+    total = 0
+    for position in positions:
+        total |= 1 << position
+    return total
+
+
+def positions(selection: Bits) -> Iterator[int]:
+    """Members of a set, ascending."""
+    while selection:
+        low = selection & -selection
+        yield low.bit_length() - 1
+        selection ^= low
+
+
+@dataclass(slots=True)
+class FileLines:
+    """What the suite executes of one file."""
+
+    tests: dict[int, Bits] = field(default_factory=dict)
+    """Line -> the tests that execute it while running."""
+    imported: set[int] = field(default_factory=set)
+    """Lines executed while importing and collecting."""
+
+    @property
+    def executed(self) -> set[int]:
+        """Every line executed at all."""
+        return self.imported | self.tests.keys()
+
+
+class LineIndex:
+    """Lines of the tree's sources against the tests that execute them."""
+
+    def __init__(self, files: Mapping[str, FileLines]) -> None:
+        self.files = dict(files)
+        """Repository-relative path -> its lines."""
+
+    def covering(self, path: str, lines: Iterable[int]) -> Bits:
+        """Tests that execute any of these lines."""
+        file = self.files.get(path)
+        total = 0
+        if file is not None:
+            for line in lines:
+                total |= file.tests.get(line, 0)
+        return total
+
+    def whole_file(self, path: str) -> Bits:
+        """Tests that execute anything of a file."""
+        file = self.files.get(path)
+        total = 0
+        if file is not None:
+            for found in file.tests.values():
+                total |= found
+        return total
+
+    def ran_at_import(self, path: str, lines: Iterable[int]) -> bool:
+        """True when any of these lines was executed while importing or collecting."""
+        file = self.files.get(path)
+        return file is not None and not file.imported.isdisjoint(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a change stands, as far as judging it is concerned."""
+
+    statement: range
+    """Lines of the smallest statement (or compound statement's header) that holds it."""
+    function: range | None
+    """Lines of the body of the outermost function that holds it, None outside functions."""
+    inside_body: bool
+    """True when it lies in a function's body, not its decorators, defaults or annotations."""
+    segment: tuple[int, int]
+    """Byte offsets of the top-level statement that holds it, decorators included."""
+    segment_line: int
+    """1-based line at which that statement begins."""
+
+
+class Layout:
+    """The statements of one source file, for placing changes in it."""
+
+    def __init__(self, source: bytes) -> None:
+        self._tree = ast.parse(source)
+        self._starts = [0]
+        for line in source.splitlines(keepends=True):
+            self._starts.append(self._starts[-1] + len(line))
+        self.future_flags = _future_flags(self._tree)
+        """Compiler flags of the file's `from __future__` imports."""
+
+    def place(self, candidate: Candidate) -> Place | None:
+        """Place a candidate; None when no top-level statement holds all of it."""
+        first, last = candidate.line, candidate.end_line
+        top = next((s for s in self._tree.body if _first(s) <= first and last <= _last(s)), None)
+        if top is None or self._starts[_first(top) - 1] > candidate.span.start:
+            return None
+        statement: range = range(first, last + 1)
+        function: ast.stmt | None = None
+        inside = False
+        node: ast.stmt | None = top
+        while node is not None:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if function is None:
+                    function = node
+                    inside = self._offset(node.body[0]) <= candidate.span.start
+            statement = range(
+                min(first, _header(node).start), max(last + 1, _header(node).stop)
+            ) if _overlaps(_header(node), first, last) else statement
+            node = next(
+                (child for child in _blocks(node) if _first(child) <= first and last <= _last(child)),
+                None,
+            )
+        body: range | None = None
+        if function is not None:
+            body = range(function.lineno, _last(function) + 1)
+        return Place(
+            statement=statement,
+            function=body,
+            inside_body=inside,
+            segment=(self._starts[_first(top) - 1], self._end(top)),
+            segment_line=_first(top),
+        )
+
+    def _offset(self, node: ast.stmt) -> int:
+        line, column = node.lineno, node.col_offset
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            line = _first(node)
+            column = 0
+        return self._starts[line - 1] + column
+
+    def _end(self, node: ast.stmt) -> int:
+        # Up to the end of the line: a comment there, or a `;`, does no harm to compiling.
+        return self._starts[min(_last(node), len(self._starts) - 1)]
+
+
+def _first(node: ast.stmt) -> int:
+    decorators = getattr(node, "decorator_list", None)
+    return min([node.lineno, *(d.lineno for d in decorators)]) if decorators else node.lineno
+
+
+def _last(node: ast.stmt) -> int:
+    return node.end_lineno or node.lineno
+
+
+def _header(node: ast.stmt) -> range:
+    """Lines of a simple statement, or of a compound one before its body."""
+    body = getattr(node, "body", None)
+    if not body:
+        return range(node.lineno, _last(node) + 1)
+    return range(_first(node), max(node.lineno, _first(body[0]) - 1) + 1)
+
+
+def _overlaps(lines: range, first: int, last: int) -> bool:
+    return lines.start <= last and first < lines.stop
+
+
+def _blocks(node: ast.stmt) -> Iterator[ast.stmt]:
+    for name in ("body", "orelse", "finalbody"):
+        yield from getattr(node, name, ())
+    for handler in getattr(node, "handlers", ()):
+        yield from handler.body
+    for case in getattr(node, "cases", ()):
+        yield from case.body
+
+
+def _future_flags(tree: ast.Module) -> int:
+    import __future__
+
+    flags = 0
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            for alias in node.names:
+                feature = getattr(__future__, alias.name, None)
+                flags |= feature.compiler_flag if feature is not None else 0
+    return flags

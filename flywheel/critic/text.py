@@ -1,0 +1,28 @@
+"""Text of failures, free of what differs from run to run.
+
+The same failure must give the same text: addresses, temporary names, times and process ids go,
+paths become relative to the repository.
+"""
+
+from __future__ import annotations
+
+import re
+
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"/repo/"), ""),
+    (re.compile(r"/env/lib/python3\.\d+/site-packages/"), "<site-packages>/"),
+    (re.compile(r"/\S*/lib/python3\.\d+/"), "<python>/"),
+    (re.compile(r"\b0x[0-9a-fA-F]{6,16}\b"), "0x..."),
+    (re.compile(r"/tmp/pytest-of-[\w-]+/pytest-\d+"), "<tmp>"),
+    (re.compile(r"/tmp/tmp[a-z0-9_]{8}"), "<tmp>"),
+    (re.compile(r"\btmp[a-z0-9_]{8}\b"), "tmp..."),
+    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\.\d+"), "<time>"),
+    (re.compile(r"\b(pid|PID)([ =:]+)\d+"), r"\1\2..."),
+)
+
+
+def clean(text: str) -> str:
+    """`text` with run-to-run noise taken out; the same input gives the same output."""
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text
