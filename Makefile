@@ -52,6 +52,7 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 flywheel/critic/runner/*.py
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 

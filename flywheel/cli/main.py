@@ -8,6 +8,7 @@ traceback is saved and named.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -194,8 +195,8 @@ def _usage_hint(error: typer.TyperException) -> str | None:
     path = context.command_path if context is not None else "flywheel"
     if option in _GLOBAL_OPTIONS and path != "flywheel":
         return f"{option} goes before the command's name: flywheel {option} …"
-    if near:
-        return f"Did you mean {' or '.join(sorted(near))}?"
+    if option and (nearest := difflib.get_close_matches(option, near or (), n=1)):
+        return f"Did you mean {nearest[0]}?"
     return f"{path} --help"
 
 

@@ -409,10 +409,9 @@ def _unknown(name: str, place: str, *, sections: bool = False) -> UsageError:
 
 
 def _did_you_mean(word: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    if not near:  # right name, wrong section
-        field = word.rpartition(".")[2]
-        near = [name for name in known if name.rpartition(".")[2] == field][:1]
+    field = word.rpartition(".")[2]
+    near = [name for name in known if name.rpartition(".")[2] == field and "." in word]
+    near = near or difflib.get_close_matches(word, known, n=1)
     if near:
         return f"Did you mean {near[0]}?"
     return "There are: " + ", ".join(known) + "."
