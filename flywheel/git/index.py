@@ -29,6 +29,12 @@ from flywheel.core.errors import RepositoryError
 _ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 _TIMEOUT = 60
 _DEFAULT = "https://pypi.org/simple"
+_PASSED = re.compile(
+    r"UV_(?:INDEX\w*|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|INSECURE_HOST|NATIVE_TLS"
+    r"|SYSTEM_CERTS|HTTP_TIMEOUT|OFFLINE)|PIP_(?:TRUSTED_HOST|CERT)|SSL_CERT_(?:FILE|DIR)"
+    r"|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(?:HTTPS?|ALL|NO)_PROXY|(?:https?|all|no)_proxy"
+)
+"""Variables of the user's that configure the index; nothing else of his environment is passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +50,16 @@ class IndexSettings:
     certificates: Path | None
     """Bundle of certificate authorities, None for the system's."""
 
+    variables: tuple[tuple[str, str], ...] = ()
+    """Environment that gives uv the same configuration; it may hold the indexes' credentials."""
+
     @property
     def local_paths(self) -> tuple[Path, ...]:
         """Existing folders and files of this machine that the settings name."""
-        found = [_local(place) for place in (self.index, *self.extra, *self.find_links)]
+        found = [_folder(place) for place in (self.index, *self.extra)]
+        found += [_local(place) for place in self.find_links]
         found.append(self.certificates)
-        return tuple(path for path in found if path is not None and path.exists())
+        return tuple(dict.fromkeys(path for path in found if path is not None and path.exists()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +89,26 @@ def index_settings(environ: Mapping[str, str] | None = None) -> IndexSettings:
     links = env.get("UV_FIND_LINKS", "").replace(",", " ").split()
     links += (env.get("PIP_FIND_LINKS") or pip.get("find-links", "")).split()
     bundle = env.get("SSL_CERT_FILE") or env.get("PIP_CERT") or pip.get("cert")
+    variables = {name: value for name, value in env.items() if _PASSED.fullmatch(name)}
+    if bundle:
+        variables.setdefault("SSL_CERT_FILE", bundle)
+    if links and not env.get("UV_FIND_LINKS"):
+        variables["UV_FIND_LINKS"] = ",".join(links)
+    if not uses_uv:
+        if main:
+            variables["UV_DEFAULT_INDEX"] = main
+        # An extra index that is a folder of another machine's making is skipped, as pip does.
+        there = [url for url in extra if (path := _local(url)) is None or path.is_dir()]
+        if there:
+            variables["UV_INDEX"] = " ".join(there)
+            # As pip does: the best version of all indexes, not of the first that has any.
+            variables.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     return IndexSettings(
         index=_unnamed(main or _DEFAULT),
         extra=tuple(_unnamed(url) for url in dict.fromkeys(extra)),
         find_links=tuple(dict.fromkeys(links)),
         certificates=Path(bundle) if bundle else None,
+        variables=tuple(sorted(variables.items())),
     )
 
 
@@ -221,6 +246,12 @@ def _local(place: str) -> Path | None:
     if parts.scheme == "file":
         return Path(urllib.parse.unquote(parts.path))
     return Path(place) if place.startswith("/") else None
+
+
+def _folder(url: str) -> Path | None:
+    """The folder to show for an index kept in a folder: its pages may link to its siblings."""
+    path = _local(url)
+    return path.parent if path is not None and path.name == "simple" else path
 
 
 def _without_user(url: str) -> str:
