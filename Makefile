@@ -56,6 +56,19 @@ check: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
+# A real package with a real suite, in a throw-away workspace; ends with one proven example.
+demo: $(READY)
+	@rm -rf $(DEMO)
+	@$(BIN)/flywheel --quiet --workspace $(DEMO) init
+	$(BIN)/flywheel --workspace $(DEMO) harvest --repo pypi:inflection==0.5.1 --max-candidates 200
+	@example=$$($(BIN)/flywheel --workspace $(DEMO) examples --limit 1 --json \
+	    | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)[0]["example_id"])'); \
+	$(BIN)/flywheel --workspace $(DEMO) show "$$example"; \
+	echo "Next: $(BIN)/flywheel --workspace $(DEMO) replay $$example"
+
+bench: $(READY)
+	$(BIN)/pytest --quiet tests/benchmarks/bench_*.py
+
 format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
