@@ -1,0 +1,59 @@
+"""Floor 4: the store, and the only SQL. Knows nothing of how rows come to be.
+
+`Store` opens short sessions; `ingest` and the `record_*` functions put records in; the rest are
+typed reads, each its own session.
+"""
+
+from flywheel.store.ingest import (
+    Buffer,
+    Ingested,
+    KeptExample,
+    Run,
+    example_id,
+    ingest,
+    record_baseline,
+    record_environment,
+    record_revision,
+    record_run,
+)
+from flywheel.store.query import (
+    Example,
+    KnownVerdict,
+    Proof,
+    Replayable,
+    SurvivorGroup,
+    baseline,
+    example,
+    examples,
+    known_verdicts,
+    replayable,
+    sql,
+    survivors,
+)
+from flywheel.store.store import Store
+
+__all__ = [
+    "Buffer",
+    "Example",
+    "Ingested",
+    "KeptExample",
+    "KnownVerdict",
+    "Proof",
+    "Replayable",
+    "Run",
+    "Store",
+    "SurvivorGroup",
+    "baseline",
+    "example",
+    "example_id",
+    "examples",
+    "ingest",
+    "known_verdicts",
+    "record_baseline",
+    "record_environment",
+    "record_revision",
+    "record_run",
+    "replayable",
+    "sql",
+    "survivors",
+]

@@ -1,0 +1,232 @@
+-- The first shape of the store. Rows are only ever added, save that an `unknown` verdict may be
+-- replaced by a settled one and a run by its finished self. No keys and no indexes: identity is
+-- a content hash and ingestion leaves out what is already there, which costs one scan of an id
+-- column where an index would have to be loaded at every opening.
+--
+-- zstd is named where text is long; text inside lists and structs gets it too, by the setting
+-- zstd_min_string_length of every writing session.
+
+CREATE TABLE revisions (
+    revision_id VARCHAR NOT NULL,
+    repo VARCHAR NOT NULL,
+    "commit" VARCHAR NOT NULL,
+    tree VARCHAR NOT NULL,
+    license VARCHAR,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
+CREATE TABLE environments (
+    environment_hash VARCHAR NOT NULL,
+    toolchain VARCHAR NOT NULL,
+    details JSON NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
+CREATE TABLE baselines (
+    baseline_id VARCHAR NOT NULL,
+    revision_id VARCHAR NOT NULL,
+    environment_hash VARCHAR NOT NULL,
+    toolchain VARCHAR NOT NULL,
+    runs INTEGER NOT NULL,
+    suite_seconds DOUBLE NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
+-- The flake ledger: what the base commit's own suite said, test by test.
+CREATE TABLE tests (
+    baseline_id VARCHAR NOT NULL,
+    position INTEGER NOT NULL,
+    test_id VARCHAR NOT NULL,
+    path VARCHAR NOT NULL,
+    line INTEGER NOT NULL,
+    outcome VARCHAR NOT NULL,
+    seconds DOUBLE NOT NULL,
+    flake_rate DOUBLE NOT NULL,
+    reason VARCHAR NOT NULL,
+    source VARCHAR NOT NULL USING COMPRESSION zstd
+);
+
+CREATE TABLE candidates (
+    candidate_id VARCHAR NOT NULL,
+    path VARCHAR NOT NULL,
+    symbol VARCHAR NOT NULL,
+    span_start INTEGER NOT NULL,
+    span_end INTEGER NOT NULL,
+    before VARCHAR NOT NULL,
+    after VARCHAR NOT NULL,
+    line INTEGER NOT NULL,
+    end_line INTEGER NOT NULL,
+    source VARCHAR NOT NULL,
+    operator VARCHAR NOT NULL,
+    language VARCHAR NOT NULL,
+    good VARCHAR NOT NULL USING COMPRESSION zstd,
+    bad VARCHAR NOT NULL USING COMPRESSION zstd,
+    patch VARCHAR NOT NULL USING COMPRESSION zstd,
+    base_hash VARCHAR NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
+-- One row a run of a candidate. `kind`: judge (gave the verdict), confirm (the bad code again,
+-- apart from the first), good (the good code on the same tests). The first failure is columns,
+-- the further ones whose details were kept are `more_failures`. Where the confirmation failed in
+-- the very words of the judging trial, the words are kept once, with the confirmation.
+CREATE TABLE trials (
+    candidate_id VARCHAR NOT NULL,
+    baseline_id VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    status VARCHAR NOT NULL,
+    outcome VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    lane VARCHAR NOT NULL,
+    selected INTEGER NOT NULL,
+    passing INTEGER NOT NULL,
+    failing VARCHAR[] NOT NULL,
+    erroring VARCHAR[] NOT NULL,
+    error_test VARCHAR,
+    error_phase VARCHAR,
+    error_type VARCHAR,
+    error_message VARCHAR USING COMPRESSION zstd,
+    error_assertion VARCHAR USING COMPRESSION zstd,
+    error_traceback VARCHAR USING COMPRESSION zstd,
+    more_failures STRUCT(
+        test_id VARCHAR,
+        phase VARCHAR,
+        "type" VARCHAR,
+        message VARCHAR,
+        assertion VARCHAR,
+        traceback VARCHAR
+    )[] NOT NULL,
+    phases MAP(VARCHAR, DOUBLE) NOT NULL,
+    seconds DOUBLE NOT NULL,
+    sandbox_level VARCHAR NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
+-- One row a candidate and baseline, pruned ones too: what is here is not judged again.
+CREATE TABLE verdicts (
+    candidate_id VARCHAR NOT NULL,
+    baseline_id VARCHAR NOT NULL,
+    verdict VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    seconds DOUBLE NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
+-- Corrected code. `code` and `patch` are NULL for origin 'original': the candidate holds them.
+CREATE TABLE fixes (
+    fix_id VARCHAR NOT NULL,
+    example_id VARCHAR NOT NULL,
+    candidate_id VARCHAR NOT NULL,
+    baseline_id VARCHAR NOT NULL,
+    origin VARCHAR NOT NULL,
+    code VARCHAR USING COMPRESSION zstd,
+    patch VARCHAR USING COMPRESSION zstd,
+    passes BOOLEAN NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
+-- One row a harvest.
+CREATE TABLE runs (
+    run_id VARCHAR NOT NULL,
+    repo VARCHAR NOT NULL,
+    started_at TIMESTAMPTZ NOT NULL,
+    ended_at TIMESTAMPTZ,
+    summary JSON NOT NULL
+);
+
+-- How one kept failure reads, for a person or a model.
+CREATE MACRO failure_text(test_id, phase, kind, message, assertion, traceback) AS
+    concat(
+        CASE WHEN phase = 'call' THEN 'FAILED ' ELSE 'ERROR (' || phase || ') ' END,
+        test_id,
+        CASE WHEN kind <> '' THEN ' - ' || kind ELSE '' END,
+        CASE WHEN message <> '' THEN ': ' || message ELSE '' END,
+        CASE WHEN traceback <> '' THEN chr(10) || chr(10) || rtrim(traceback, chr(10))
+             WHEN assertion <> '' THEN chr(10) || chr(10) || assertion
+             ELSE '' END
+    );
+
+-- The product: bad code that fails again and again, its error, and good code that passes.
+CREATE VIEW examples AS
+WITH proven AS (
+    -- the same change judged under several baselines is one example: the earliest proof stands
+    SELECT f.example_id, f.candidate_id, f.baseline_id, f.origin, f.code, f.patch, v.seconds,
+           v.created_at
+    FROM verdicts v
+    JOIN fixes f ON f.candidate_id = v.candidate_id AND f.baseline_id = v.baseline_id
+    WHERE v.verdict = 'valid' AND f.passes
+    QUALIFY row_number() OVER (
+        PARTITION BY f.example_id ORDER BY v.created_at, f.baseline_id
+    ) = 1
+)
+SELECT
+    p.example_id,
+    r.repo,
+    r."commit",
+    c.path,
+    c.symbol,
+    c.language,
+    r.license,
+    c.source,
+    c.operator,
+    c.bad,
+    coalesce(p.code, c.good) AS good,
+    coalesce(p.patch, c.patch) AS patch,
+    concat(
+        failure_text(k.error_test, k.error_phase, k.error_type, k.error_message,
+                     k.error_assertion, k.error_traceback),
+        list_aggregate(
+            list_transform(k.more_failures, lambda x: chr(10) || chr(10) || failure_text(
+                x.test_id, x.phase, x."type", x.message, x.assertion, x.traceback)),
+            'string_agg', ''),
+        CASE WHEN len(k.failing) > 1 + len(k.more_failures)
+             THEN chr(10) || chr(10) || 'also failing:' || chr(10) || list_aggregate(
+                 list_filter(k.failing, lambda t: t <> k.error_test AND NOT list_contains(
+                     list_transform(k.more_failures, lambda x: x.test_id), t)),
+                 'string_agg', chr(10))
+             ELSE '' END
+    ) AS error,
+    k.error_type,
+    k.error_message,
+    k.error_assertion AS assertion,
+    k.error_traceback AS traceback,
+    k.error_test AS test_id,
+    t.source AS test_source,
+    k.failing AS failing_tests,
+    g.passing AS passing_tests,
+    p.seconds,
+    t.flake_rate,
+    k.sandbox_level,
+    b.environment_hash,
+    b.toolchain,
+    p.origin AS fix_origin,
+    c.line,
+    c.end_line,
+    p.candidate_id,
+    p.baseline_id,
+    p.created_at
+FROM proven p
+JOIN candidates c ON c.candidate_id = p.candidate_id
+JOIN baselines b ON b.baseline_id = p.baseline_id
+JOIN revisions r ON r.revision_id = b.revision_id
+JOIN trials j ON j.kind = 'judge'
+    AND j.candidate_id = p.candidate_id AND j.baseline_id = p.baseline_id
+JOIN trials k ON k.kind = 'confirm' AND k.outcome = 'fails'
+    AND k.candidate_id = p.candidate_id AND k.baseline_id = p.baseline_id
+JOIN trials g ON g.kind = 'good' AND g.outcome = 'passes'
+    AND g.candidate_id = p.candidate_id AND g.baseline_id = p.baseline_id
+LEFT JOIN tests t ON t.baseline_id = p.baseline_id AND t.test_id = k.error_test
+WHERE j.outcome = 'fails' AND list_has_any(j.failing, k.failing);
+
+-- Covered code whose change no test noticed: a gap in the tests.
+CREATE VIEW survivors AS
+SELECT
+    c.candidate_id, r.repo, r."commit", c.path, c.symbol, c.line, c.end_line, c.operator,
+    c.before, c.after, c.bad, c.good, c.patch, j.selected AS tests, v.baseline_id, v.created_at
+FROM verdicts v
+JOIN candidates c ON c.candidate_id = v.candidate_id
+JOIN baselines b ON b.baseline_id = v.baseline_id
+JOIN revisions r ON r.revision_id = b.revision_id
+JOIN trials j ON j.kind = 'judge'
+    AND j.candidate_id = v.candidate_id AND j.baseline_id = v.baseline_id
+WHERE v.verdict = 'survived';
