@@ -43,6 +43,12 @@ config_app = typer.Typer(help="Look at the settings in force.")
 _GLOBAL_OPTIONS = frozenset({"--workspace", "-w", "--quiet", "-q", "--no-input", "--debug"})
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"flywheel {flywheel.__version__}\n")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
@@ -52,7 +58,7 @@ def options(
             "--workspace",
             "-w",
             metavar="FOLDER",
-            help="Folder to work in; else the nearest one with .flywheel/ or flywheel.toml.",
+            help="Folder to work in; else FLYWHEEL_WORKSPACE, else the nearest workspace.",
         ),
     ] = None,
     quiet: Annotated[
@@ -62,7 +68,12 @@ def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
     ] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
     """Options of every command; they go before its name."""
     session = Session.of(context)
@@ -70,9 +81,6 @@ def options(
     session.quiet = quiet
     session.no_input = no_input
     session.debug = debug
-    if version:
-        sys.stdout.write(f"flywheel {flywheel.__version__}\n")
-        raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
