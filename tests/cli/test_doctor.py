@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from flywheel import sandbox
 from flywheel.cli import doctor
+from flywheel.core.errors import SandboxError
 
 Flywheel = Callable[..., Any]
 
@@ -56,3 +58,29 @@ def test_little_disk_is_a_warning_not_a_failure(monkeypatch: pytest.MonkeyPatch)
     assert len(found) == 2
     assert not any(check.ok or check.required for check in found)
     assert all(check.fix for check in found)
+
+
+def test_no_sandbox_at_all_is_a_failure_with_its_remedy(
+    flywheel: Flywheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def probe() -> None:
+        raise SandboxError("No bubblewrap.", cause="not on PATH", hint="apt install bubblewrap")
+
+    monkeypatch.setattr(sandbox, "probe", probe)
+    ran = flywheel("doctor", "--json")
+    assert ran.code == 1
+    assert checks(ran)["sandbox"]["fix"] == "apt install bubblewrap"
+
+
+def test_a_weaker_sandbox_is_a_warning_that_says_why(
+    flywheel: Flywheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = sandbox.Check("memory limit", False, "no control group", "run as root")
+    weaker = sandbox.Probe(
+        sandbox.Level.S3_SOFT, "memory is watched", Path("/usr/bin/bwrap"), "0.12", False, (part,)
+    )
+    monkeypatch.setattr(sandbox, "probe", lambda: weaker)
+    ran = flywheel("doctor")
+    assert ran.code == 0
+    assert "warn  sandbox: memory limit: no control group\n      mend: run as root" in ran.out
+    assert "level S3-soft: memory is watched" in ran.out
