@@ -1,0 +1,38 @@
+"""Floor 3: judging. Environments, baselines, the lanes, the verdict.
+
+Knows nothing of where candidates come from or where verdicts are kept.
+"""
+
+from flywheel.critic.baseline import Learned, learn
+from flywheel.critic.baseline import load as load_learned
+from flywheel.critic.baseline import save as save_learned
+from flywheel.critic.critic import CONFIRM_LIMITS, Critic, Suite
+from flywheel.critic.environment import Environment, build
+from flywheel.critic.lane import RUNNER, RUNNER_TARGET, LaneServer, isolation_of
+from flywheel.critic.run import Run
+from flywheel.critic.select import Layout, edit_of
+from flywheel.critic.toolchain import Toolchain, detect, sources
+from flywheel.critic.toolchain import load as load_toolchains
+
+__all__ = [
+    "CONFIRM_LIMITS",
+    "RUNNER",
+    "RUNNER_TARGET",
+    "Critic",
+    "Environment",
+    "LaneServer",
+    "Layout",
+    "Learned",
+    "Run",
+    "Suite",
+    "Toolchain",
+    "build",
+    "detect",
+    "edit_of",
+    "isolation_of",
+    "learn",
+    "load_learned",
+    "load_toolchains",
+    "save_learned",
+    "sources",
+]

@@ -71,7 +71,7 @@ def learn(
     first, collected, times = _first_run(server)
     ids = [test_id for test_id, _, _ in collected]
     paths = [test_id.split("::", 1)[0] for test_id in ids]
-    tell(server, ids, paths, [30.0] * len(ids))
+    server.tell(ids, paths, [30.0] * len(ids))
     everything = tuple(range(len(ids)))
     pending = [
         Run(Lane.FRESH, everything, None, BASELINE_LIMITS, {"lines": list(files), "times": True})
@@ -109,17 +109,6 @@ def learn(
     return Learned(baseline, _suite(baseline, index))
 
 
-def tell(
-    server: LaneServer, ids: Sequence[str], paths: Sequence[str], seconds: Sequence[float]
-) -> None:
-    """Give a server the numbering of the tests; waits until it has it."""
-    server.submit(
-        {"op": "tests", "ids": list(ids), "paths": list(paths), "seconds": list(seconds)}
-    )
-    while not server.receive():
-        continue
-
-
 def save(learned: Learned, path: Path) -> None:
     """Write a baseline and its line index to a file, whole or not at all."""
     record = asdict(learned.baseline)
@@ -138,8 +127,8 @@ def save(learned: Learned, path: Path) -> None:
     partial.replace(path)
 
 
-def load(path: Path) -> Learned | None:
-    """Read what `save` wrote; None when there is none or it cannot be used."""
+def load(path: Path, revision_id: str) -> Learned | None:
+    """Read what `save` wrote, for a revision of the same tree; None when there is nothing usable."""
     try:
         with gzip.open(path, "rt") as file:
             stored = json.load(file)
@@ -148,6 +137,7 @@ def load(path: Path) -> Learned | None:
     if stored.get("version") != 1:
         return None
     record = stored["baseline"]
+    record["revision_id"] = revision_id
     record["tests"] = tuple(BaselineTest(**test) for test in record["tests"])
     record["created_at"] = datetime.fromisoformat(record["created_at"])
     baseline = Baseline(**record)
@@ -235,9 +225,7 @@ def _run_all(
     return imported, executed
 
 
-def _take_times(
-    asked: Sequence[int], reply: Reply, times: dict[int, list[float]]
-) -> None:
+def _take_times(asked: Sequence[int], reply: Reply, times: dict[int, list[float]]) -> None:
     for place, took in reply.fields.get("times") or ():
         if place < len(asked):
             times.setdefault(asked[place], []).append(took)

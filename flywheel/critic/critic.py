@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections
 import random
 import select
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +20,14 @@ from flywheel.core.records import Candidate, Judged, Lane, Trial
 from flywheel.critic.lane import LaneServer, Reply
 from flywheel.critic.run import Limits, Run
 from flywheel.critic.sabotage import sabotages
-from flywheel.critic.select import Bits, FileLines, Layout, LineIndex, Place, bits, positions
+from flywheel.critic.select import Bits, Layout, LineIndex, Place, bits, edit_of, positions
 
 JUDGE_LIMITS = Limits(floor=0.5, factor=10.0)
 """Time limits of the first run: tight, for a hang is confirmed later with more patience."""
 CONFIRM_LIMITS = Limits(floor=2.0, factor=10.0)
 """Time limits of the confirmation."""
+MAX_DEATHS = 5
+"""Servers that may die in one harvest before the critic is no longer to be trusted."""
 WHOLE_SUITE_SECONDS = 3.0
 """A suite that takes no longer than this is run whole to confirm; a longer one by file."""
 DEPTH = 2
@@ -70,25 +72,26 @@ class Critic:
         self,
         suite: Suite,
         *,
-        warm: Sequence[LaneServer],
-        fresh: Sequence[LaneServer],
+        start: Callable[[Lane], LaneServer],
+        jobs: int,
         sources: Mapping[str, bytes],
         level: str,
         fail_fast: bool = False,
         confirm: bool = True,
     ) -> None:
         self._suite = suite
-        self._servers = {Lane.WARM: list(warm), Lane.FRESH: list(fresh)}
+        self._start = start
+        self._jobs = jobs
         self._sources = sources
-        self._room = DEPTH * len(fresh)
+        self._room = DEPTH * jobs
+        self._deaths = 0
+        self._servers: dict[Lane, list[LaneServer]] = {Lane.WARM: [], Lane.FRESH: []}
         self._level = level
         self._fail_fast = fail_fast
         self._confirm = confirm
         self._layouts: dict[str, Layout] = {}
         self._queue: collections.deque[tuple[Run, _Case | None]] = collections.deque()
-        self._flying: dict[LaneServer, dict[int, tuple[Run, _Case | None]]] = {
-            server: {} for servers in self._servers.values() for server in servers
-        }
+        self._flying: dict[LaneServer, dict[int, tuple[Run, _Case | None]]] = {}
         self._ready: list[Judged] = []
         self._all = bits(range(len(suite.ids)))
         self._not_warm: Bits = 0
@@ -96,6 +99,8 @@ class Critic:
         self._base_waiting: dict[Bits, list[_Case]] = {}
         self.mismatches = 0
         """Candidates whose confirmation found other failures than the first run."""
+        self.not_warm_reason = ""
+        """Why the warm lane is not in use, empty when it is."""
 
     # -- proving itself ------------------------------------------------------------------
 
@@ -105,15 +110,19 @@ class Critic:
         Tests that fail in the warm server without any change are noted: what they cover is
         judged in the fresh lane. Raises `CriticError` when a lane cannot be trusted.
         """
-        everything = tuple(range(len(self._suite.ids)))
+        for _ in range(self._jobs):
+            self._add_server(Lane.FRESH)
+        self._open_warm()
         if self.warm:
+            there = tuple(positions(self._all & ~self._not_warm))
             run = self._run_now(
-                self._servers[Lane.WARM][0], Run(Lane.WARM, everything, None, CONFIRM_LIMITS)
+                self._servers[Lane.WARM][0], Run(Lane.WARM, there, None, CONFIRM_LIMITS)
             )
             if run.reason:
+                self.not_warm_reason = f"the clean suite did not run: {run.reason}"
                 self._drop_warm()
             else:
-                self._not_warm = bits(run.failed())
+                self._not_warm |= bits(run.failed())
         sabotage = self._sabotage()
         if sabotage is None:
             raise CriticError(
@@ -132,8 +141,31 @@ class Critic:
                     cause=run.reason or run.refused or "its tests passed",
                     hint="is the installed package another copy than the repository's files?",
                 )
+            self.not_warm_reason = "a planted error went unnoticed"
             self._drop_warm()
             break
+
+    def _add_server(self, lane: Lane) -> LaneServer:
+        server = self._start(lane)
+        server.tell(self._suite.ids, self._suite.paths, self._suite.seconds)
+        self._servers[lane].append(server)
+        self._flying[server] = {}
+        return server
+
+    def _open_warm(self) -> None:
+        """Start the warm servers; a suite that cannot be held warm is judged without them."""
+        try:
+            for _ in range(self._jobs):
+                server = self._add_server(Lane.WARM)
+                if server.threads > 1:
+                    raise CriticError(f"{server.threads} threads run after collection")
+                missing = set(self._suite.ids).difference(server.items)
+                self._not_warm |= bits(
+                    i for i, test_id in enumerate(self._suite.ids) if test_id in missing
+                )
+        except CriticError as error:
+            self.not_warm_reason = error.cause or error.message
+            self._drop_warm()
 
     # -- the flow ------------------------------------------------------------------------
 
@@ -169,7 +201,12 @@ class Critic:
         if not self._ready and waiting:
             readable, _, _ = select.select(waiting, [], [], timeout)
             for server in readable:
-                for reply in server.receive():
+                try:
+                    replies = server.receive()
+                except CriticError as error:
+                    self._revive(server, error)
+                    continue
+                for reply in replies:
                     self._answer(server, reply)
             self._dispatch()
         ready, self._ready = self._ready, []
@@ -181,6 +218,23 @@ class Critic:
         for server in self._flying:
             server.close()
         self._flying.clear()
+
+    def _revive(self, server: LaneServer, error: CriticError) -> None:
+        """Replace a server that died; what it ran is run again, once."""
+        self._deaths += 1
+        if self._deaths > MAX_DEATHS:
+            raise error
+        orphans = self._flying.pop(server)
+        server.close()
+        self._servers[server.lane].remove(server)
+        self._add_server(server.lane)
+        for run, case in orphans.values():
+            run.restarts += 1
+            if run.restarts <= 1:
+                self._queue.append((run, case))
+                continue
+            run.reason = "infrastructure"
+            self._finished(run, case)
 
     # -- routing -------------------------------------------------------------------------
 
@@ -251,6 +305,9 @@ class Critic:
         if run.absorb(reply):
             self._queue.appendleft((run, case))
             return
+        self._finished(run, case)
+
+    def _finished(self, run: Run, case: _Case | None) -> None:
         if case is None:
             self._base_done(run)
         elif case.first is None:
@@ -289,7 +346,9 @@ class Critic:
         assert case.first is not None
         trial = run.trial(self._suite.ids, self._level)
         if run.reason or run.refused:
-            self._emit(case, case.first, "unknown", f"confirmation: {run.reason or run.refused}", trial)
+            self._emit(
+                case, case.first, "unknown", f"confirmation: {run.reason or run.refused}", trial
+            )
             return
         if run.canary is False:
             self._emit(case, case.first, "unknown", "canary-did-not-fail", trial)
@@ -402,17 +461,7 @@ class Critic:
         return self._layout(candidate.path).place(candidate)
 
     def _edit(self, candidate: Candidate, place: Place | None) -> dict[str, Any]:
-        edit: dict[str, Any] = {
-            "path": candidate.path,
-            "start": candidate.span.start,
-            "end": candidate.span.end,
-            "after": candidate.after,
-        }
-        if place is not None:
-            edit["segment"] = list(place.segment)
-            edit["line"] = place.segment_line
-            edit["flags"] = self._layout(candidate.path).future_flags
-        return edit
+        return edit_of(candidate, place, self._layout(candidate.path).future_flags)
 
     def _sabotage(self) -> tuple[Candidate, tuple[int, ...]] | None:
         """A change that must fail: an error raised at the head of a covered function's body."""
@@ -441,5 +490,3 @@ def _body(place: Place) -> Sequence[int]:
     assert place.function is not None
     return place.function[1:]
 
-
-__all__ = ["Critic", "FileLines", "Suite"]

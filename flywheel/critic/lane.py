@@ -6,18 +6,19 @@ replies. It knows nothing of verdicts: what a reply means is the critic's busine
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flywheel.core.errors import CriticError
 from flywheel.core.records import Lane
-from flywheel.sandbox import Box, kill
+from flywheel.sandbox import Box, Limits, Slot, kill, seccomp
 
 RUNNER = Path(__file__).parent / "runner"
 """The code that runs in the box, mounted as the package `flywheel_runner`."""
@@ -27,10 +28,7 @@ MAX_TESTS = 1 << 18
 """Tests a suite may have while their ids are not yet known to the server."""
 MAX_RESULT = 256 << 20
 """Bytes one fork may report (the line map of a large suite is the largest)."""
-_BOOT = (
-    "import sys; sys.path.insert(0, '/flywheel'); "
-    "from flywheel_runner.boot import main; main()"
-)
+_BOOT = "import sys; sys.path.insert(0, '/flywheel'); from flywheel_runner.boot import main; main()"
 
 
 @dataclass(slots=True)
@@ -74,6 +72,7 @@ class LaneServer:
         pythonpath: Sequence[str],
         isolation: Mapping[str, Any],
         pass_fds: Sequence[int] = (),
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         self.lane = lane
         self._box = box
@@ -86,6 +85,7 @@ class LaneServer:
             "max_result": MAX_RESULT,
         }
         self._pass_fds = tuple(pass_fds)
+        self._on_close = on_close
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
@@ -141,6 +141,14 @@ class LaneServer:
             raise self._failed(f"it stopped listening ({error})") from error
         return request_id
 
+    def tell(self, ids: Sequence[str], paths: Sequence[str], seconds: Sequence[float]) -> None:
+        """Give the server the numbering of the tests; waits until it has it."""
+        self.submit(
+            {"op": "tests", "ids": list(ids), "paths": list(paths), "seconds": list(seconds)}
+        )
+        while not self.receive():
+            continue
+
     def receive(self) -> list[Reply]:
         """Replies that have arrived; blocks for at least some bytes. Raises `CriticError`."""
         try:
@@ -157,6 +165,9 @@ class LaneServer:
         if self._process is not None:
             kill(self._process)
             self._process = None
+        if self._on_close is not None:
+            self._on_close()
+            self._on_close = None
 
     def output(self) -> str:
         """The end of what the server printed, for error messages."""
@@ -191,6 +202,27 @@ class LaneServer:
             cause=self.output() or None,
             hint="flywheel doctor",
         )
+
+
+def isolation_of(limits: Limits, slot: Slot | None) -> dict[str, Any]:
+    """Limits of one candidate as the runner's `isolate` takes them."""
+    settings: dict[str, Any] = {
+        "overlay_bytes": limits.overlay_mb << 20,
+        "overlay_inodes": limits.overlay_inodes,
+        "tmp_bytes": limits.tmp_mb << 20,
+        "shm_bytes": limits.shm_mb << 20,
+        "processes": limits.processes,
+        "open_files": limits.open_files,
+        "file_bytes": limits.file_mb << 20,
+        "output_bytes": limits.output_bytes,
+        "seccomp": base64.b64encode(seccomp.build()).decode(),
+    }
+    if slot is None:
+        settings["soft_memory_bytes"] = limits.memory_mb << 20
+    else:
+        settings["cgroup_fds"] = list(slot.join_fds)
+        settings["oom_fd"] = slot.oom_fd
+    return settings
 
 
 def _reply(header: dict[str, Any], body: bytes) -> Reply:
@@ -237,5 +269,3 @@ def _reply(header: dict[str, Any], body: bytes) -> Reply:
             "reap": header["ended"] - done,
         }
     return reply
-
-

@@ -64,6 +64,8 @@ class Run:
     """Why the lane would not judge it: `structural`, `kind`, `same-bytecode`, `unparsable`."""
     reason: str = ""
     """Why the run gives no verdict, empty when it does."""
+    restarts: int = 0
+    """Times it was started over because its server died."""
     canary: bool | None = None
     """True when the planted failure was reported as one; None when none was planted."""
 
@@ -192,7 +194,13 @@ class Run:
         return True
 
     def _fail(
-        self, position: int, mark: str, kind: str, message: str, trace: str = "", phase: str = "call"
+        self,
+        position: int,
+        mark: str,
+        kind: str,
+        message: str,
+        trace: str = "",
+        phase: str = "call",
     ) -> None:
         self.outcomes[position] = mark
         self.details.setdefault(

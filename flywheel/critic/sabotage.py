@@ -22,7 +22,9 @@ def sabotages(path: str, source: bytes) -> Iterator[Candidate]:
         if not body or not isinstance(body[0], ast.Return | ast.Assign | ast.Expr):
             continue
         first = body[0]
-        if any(isinstance(inner, ast.Yield | ast.YieldFrom | ast.Await) for inner in ast.walk(node)):
+        if any(
+            isinstance(inner, ast.Yield | ast.YieldFrom | ast.Await) for inner in ast.walk(node)
+        ):
             continue
         assert first.end_lineno is not None
         assert first.end_col_offset is not None

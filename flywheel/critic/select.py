@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from flywheel.core.records import Candidate
 
@@ -120,11 +121,17 @@ class Layout:
                 if function is None:
                     function = node
                     inside = self._offset(node.body[0]) <= candidate.span.start
-            statement = range(
-                min(first, _header(node).start), max(last + 1, _header(node).stop)
-            ) if _overlaps(_header(node), first, last) else statement
+            statement = (
+                range(min(first, _header(node).start), max(last + 1, _header(node).stop))
+                if _overlaps(_header(node), first, last)
+                else statement
+            )
             node = next(
-                (child for child in _blocks(node) if _first(child) <= first and last <= _last(child)),
+                (
+                    child
+                    for child in _blocks(node)
+                    if _first(child) <= first and last <= _last(child)
+                ),
                 None,
             )
         body: range | None = None
@@ -148,6 +155,21 @@ class Layout:
     def _end(self, node: ast.stmt) -> int:
         # Up to the end of the line: a comment there, or a `;`, does no harm to compiling.
         return self._starts[min(_last(node), len(self._starts) - 1)]
+
+
+def edit_of(candidate: Candidate, place: Place | None, future_flags: int) -> dict[str, Any]:
+    """A candidate's change as the runner takes it; the segment lets the warm lane swap code."""
+    edit: dict[str, Any] = {
+        "path": candidate.path,
+        "start": candidate.span.start,
+        "end": candidate.span.end,
+        "after": candidate.after,
+    }
+    if place is not None:
+        edit["segment"] = list(place.segment)
+        edit["line"] = place.segment_line
+        edit["flags"] = future_flags
+    return edit
 
 
 def _first(node: ast.stmt) -> int:

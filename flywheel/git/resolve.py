@@ -32,22 +32,36 @@ _HEAD = "refs/flywheel/head"
 """Where the remote's default branch is kept in our bare repository."""
 
 
-def resolve(source: str, cache: Path) -> Checkout:
+def resolve(source: str, cache: Path, *, commit: str | None = None) -> Checkout:
     """The commit that `source` means: a path's HEAD, a URL's default branch, `pypi:NAME==VERSION`.
 
+    `commit` asks for another commit of the same repository, by its full hash.
     `cache` is a folder of ours; clones and releases are kept there and serve without a network.
     Raises `RepositoryError` (not a repository, empty, unreachable, no such release) and
     `UsageError` (malformed).
     """
     try:
-        if source.startswith("pypi:"):
-            return _release(source.removeprefix("pypi:"), cache)
-        url = _URL.fullmatch(source)
-        if url and not Path(source).exists():
-            return _remote(url["url"] or url["scp"], cache)
-        return _local(source)
+        newest = _newest(source, cache)
+        if commit is None or commit == newest.commit:
+            return newest
+        if _commit_of(newest.git_dir, commit) is None:
+            raise RepositoryError(
+                f"{source} has no commit {commit}", hint="fetch it into the repository"
+            )
+        return _checkout(
+            newest.name, newest.git_dir, commit, version=_tag(newest.git_dir, commit), notes=()
+        )
     except git.GitCommandNotFound as error:
         raise RepositoryError("git is not installed", hint="install git") from error
+
+
+def _newest(source: str, cache: Path) -> Checkout:
+    if source.startswith("pypi:"):
+        return _release(source.removeprefix("pypi:"), cache)
+    url = _URL.fullmatch(source)
+    if url and not Path(source).exists():
+        return _remote(url["url"] or url["scp"], cache)
+    return _local(source)
 
 
 def _release(text: str, cache: Path) -> Checkout:

@@ -22,6 +22,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import pytest
+from _pytest.assertion import util as _assertion
 
 from flywheel_runner import render  # type: ignore[import-not-found]
 
@@ -186,9 +187,18 @@ class Recorder:
 
     # -- the run of one test -------------------------------------------------------------
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: Any) -> None:
+        """Comparing two large values costs most of a failure: only the first few are explained."""
+        if self.rendered >= DETAILS:
+            _assertion._reprcompare = None
+
     def run(self, items: Sequence[Any]) -> None:
         """pytest's run loop over `items`, with our clock around each test."""
         times = []
+        if items:
+            # Both values of a failed comparison whole, not cut to a terminal's taste.
+            items[0].config.option.verbose = 2
         for index, item in enumerate(items):
             following = items[index + 1] if index + 1 < len(items) else None
             position = self.order.get(item.nodeid, -1)

@@ -1,0 +1,323 @@
+"""`flywheel harvest` and `flywheel replay`: options in, progress on stderr, one summary out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flywheel.cli.session import Session
+
+if TYPE_CHECKING:
+    from flywheel.core.events import Event
+    from flywheel.orchestrator import Progress, Replayed
+
+INTERRUPTED = 130
+"""Exit code of a harvest that the user stopped."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(harvest)
+    app.command()(replay)
+
+
+def harvest(
+    context: typer.Context,
+    repo: Annotated[
+        str,
+        typer.Option("--repo", help="A path, a git URL, or pypi:NAME or pypi:NAME==VERSION."),
+    ],
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="Where candidates come from.")
+    ] = None,
+    paths: Annotated[
+        list[str] | None, typer.Option("--paths", help="Only these folders, files or globs.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", help="Not these folders, files or globs.")
+    ] = None,
+    operators: Annotated[
+        list[str] | None,
+        typer.Option("--operators", help="Only these operators or families; !NAME leaves one out."),
+    ] = None,
+    max_candidates: Annotated[
+        int | None,
+        typer.Option("--max-candidates", help="Stop after this many; 0 goes on to the end."),
+    ] = None,
+    max_examples: Annotated[
+        int | None, typer.Option("--max-examples", help="Stop after this many valid candidates.")
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option("--time-limit", help="Stop after this time: 90, 10m, 2h.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the sampling.")] = None,
+    python: Annotated[
+        Path | None, typer.Option("--python", help="Interpreter of the test environment.")
+    ] = None,
+    install: Annotated[
+        str | None,
+        typer.Option("--install", help="What to install, as arguments of `uv pip install`."),
+    ] = None,
+    isolation: Annotated[
+        str | None, typer.Option("--isolation", help="auto, S3, S3-soft or S2.")
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at a candidate's first failing test.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object.")
+    ] = False,
+) -> int:
+    """Make candidates, judge them by the repository's own tests, keep proven examples.
+
+    Needs no configuration: the environment is found from the repository's metadata. Run it again
+    to go on where it stopped; what was judged is not judged again.
+    """
+    from flywheel.core.events import EventBus, EventLog
+    from flywheel.orchestrator import harvest as run
+    from flywheel.store import Store
+    from flywheel.workspace import init
+
+    session = Session.of(context)
+    settings = session.configuration(
+        {
+            "harvest.source": source,
+            "harvest.paths": paths,
+            "harvest.exclude": exclude,
+            "harvest.operators": operators,
+            "harvest.max_candidates": max_candidates,
+            "harvest.max_examples": max_examples,
+            "harvest.time_limit": time_limit,
+            "harvest.jobs": jobs,
+            "harvest.seed": seed,
+            "harvest.python": python,
+            "harvest.install": install,
+            "harvest.isolation": isolation,
+            "harvest.fail_fast": fail_fast or None,
+        }
+    ).settings
+    workspace = init(session.workspace.root).workspace
+    store = Store(workspace.store_path)
+    bus = EventBus()
+    workspace.logs.mkdir(parents=True, exist_ok=True)
+    with EventLog(workspace.logs / "harvest.jsonl") as log, _display(session) as display:
+        bus.subscribe(log)
+        bus.subscribe(display.event)
+        summary = run(repo, settings, workspace, store, bus, on_progress=display.progress)
+    if as_json:
+        session.print_json(summary)
+    else:
+        _print_summary(session, summary)
+    if summary["ended"] == "interrupted":
+        return INTERRUPTED
+    return 0
+
+
+def replay(
+    context: typer.Context,
+    example: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Example to prove again; a prefix will do.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", help="Prove this many again, drawn at random.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Prove every row again.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="Rows proved at once.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Prove stored examples again, cold, from nothing but the store and the repository."""
+    import random
+
+    from rich.markup import escape
+
+    from flywheel.core.errors import UsageError
+    from flywheel.core.events import EventBus
+    from flywheel.orchestrator import replay as run
+    from flywheel.store import Store, replayable
+    from flywheel.store import example as find
+
+    session = Session.of(context)
+    if (example is not None) + (sample is not None) + everything != 1:
+        raise UsageError(
+            "say which rows: an ID, --sample N, or --all", hint="flywheel examples lists them"
+        )
+    settings = session.configuration({"harvest.jobs": jobs}).settings
+    store = Store(session.workspace.store_path)
+    ids = [find(store, example).example_id] if example is not None else None
+    rows = list(replayable(store, ids=ids))
+    if sample is not None:
+        rows = random.Random(seed).sample(rows, min(sample, len(rows)))
+    if not rows:
+        raise UsageError("the store holds no example", hint="flywheel harvest --repo PATH")
+    bus = EventBus()
+    with _display(session, total=len(rows)) as display:
+        bus.subscribe(display.event)
+        results = run(rows, settings, session.workspace, store, bus, on_done=display.replayed)
+    proven = sum(result.proven for result in results)
+    if as_json:
+        session.print_json(
+            {
+                "rows": len(results),
+                "proven": proven,
+                "failed": [
+                    {"example_id": result.example_id, "reason": result.reason}
+                    for result in results
+                    if not result.proven
+                ],
+            }
+        )
+    else:
+        for result in results:
+            if not result.proven:
+                session.out.print(f"[red]✗[/red] {result.example_id}  {escape(result.reason)}")
+        session.out.print(f"[bold]{proven} of {len(results)}[/bold] proven again")
+    return 0 if proven == len(results) else 1
+
+
+class _Display:
+    """Progress on stderr: phases as lines, the loop as one live line."""
+
+    def __init__(self, session: Session, bar: Any, total: int | None) -> None:
+        self._session = session
+        self._bar = bar
+        self._task: Any = None
+        self._total = total
+        self._proven = 0
+        self._done = 0
+
+    def event(self, event: Event) -> None:
+        """Tell a phase or a warning."""
+        from rich.markup import escape
+
+        from flywheel.core import events
+
+        match event:
+            case events.PhaseStarted(phase=phase, detail=detail):
+                if phase in ("environment", "baseline", "fetch", "prove"):
+                    self._status(f"{_PHASES.get(phase, phase)} {detail}")
+            case events.PhaseProgressed(detail=detail):
+                self._status(f"environment: {detail}")
+            case events.PhaseEnded(phase=phase, seconds=seconds) if seconds > 0.2:
+                label = _PHASES.get(phase, phase)
+                self._session.say(f"[green]✓[/green] {escape(label)} [dim]{seconds:.1f} s[/dim]")
+            case events.Warned(message=message, hint=hint):
+                more = f" [dim]({escape(hint)})[/dim]" if hint else ""
+                self._session.say(f"[yellow]![/yellow] {escape(message)}{more}")
+            case _:
+                pass
+
+    def progress(self, progress: Progress) -> None:
+        """Show how far a harvest is."""
+        tally = progress.tally
+        done = tally.judged + tally.known
+        rate = tally.judged / progress.seconds if progress.seconds else 0.0
+        share = tally.verdicts["valid"] / done if done else 0.0
+        best = max(
+            (
+                (counts["valid"] / n, name)
+                for name, counts in tally.by_operator.items()
+                if (n := counts["judged"] + counts["known"]) >= 5
+            ),
+            default=None,
+        )
+        text = f"{done} judged · {tally.verdicts['valid']} valid ({share:.0%}) · {rate:.1f}/s"
+        if best is not None:
+            text += f" · best {best[1]} {best[0]:.0%}"
+        if progress.limit and rate:
+            left = max(0, progress.limit - done) / rate
+            text += f" · at most {left / 60:.0f} min left" if left > 90 else f" · {left:.0f} s left"
+        self._status(text, done, progress.limit or None)
+
+    def replayed(self, result: Replayed) -> None:
+        """Count one row."""
+        self._done += 1
+        self._proven += result.proven
+        self._status(f"{self._proven} of {self._done} proven", self._done, self._total)
+
+    def _status(self, text: str, done: int | None = None, total: int | None = None) -> None:
+        if self._bar is None:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=None)
+        self._bar.update(self._task, description=text, completed=done or 0, total=total)
+
+
+_PHASES = {
+    "fetch": "repository",
+    "environment": "test environment",
+    "baseline": "baseline",
+    "prove": "critic proved itself",
+    "judge": "judging",
+}
+
+
+@contextlib.contextmanager
+def _display(session: Session, total: int | None = None) -> Iterator[_Display]:
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    if session.quiet or not session.err.is_terminal:
+        yield _Display(session, None, total)
+        return
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        console=session.err,
+        transient=True,
+    )
+    with bar:
+        yield _Display(session, bar, total)
+
+
+def _print_summary(session: Session, summary: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    out = session.out
+    candidates, baseline = summary["candidates"], summary["baseline"]
+    out.print(
+        f"[bold]{summary['examples']['new']} new examples[/bold]"
+        f" ({summary['examples']['total']} of this commit in the store)"
+    )
+    out.print(
+        f"  baseline    {baseline['judging']} of {baseline['tests']} tests judge"
+        f" ({baseline['flaky']} flaky), suite {baseline['seconds']:.2f} s"
+    )
+    out.print(
+        f"  candidates  {candidates['made']} made, {candidates['pruned']} pruned,"
+        f" {candidates['known']} known, {candidates['judged']} judged:"
+        f" {candidates['valid']} valid, {candidates['survived']} survived,"
+        f" {candidates['unknown']} unknown"
+    )
+    seconds = summary["seconds"]
+    out.print(
+        f"  speed       {summary['judged_per_second']} judged/s, {seconds['total']:.0f} s in all"
+        f" (environment {seconds['environment']:.0f}, baseline {seconds['baseline']:.0f},"
+        f" judging {seconds['judging']:.0f})"
+    )
+    out.print(f"  sandbox     {summary['sandbox_level']}; ended: {summary['ended']}")
+    table = Table(title="Yield by operator", title_justify="left", box=None, pad_edge=False)
+    for column in ("operator", "judged", "valid", "yield"):
+        table.add_column(column, justify="left" if column == "operator" else "right")
+    rows = sorted(summary["by_operator"].items(), key=lambda item: -item[1].get("valid", 0))
+    for name, counts in rows[:12]:
+        judged = counts.get("judged", 0) + counts.get("known", 0)
+        valid = counts.get("valid", 0)
+        table.add_row(name, str(judged), str(valid), f"{valid / judged:.0%}" if judged else "")
+    if rows:
+        out.print(table)
+    if summary["ended"] == "max-candidates":
+        session.say(
+            "[dim]It stopped at --max-candidates; 0 goes on to the end, and what is judged stays"
+            " judged.[/dim]"
+        )
+    session.next_step(
+        "flywheel examples --limit 5" if summary["examples"]["total"] else "flywheel survivors"
+    )

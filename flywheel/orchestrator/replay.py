@@ -1,0 +1,158 @@
+"""Replay: prove stored examples again, cold, from nothing but the store and the repository.
+
+Each row gets processes of its own from start to end: the bad code must fail in just the tests
+that the row names, the good code must pass them all.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flywheel.core.errors import FlywheelError
+from flywheel.core.events import EventBus
+from flywheel.core.identity import bytes_hash
+from flywheel.core.records import Lane
+from flywheel.core.settings import Settings
+from flywheel.critic import CONFIRM_LIMITS, Run, edit_of
+from flywheel.orchestrator.workbench import Workbench, jobs_of, set_up
+from flywheel.store import Replayable, Store, baseline
+from flywheel.workspace import Workspace
+
+WHOLE_SUITE_SECONDS = 10.0
+"""A suite that takes no longer is replayed whole; of a longer one the files with failing tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of one row."""
+
+    example_id: str
+    """The row."""
+    proven: bool
+    """True when bad failed in just the tests it should and good passed."""
+    reason: str
+    """What was otherwise, empty when proven."""
+    failing: int
+    """Tests that failed with the bad code."""
+    selected: int
+    """Tests that were run."""
+    seconds: float
+    """Wall time of this row."""
+
+
+def replay(
+    rows: Sequence[Replayable],
+    settings: Settings,
+    workspace: Workspace,
+    store: Store,
+    bus: EventBus,
+    *,
+    on_done: Callable[[Replayed], None] = lambda replayed: None,
+) -> list[Replayed]:
+    """Replay rows, a few at a time; a row that cannot be set up is not proven, with the reason."""
+    groups: dict[tuple[str, str, str], list[Replayable]] = defaultdict(list)
+    for row in rows:
+        groups[(row.repo, row.commit, row.baseline_id)].append(row)
+    done: list[Replayed] = []
+
+    def finish(replayed: Replayed) -> None:
+        done.append(replayed)
+        on_done(replayed)
+
+    for (repo, commit, _), members in groups.items():
+        try:
+            bench = set_up(repo, settings, workspace, bus, commit=commit)
+        except FlywheelError as error:
+            for row in members:
+                finish(Replayed(row.example_id, False, error.message, 0, 0, 0.0))
+            continue
+        tests = _tests(store, bench, members[0])
+        with concurrent.futures.ThreadPoolExecutor(jobs_of(settings)) as pool:
+            futures = [pool.submit(_replay_one, bench, row, tests) for row in members]
+            for future in concurrent.futures.as_completed(futures):
+                finish(future.result())
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Tests:
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    seconds: tuple[float, ...]
+
+
+def _tests(store: Store, bench: Workbench, row: Replayable) -> _Tests | None:
+    found = baseline(store, bench.revision.revision_id, row.environment_hash, row.toolchain)
+    if found is None:
+        return None
+    judging = [test for test in found.tests if test.judges]
+    return _Tests(
+        ids=tuple(test.test_id for test in judging),
+        paths=tuple(test.test_id.split("::", 1)[0] for test in judging),
+        seconds=tuple(test.seconds for test in judging),
+    )
+
+
+def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None) -> Replayed:
+    started = time.monotonic()
+
+    def end(proven: bool, reason: str = "", failing: int = 0, selected: int = 0) -> Replayed:
+        return Replayed(
+            row.example_id, proven, reason, failing, selected, time.monotonic() - started
+        )
+
+    if tests is None:
+        return end(False, "its baseline is not in the store")
+    if bench.environment.hash != row.environment_hash:
+        return end(False, "the environment is another one now")
+    base = bench.environment.tree / row.candidate.path
+    if not base.is_file() or bytes_hash(base.read_bytes()) != row.candidate.base_hash:
+        return end(False, f"{row.candidate.path} is another file now")
+    selection = _selection(tests, row.failing)
+    try:
+        bad = _run(bench, tests, selection, edit_of(row.candidate, None, 0))
+        good = _run(bench, tests, selection, None)
+    except FlywheelError as error:
+        return end(False, error.message)
+    failing = tuple(sorted(tests.ids[i] for i in bad.failed()))
+    for name, run in (("bad", bad), ("good", good)):
+        if run.reason or run.canary is False:
+            return end(False, f"{name}: {run.reason or 'the canary did not fail'}")
+    if good.failed():
+        return end(False, f"good fails {len(good.failed())} tests", len(failing), len(selection))
+    if failing != row.failing:
+        missing = set(row.failing) - set(failing)
+        extra = set(failing) - set(row.failing)
+        reason = f"bad fails otherwise: {len(missing)} no longer, {len(extra)} besides"
+        return end(False, reason, len(failing), len(selection))
+    return end(True, "", len(failing), len(selection))
+
+
+def _selection(tests: _Tests, failing: Sequence[str]) -> tuple[int, ...]:
+    if sum(tests.seconds) <= WHOLE_SUITE_SECONDS:
+        return tuple(range(len(tests.ids)))
+    files = {test_id.split("::", 1)[0] for test_id in failing}
+    return tuple(i for i, path in enumerate(tests.paths) if path in files)
+
+
+def _run(
+    bench: Workbench, tests: _Tests, selection: tuple[int, ...], edit: dict[str, Any] | None
+) -> Run:
+    server = bench.start(Lane.FRESH)
+    try:
+        server.tell(tests.ids, tests.paths, tests.seconds)
+        run = Run(Lane.COLD, selection, edit, CONFIRM_LIMITS, {"canary": True})
+        while True:
+            server.submit(run.request(tests.seconds))
+            replies = server.receive()
+            while not replies:
+                replies = server.receive()
+            if not run.absorb(replies[0]):
+                return run
+    finally:
+        server.close()

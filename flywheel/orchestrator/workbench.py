@@ -1,0 +1,181 @@
+"""Everything needed to judge code of one commit: its tree, environment, sandbox and lanes.
+
+Setting a workbench up is the part that `harvest` and `replay` share. It publishes its phases
+as events and knows nothing of candidates.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flywheel.core.events import EventBus, PhaseEnded, PhaseProgressed, PhaseStarted, Warned
+from flywheel.core.records import Lane, Revision
+from flywheel.core.settings import Settings
+from flywheel.critic import (
+    RUNNER,
+    RUNNER_TARGET,
+    Environment,
+    LaneServer,
+    Toolchain,
+    build,
+    detect,
+    isolation_of,
+    load_toolchains,
+)
+from flywheel.git import Checkout, resolve
+from flywheel.sandbox import (
+    Box,
+    Level,
+    Limits,
+    Mount,
+    Probe,
+    make_etc,
+    make_slot,
+    probe,
+)
+from flywheel.workspace import Workspace, content
+
+START_SECONDS = 120.0
+"""Time a server may take to import and collect before it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """One commit, ready to be judged."""
+
+    checkout: Checkout
+    """The commit."""
+    toolchain: Toolchain
+    """How its tests are run."""
+    environment: Environment
+    """What they run in."""
+    probe: Probe
+    """The isolation in force."""
+    revision: Revision
+    """The commit as a record."""
+    limits: Limits
+    """What one candidate may use."""
+    cache: Path
+    """The cache folder."""
+    seconds: float
+    """Wall time of fetching and building."""
+
+    def start(self, lane: Lane) -> LaneServer:
+        """Start a server of one lane. Raises `CriticError`."""
+        slot = None
+        if self.probe.level == Level.S3:
+            slot = make_slot(memory_mb=self.limits.memory_mb, processes=self.limits.processes)
+        settings = isolation_of(self.limits, slot)
+        server = LaneServer(
+            lane,
+            self._box(),
+            python=self.environment.python,
+            args=(*self.environment.pytest_args, "--capture=sys"),
+            pythonpath=self.environment.pythonpath,
+            isolation=settings,
+            pass_fds=slot.fds if slot is not None else (),
+            on_close=slot.close if slot is not None else None,
+        )
+        server.start(timeout=START_SECONDS)
+        return server
+
+    def _box(self) -> Box:
+        return Box(
+            self.probe.bwrap,
+            mounts=(
+                *self.environment.mounts,
+                Mount(self.environment.tree, "/repo"),
+                Mount(RUNNER, RUNNER_TARGET),
+            ),
+            environment=self.environment.variables,
+            cwd="/repo",
+            limits=self.limits,
+            nested=True,
+            etc=make_etc(self.cache / "etc"),
+        )
+
+
+def set_up(
+    repo: str,
+    settings: Settings,
+    workspace: Workspace,
+    bus: EventBus,
+    *,
+    commit: str | None = None,
+) -> Workbench:
+    """Resolve a repository, probe the sandbox, build the environment.
+
+    `commit` names another commit of the repository than its newest.
+
+    Raises `RepositoryError`, `SandboxError`, `ToolchainError`, `EnvironmentBuildError`.
+    """
+    started = time.monotonic()
+    cache = settings.paths.cache or workspace.cache
+    wanted = settings.harvest.isolation
+    found = probe(None if wanted == "auto" else wanted)
+    if found.level is not Level.S3:
+        bus.publish(
+            Warned("sandbox-level", f"isolation is {found.level}: {found.reason}", "flywheel doctor")
+        )
+    with phase(bus, "fetch", repo):
+        checkout = resolve(repo, cache, commit=commit)
+    if checkout.dirty:
+        bus.publish(
+            Warned(
+                "dirty-tree",
+                f"{repo} has uncommitted changes; working on commit {checkout.commit[:12]}",
+                "commit them to harvest them too",
+            )
+        )
+    for note in checkout.notes:
+        bus.publish(Warned("repository", note))
+    profiles = content("critics", workspace, configured=settings.paths.critics)
+    toolchain = detect(load_toolchains([(one.name, one.path) for one in profiles]), checkout)
+    with phase(bus, "environment", toolchain.id):
+        environment = build(
+            checkout,
+            toolchain,
+            cache,
+            Box(found.bwrap, etc=make_etc(cache / "etc")),
+            python=str(settings.harvest.python) if settings.harvest.python else None,
+            install=settings.harvest.install,
+            on_progress=lambda text: bus.publish(PhaseProgressed("environment", 0, text)),
+        )
+    for note in environment.notes:
+        bus.publish(Warned("environment", note))
+    limits = Limits(
+        memory_mb=settings.sandbox.memory_mb,
+        processes=settings.sandbox.pids,
+        overlay_mb=settings.sandbox.overlay_mb,
+        tmp_mb=settings.sandbox.tmp_mb,
+        output_bytes=settings.sandbox.output_mb << 20,
+    )
+    return Workbench(
+        checkout=checkout,
+        toolchain=toolchain,
+        environment=environment,
+        probe=found,
+        revision=Revision(checkout.name, checkout.commit, checkout.tree, checkout.license),
+        limits=limits,
+        cache=cache,
+        seconds=time.monotonic() - started,
+    )
+
+
+@contextmanager
+def phase(bus: EventBus, name: str, detail: str = "") -> Iterator[None]:
+    """Publish the beginning and end of a phase of the work."""
+    started = time.monotonic()
+    bus.publish(PhaseStarted(name, detail=detail))
+    yield
+    bus.publish(PhaseEnded(name, time.monotonic() - started))
+
+
+def jobs_of(settings: Settings) -> int:
+    """How many candidates are judged at once."""
+    return settings.harvest.jobs or len(os.sched_getaffinity(0))
