@@ -52,7 +52,10 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/mypy --python-version 3.10 flywheel/critic/runner/*.py
+	@# The runner alone: under the name it is mounted as, as the oldest Python mypy knows.
+	@mkdir -p .mypy_cache/runner
+	@ln -sfn ../../flywheel/critic/runner .mypy_cache/runner/flywheel_runner
+	MYPYPATH=.mypy_cache/runner $(BIN)/mypy --python-version 3.10 -p flywheel_runner
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
