@@ -63,7 +63,7 @@ check: $(READY)
 demo: $(READY)
 	@rm -rf $(DEMO)
 	@$(BIN)/flywheel --quiet --workspace $(DEMO) init
-	$(BIN)/flywheel --workspace $(DEMO) harvest --repo pypi:inflection==0.5.1 --max-candidates 200
+	$(BIN)/flywheel --workspace $(DEMO) harvest --repo pypi:inflection==0.5.1 --max-candidates 120
 	@example=$$($(BIN)/flywheel --workspace $(DEMO) examples --limit 1 --json \
 	    | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)[0]["example_id"])'); \
 	$(BIN)/flywheel --workspace $(DEMO) show "$$example"; \
