@@ -180,6 +180,7 @@ class _Loop:
         )
         self._began = 0.0
         self._drawn = 0
+        self._proven = False
 
     def run(self, operators: Sequence[Any]) -> None:
         """Judge until a limit, the end of the candidates, or an interruption."""
@@ -195,16 +196,6 @@ class _Loop:
             fail_fast=self.wanted.fail_fast,
         )
         try:
-            with phase(self.bus, "prove"):
-                critic.prove()
-            if not critic.warm:
-                self.bus.publish(
-                    Warned(
-                        "not-warm",
-                        "the suite cannot be held in a warm process; judging fresh, more slowly: "
-                        + critic.not_warm_reason,
-                    )
-                )
             source = MutationSource(
                 contents,
                 operators=operators,
@@ -230,6 +221,8 @@ class _Loop:
                 elif isinstance(candidate, NotReady):
                     break
                 else:
+                    if not self._proven:
+                        self._prove(critic)
                     critic.submit(candidate)
                 if reason := self._limit():
                     self.ended, drawing = reason, False
@@ -242,6 +235,21 @@ class _Loop:
                 self.ended, drawing = reason, False
             if self.ended in ("max-examples", "time-limit"):
                 return
+
+    def _prove(self, critic: Critic) -> None:
+        """Start the critic when there is something to judge, not before."""
+        with phase(self.bus, "prove"):
+            critic.prove()
+        self._proven = True
+        self._began = time.monotonic()
+        if not critic.warm:
+            self.bus.publish(
+                Warned(
+                    "not-warm",
+                    "the suite cannot be held in a warm process; judging fresh, more slowly: "
+                    + critic.not_warm_reason,
+                )
+            )
 
     def _next(self, source: MutationSource) -> Candidate | NotReady | None:
         """The next candidate with no verdict yet; None at the end."""

@@ -60,6 +60,7 @@ class Server:
         self.work = None  # type: Optional[Callable[[Request, session.Channel], None]]
         self.prepare = None  # type: Optional[Callable[[Request], None]]
         self.bases = {}  # type: Dict[str, bytes]
+        self.compiled = None  # type: Optional[session.CompiledTests]
         self.memory = mmap.mmap(-1, session.HEADER.size + config["max_tests"])
 
     def send(self, header: Dict[str, Any], body: bytes = b"") -> None:
@@ -88,6 +89,8 @@ class Server:
             del self.buffer[: end + 1]
             if request["op"] == "tests":
                 self.suite.tell(request)
+                if self.compiled is not None:
+                    self.compiled.prepare(_test_files(self.suite.paths))
                 self.send({"id": request["id"], "status": "ok"})
             else:
                 self.run(request)
@@ -322,6 +325,7 @@ def main(
     server = Server(connection, config, isolation)
     if lane == "fresh":
         server.work = fresh_work(server)
+        server.compiled = session.CompiledTests()
         preload()
         gc.collect()
         server.send({"id": 0, "status": "ready", "threads": isolate.threads(), "items": 0})
@@ -330,6 +334,19 @@ def main(
     plugin = WarmPlugin(server)
     code = pytest.main(list(config["args"]), plugins=[plugin])
     server.send({"id": 0, "status": "failed", "code": int(code), "errors": plugin.errors[:20]})
+
+
+def _test_files(paths: List[str]) -> List[str]:
+    """Test files and the conftest files above them."""
+    found = dict.fromkeys(paths)
+    for path in paths:
+        folder = os.path.dirname(path)
+        while folder.startswith(ROOT.rstrip("/")):
+            conftest = os.path.join(folder, "conftest.py")
+            if conftest not in found and os.path.exists(conftest):
+                found[conftest] = None
+            folder = os.path.dirname(folder)
+    return [path for path in found if path.endswith(".py")]
 
 
 def preload() -> None:

@@ -330,3 +330,49 @@ def settle(hypothesis_too: bool = True) -> None:
             "flywheel", deadline=None, derandomize=True, database=None
         )
         hypothesis.settings.load_profile("flywheel")
+
+
+class _NoOptions:
+    """Stands for pytest's configuration while test files are compiled ahead."""
+
+    def getini(self, name: str) -> Any:
+        return False
+
+
+class CompiledTests:
+    """Test files compiled once, with pytest's rewritten asserts, for all forks to share.
+
+    pytest rewrites and compiles a test file each time it imports it, unless it may write its
+    cache beside the file. Compiling runs nothing of the file, so the server may do it.
+    """
+
+    def __init__(self) -> None:
+        self.cache = {}  # type: Dict[str, Any]
+        from _pytest.assertion import rewrite
+
+        self.original = getattr(rewrite, "_rewrite_test", None)
+        if self.original is not None:
+            rewrite._rewrite_test = self.compiled  # type: ignore[assignment]
+
+    def prepare(self, paths: Sequence[str]) -> None:
+        """Compile these files; one that cannot be compiled is left to pytest."""
+        from pathlib import Path
+
+        if self.original is None:
+            return
+        for path in paths:
+            try:
+                with open(path, "rb") as file:
+                    source = file.read()
+                self.cache[path] = (source, self.original(Path(path), _NoOptions()))
+            except Exception:  # pytest meets it again in the fork and reports it
+                continue
+
+    def compiled(self, path: Any, config: Any) -> Any:
+        """Takes the place of pytest's own function."""
+        kept = self.cache.get(str(path))
+        if kept is not None and not config.getini("enable_assertion_pass_hook"):
+            with open(str(path), "rb") as file:
+                if file.read() == kept[0]:
+                    return kept[1]
+        return self.original(path, config)
