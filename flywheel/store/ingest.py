@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import duckdb
-import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pyarrow as pa
 
 from flywheel.core.errors import StoreError
 from flywheel.core.identity import bytes_hash, content_hash
@@ -113,7 +113,7 @@ def example_id(candidate: Candidate) -> str:
 
 
 def is_example(judged: Judged) -> bool:
-    """Whether the view `examples` shows it: both runs of the bad code agree, the good passes."""
+    """Whether it is an example: both runs of the bad code agree and the good code passes."""
     confirmation, good = judged.confirmation, judged.good
     return (
         judged.verdict == "valid"
@@ -248,15 +248,15 @@ def ingest(store: Store, judged: Sequence[Judged], *, baseline_id: str) -> Inges
         verdicts = [_verdict_row(key, one, baseline_id, now) for key, one in fresh.items()]
         _insert(connection, "verdicts", verdicts)
         fixes = [
-            _fix_row(key, one.candidate, one.good, baseline_id, now)
+            _fix_row(key, one, baseline_id, now)
             for key, one in fresh.items()
             if one.good is not None
         ]
         _insert(connection, "fixes", fixes)
     examples = tuple(
-        KeptExample(example_id(one.candidate), key, one.candidate.path, one.confirmation.failing[0])
+        KeptExample(example_id(one.candidate), key, one.candidate.path, _first_test(one))
         for key, one in fresh.items()
-        if one.confirmation is not None and is_example(one)
+        if is_example(one)
     )
     return Ingested(
         stored=len(fresh) - len(settled),
@@ -321,6 +321,11 @@ class Buffer:
         trace: TracebackType | None,
     ) -> None:
         self.flush()
+
+
+def _first_test(one: Judged) -> str:
+    trial = one.confirmation or one.trial
+    return trial.failures[0].test_id if trial.failures else trial.failing[0]
 
 
 def _fix_id(code: str) -> str:
@@ -418,18 +423,16 @@ def _verdict_row(key: str, one: Judged, baseline_id: str, now: datetime) -> dict
     }
 
 
-def _fix_row(
-    key: str, candidate: Candidate, good: Trial, baseline_id: str, now: datetime
-) -> dict[str, Any]:
+def _fix_row(key: str, one: Judged, baseline_id: str, now: datetime) -> dict[str, Any]:
     return {
-        "fix_id": _fix_id(candidate.good),
-        "example_id": example_id(candidate),
+        "fix_id": _fix_id(one.candidate.good),
+        "example_id": example_id(one.candidate),
         "candidate_id": key,
         "baseline_id": baseline_id,
         "origin": "original",
         "code": None,
         "patch": None,
-        "passes": good.outcome == "passes",
+        "proven": is_example(one),
         "created_at": now,
     }
 
@@ -456,7 +459,7 @@ _TYPES: dict[str, pa.DataType] = {
     "erroring": _TEXTS,
     "more_failures": pa.list_(_FAILURE),
     "phases": pa.map_(_TEXT, _REAL),
-    "passes": pa.bool_(),
+    "proven": pa.bool_(),
     "created_at": _TIME,
     "started_at": _TIME,
     "ended_at": _TIME,

@@ -38,12 +38,10 @@ def migrations() -> tuple[Migration, ...]:
 
 def version_of(connection: duckdb.DuckDBPyConnection) -> int:
     """The store's version; 0 for an empty database."""
-    known = connection.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version' AND NOT temporary"
-    ).fetchall()
-    if not known:
+    try:
+        rows = connection.execute("SELECT max(version) FROM schema_version").fetchall()
+    except duckdb.CatalogException:
         return 0
-    rows = connection.execute("SELECT max(version) FROM schema_version").fetchall()
     return int(rows[0][0] or 0)
 
 

@@ -232,8 +232,8 @@ def example(store: Store, id_prefix: str) -> Example:
     prefix = id_prefix.strip().lower()
     with store.reading() as connection:
         ids = connection.execute(
-            "SELECT example_id, path, symbol FROM examples WHERE starts_with(example_id, ?)"
-            " ORDER BY example_id LIMIT 6",
+            "SELECT example_id, path, symbol FROM proven JOIN candidates USING (candidate_id)"
+            " WHERE starts_with(example_id, ?) ORDER BY example_id LIMIT 6",
             [prefix],
         ).fetchall()
         if len(ids) != 1 or not prefix:
@@ -360,9 +360,10 @@ def _example_ids(
     connection: duckdb.DuckDBPyConnection, where: str | None, limit: int | None
 ) -> list[str]:
     """Ids first: the long columns of rows that a limit leaves out are never read."""
-    condition = f"WHERE (\n{where}\n)" if where and where.strip() else ""
+    given = bool(where and where.strip())
+    source = f"examples WHERE (\n{where}\n)" if given else "proven"
     cap = f"LIMIT {int(limit)}" if limit is not None else ""
-    query = f"SELECT example_id FROM examples {condition} ORDER BY created_at, example_id {cap}"
+    query = f"SELECT example_id FROM {source} ORDER BY created_at, example_id {cap}"
     try:
         statements = connection.extract_statements(query)
         if len(statements) != 1 or statements[0].type.name != "SELECT":
@@ -386,7 +387,7 @@ def _not_one(
         return UsageError(
             f"Several examples begin with {asked}: {listed}{more}.", hint="Give more of the id."
         )
-    total = connection.execute("SELECT count(*) FROM examples").fetchall()[0][0]
+    total = connection.execute("SELECT count(*) FROM proven").fetchall()[0][0]
     return UsageError(
         f"No example begins with {asked!r}; the store has {total}.",
         hint="flywheel examples lists them." if total else "flywheel harvest makes some.",

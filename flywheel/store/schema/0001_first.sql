@@ -113,6 +113,7 @@ CREATE TABLE verdicts (
 );
 
 -- Corrected code. `code` and `patch` are NULL for origin 'original': the candidate holds them.
+-- `proven`: the bad code failed in both of its runs, in a common test, and this code passed.
 CREATE TABLE fixes (
     fix_id VARCHAR NOT NULL,
     example_id VARCHAR NOT NULL,
@@ -121,7 +122,7 @@ CREATE TABLE fixes (
     origin VARCHAR NOT NULL,
     code VARCHAR USING COMPRESSION zstd,
     patch VARCHAR USING COMPRESSION zstd,
-    passes BOOLEAN NOT NULL,
+    proven BOOLEAN NOT NULL,
     created_at TIMESTAMPTZ NOT NULL
 );
 
@@ -146,19 +147,15 @@ CREATE MACRO failure_text(test_id, phase, kind, message, assertion, traceback) A
              ELSE '' END
     );
 
+-- The same change proven under several baselines is one example: the earliest proof stands.
+CREATE VIEW proven AS
+SELECT example_id, candidate_id, baseline_id, origin, code, patch, created_at
+FROM fixes
+WHERE proven
+QUALIFY row_number() OVER (PARTITION BY example_id ORDER BY created_at, baseline_id) = 1;
+
 -- The product: bad code that fails again and again, its error, and good code that passes.
 CREATE VIEW examples AS
-WITH proven AS (
-    -- the same change judged under several baselines is one example: the earliest proof stands
-    SELECT f.example_id, f.candidate_id, f.baseline_id, f.origin, f.code, f.patch, v.seconds,
-           v.created_at
-    FROM verdicts v
-    JOIN fixes f ON f.candidate_id = v.candidate_id AND f.baseline_id = v.baseline_id
-    WHERE v.verdict = 'valid' AND f.passes
-    QUALIFY row_number() OVER (
-        PARTITION BY f.example_id ORDER BY v.created_at, f.baseline_id
-    ) = 1
-)
 SELECT
     p.example_id,
     r.repo,
@@ -179,22 +176,23 @@ SELECT
             list_transform(k.more_failures, lambda x: chr(10) || chr(10) || failure_text(
                 x.test_id, x.phase, x."type", x.message, x.assertion, x.traceback)),
             'string_agg', ''),
-        CASE WHEN len(k.failing) > 1 + len(k.more_failures)
+        CASE WHEN len(k.failing) > len(k.more_failures) + (k.error_test IS NOT NULL)::INTEGER
              THEN chr(10) || chr(10) || 'also failing:' || chr(10) || list_aggregate(
-                 list_filter(k.failing, lambda t: t <> k.error_test AND NOT list_contains(
-                     list_transform(k.more_failures, lambda x: x.test_id), t)),
+                 list_filter(k.failing, lambda t: t IS DISTINCT FROM k.error_test
+                     AND NOT list_contains(
+                         list_transform(k.more_failures, lambda x: x.test_id), t)),
                  'string_agg', chr(10))
              ELSE '' END
     ) AS error,
-    k.error_type,
-    k.error_message,
-    k.error_assertion AS assertion,
-    k.error_traceback AS traceback,
-    k.error_test AS test_id,
+    coalesce(k.error_type, '') AS error_type,
+    coalesce(k.error_message, '') AS error_message,
+    coalesce(k.error_assertion, '') AS assertion,
+    coalesce(k.error_traceback, '') AS traceback,
+    coalesce(k.error_test, k.failing[1]) AS test_id,
     t.source AS test_source,
     k.failing AS failing_tests,
     g.passing AS passing_tests,
-    p.seconds,
+    v.seconds,
     t.flake_rate,
     k.sandbox_level,
     b.environment_hash,
@@ -209,14 +207,12 @@ FROM proven p
 JOIN candidates c ON c.candidate_id = p.candidate_id
 JOIN baselines b ON b.baseline_id = p.baseline_id
 JOIN revisions r ON r.revision_id = b.revision_id
-JOIN trials j ON j.kind = 'judge'
-    AND j.candidate_id = p.candidate_id AND j.baseline_id = p.baseline_id
-JOIN trials k ON k.kind = 'confirm' AND k.outcome = 'fails'
+JOIN verdicts v ON v.candidate_id = p.candidate_id AND v.baseline_id = p.baseline_id
+JOIN trials k ON k.kind = 'confirm'
     AND k.candidate_id = p.candidate_id AND k.baseline_id = p.baseline_id
-JOIN trials g ON g.kind = 'good' AND g.outcome = 'passes'
+JOIN trials g ON g.kind = 'good'
     AND g.candidate_id = p.candidate_id AND g.baseline_id = p.baseline_id
-LEFT JOIN tests t ON t.baseline_id = p.baseline_id AND t.test_id = k.error_test
-WHERE j.outcome = 'fails' AND list_has_any(j.failing, k.failing);
+LEFT JOIN tests t ON t.baseline_id = p.baseline_id AND t.test_id = coalesce(k.error_test, k.failing[1]);
 
 -- Covered code whose change no test noticed: a gap in the tests.
 CREATE VIEW survivors AS
