@@ -1,0 +1,282 @@
+"""`examples`, `show`, `survivors`, `sql`: what is in the store, for a person or a program.
+
+A terminal gets tables and colour, a pipe gets tab-separated lines, `--json` gets one document.
+Text that came out of a stranger's tests never reaches a terminal with control characters in it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flywheel.cli.session import Session
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from flywheel.store import Example, Store
+
+SHOWN = 20
+"""Rows of a table when `--limit` is not given; `--json` then prints them all."""
+
+_VISIBLE = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
+}
+"""Control characters, spelled out: a failing test may print any, and a terminal obeys them."""
+
+_DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(examples)
+    app.command()(show)
+    app.command()(survivors)
+    app.command()(sql)
+
+
+def examples(
+    context: typer.Context,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="SQL", help="Only rows for which this SQL is true."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=0, help="At most this many rows, oldest first.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List proven examples: (bad, error, good)."""
+    from flywheel.store import examples as read
+
+    session = Session.of(context)
+    store = _store(session)
+    if as_json:
+        _print_array(read(store, where=where, limit=limit).iter_rows(named=True))
+        return
+    cap = SHOWN if limit is None else limit
+    frame = read(store, where=where, limit=cap + 1)  # one more tells whether there are more
+    if frame.is_empty():
+        session.say("No example matches." if where else "The store holds no example yet.")
+        session.next_step("flywheel examples" if where else "flywheel harvest --repo PATH")
+        return
+    _print_table(
+        session,
+        ("id", "path", "symbol", "operator", "error", "failing"),
+        [
+            (
+                row["example_id"],
+                f"{row['path']}:{row['line']}",
+                row["symbol"],
+                row["operator"],
+                _short(row["error_type"], row["error_message"]),
+                len(row["failing_tests"]),
+            )
+            for row in frame.head(cap).iter_rows(named=True)
+        ],
+    )
+    if frame.height > cap and limit is None:
+        session.say(f"There are more than these {cap}: --limit N, --where SQL or --json.")
+    if cap:
+        session.next_step(f"flywheel show {frame['example_id'][0]}")
+
+
+def show(
+    context: typer.Context,
+    example: Annotated[str, typer.Argument(metavar="ID", help="Its id; a prefix will do.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show one example: the fix, the error, where it comes from and how it was proven."""
+    from flywheel.store import example as find
+
+    session = Session.of(context)
+    found = find(_store(session), example)
+    if as_json:
+        session.print_json(_plain(asdict(found)))
+    else:
+        _print_example(session, found)
+        session.next_step(f"flywheel replay {found.example_id}")
+
+
+def survivors(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List code whose tests ran but did not notice that it was changed."""
+    from flywheel.store import survivors as read
+
+    session = Session.of(context)
+    groups = read(_store(session))
+    if as_json:
+        _print_array(asdict(group) for group in groups)
+        return
+    if not groups:
+        session.say("No change survived its tests in this store.")
+        session.next_step("flywheel harvest --repo PATH")
+        return
+    _print_table(
+        session,
+        ("survivors", "path", "symbol", "tests", "operators"),
+        [
+            (
+                group.count,
+                f"{group.path}:{group.line}",
+                group.symbol,
+                group.tests,
+                ", ".join(f"{name} {count}" for name, count in group.operators.items()),
+            )
+            for group in groups
+        ],
+    )
+    session.next_step('flywheel sql "FROM survivors LIMIT 5"')
+
+
+def sql(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="SELECT, FROM, DESCRIBE, SHOW TABLES …")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Ask the store anything, in SQL; it can only be read.
+
+    Tables: examples, survivors, candidates, trials, verdicts, fixes, baselines, tests, revisions,
+    environments, runs.
+    """
+    from flywheel.core.errors import UsageError
+    from flywheel.store import sql as ask
+
+    session = Session.of(context)
+    if as_json and as_csv:
+        raise UsageError("--json and --csv exclude each other.", hint="Give one of them.")
+    frame = ask(_store(session), query)
+    if as_json:
+        _print_array(frame.iter_rows(named=True))
+    elif as_csv:
+        _print_csv(frame)
+    else:
+        _print_table(session, frame.columns, frame.iter_rows())
+        if frame.is_empty():
+            session.say("No rows.")
+
+
+def _store(session: Session) -> Store:
+    from flywheel.store import Store
+
+    return Store(session.workspace.store_path)
+
+
+def _print_example(session: Session, found: Example) -> None:
+    from rich.text import Text
+
+    def heading(text: str) -> None:
+        session.out.print(Text(f"\n{text}", style="bold"))
+
+    def fact(name: str, value: str) -> None:
+        session.out.print(Text.assemble((f"{name:<12}", "dim"), _safe(value)))
+
+    session.out.print(
+        Text.assemble((found.example_id, "bold"), f"  {_safe(found.path)}  {_safe(found.symbol)}")
+    )
+    heading("The fix, from bad to good")
+    for line in found.patch.splitlines():
+        session.out.print(Text(_safe(line), style=_DIFF_STYLES.get(line[:1], "")))
+    heading("The error")
+    session.out.print(Text(_safe(found.error)))
+    heading("Where it comes from")
+    fact("repository", found.repo)
+    fact("commit", found.commit)
+    fact("license", found.license or "none found")
+    fact("made by", f"{found.operator} ({found.source}); the fix is {found.fix_origin}")
+    fact("environment", f"{found.environment_hash}, {found.toolchain}")
+    heading("How it was proven")
+    names = {"judge": "bad, judged", "confirm": "bad, again", "good": "good"}
+    for proof in found.proofs:
+        fact(
+            names.get(proof.kind, proof.kind),
+            f"{proof.outcome}: {proof.failing} of {proof.selected} tests fail"
+            f" ({proof.lane}, {proof.sandbox_level or 'no sandbox'}, {proof.seconds:.2f} s)",
+        )
+    if found.flake_rate is not None:
+        fact("flake rate", f"{found.flake_rate:.1%} of the base runs of {found.test_id}")
+
+
+def _print_table(session: Session, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    if not session.out.is_terminal:
+        for row in (names, *rows):
+            # A cell stays in its cell: what would break the line is spelled out.
+            cells = (_cell(value).replace("\t", "\\t").replace("\n", "\\n") for value in row)
+            sys.stdout.write("\t".join(cells) + "\n")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in names:
+        # An id is there to be copied; only the other columns give way to a narrow window.
+        table.add_column(_safe(name), no_wrap=name in ("id", "example_id"), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    session.out.print(table)
+
+
+def _print_array(rows: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON array, written a row at a time."""
+    separator = "["
+    for row in rows:
+        text = json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
+        sys.stdout.write(f"{separator}\n{text}")
+        separator = ","
+    sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def _print_csv(frame: pl.DataFrame) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(frame.columns)
+    for row in frame.iter_rows():
+        writer.writerow("" if value is None else _flat(value) for value in row)
+
+
+def _flat(value: object) -> str:
+    """A value as one cell of text."""
+    if isinstance(value, str):
+        return value
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else _safe(_flat(value))
+
+
+def _short(*parts: str) -> str:
+    text = ": ".join(part for part in parts if part)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _safe(text: str) -> str:
+    return text.translate(_VISIBLE)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can say it: times in ISO 8601, no NaN, bytes in hex."""
+    if isinstance(value, float):
+        return value if value - value == 0 else None  # neither infinite nor NaN
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value.hex() if isinstance(value, bytes) else str(value)
