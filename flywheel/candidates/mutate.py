@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from flywheel.candidates.module import Definition, Edit, Module
 from flywheel.candidates.operator import AnyOperator
 from flywheel.core.identity import bytes_hash
+from flywheel.core.patch import unified_patch
 from flywheel.core.records import Candidate, Span
 
 MODULE_SYMBOL = "<module>"
@@ -94,6 +95,7 @@ def candidate(path: str, source: bytes, site: Site) -> Candidate:
         good=good,
         bad=bad,
         base_hash=bytes_hash(source),
+        patch=unified_patch(path, source[:start] + site.edit.text.encode() + source[end:], source),
     )
 
 

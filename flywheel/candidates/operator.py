@@ -45,7 +45,7 @@ class Operator(Generic[NodeT]):
     """Node types `edits` wants to see; it is called for no other."""
 
     def __init_subclass__(cls) -> None:
-        cls.family = cls.__module__.rpartition(".")[2].replace("_", "-")
+        cls.family = cls.__module__.rpartition(".")[2].rstrip("_").replace("_", "-")
         cls.description = (cls.__doc__ or "").strip().partition("\n")[0]
 
     def edits(self, node: NodeT, module: Module) -> Iterator[Edit]:
