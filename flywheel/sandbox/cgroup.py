@@ -13,6 +13,7 @@ import itertools
 import logging
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"flywheel-(\d+)-(\d+)-\d+")
 _COUNTER = itertools.count()
 _CONTROLLERS: Final = ("memory", "pids")
+_DYING_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,16 @@ class Slot:
         return 0
 
     def close(self) -> None:
-        """Remove the groups; its processes must have ended (a straggler is left to the next)."""
+        """Remove the groups; their processes must have been killed, and may still be dying."""
         for fd in self.fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
+        deadline = time.monotonic() + _DYING_SECONDS
         for folder in self.folders:
-            try:
-                folder.rmdir()
-            except OSError as error:
-                _LOG.warning("control group left behind: %s (%s)", folder, error.strerror)
+            while not _removed(folder) and time.monotonic() < deadline:
+                time.sleep(0.002)
+            if folder.exists():
+                _LOG.warning("control group left behind, it still has processes: %s", folder)
 
 
 def make_slot(*, memory_mb: int, processes: int) -> Slot | None:
@@ -184,6 +187,16 @@ def _sweep(parent: Path) -> None:
         if match is not None and _started(int(match[1])) != int(match[2]):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _started(pid: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from flywheel.core.errors import SandboxError
+from flywheel.sandbox import seccomp
+from flywheel.sandbox.cgroup import Slot
 
 SPARE_UID = 64900
 """The uid boxed programs run as when flywheel itself is root; owns nothing on a normal system."""
@@ -119,13 +122,18 @@ class Box:
     """True shares the host's network (environment builds only)."""
     limits: Limits = Limits()
     """Resource limits."""
+    confined: bool = False
+    """True when a candidate itself is started: the limits and the system call filter apply."""
     nested: bool = False
     """True when the program itself makes namespaces (the critic's servers)."""
     etc: Path | None = None
     """Folder with passwd, group, hosts, nsswitch.conf; made by `make_etc`."""
 
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """The whole command line that runs `argv` in this box."""
+    def command(self, argv: Sequence[str], *, program: int | None = None) -> list[str]:
+        """The whole command line that runs `argv` in this box.
+
+        `program` is an inherited descriptor that holds the system call filter to load.
+        """
         root = os.geteuid() == 0
         line = [str(self.bwrap), "--die-with-parent", "--new-session", "--clearenv"]
         line += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
@@ -168,15 +176,26 @@ class Box:
         line += ["--remount-ro", "/", "--remount-ro", "/dev"]
         for name, value in self.environment.items():
             line += ["--setenv", name, value]
+        if program is not None:
+            line += ["--seccomp", str(program)]
         line += ["--chdir", self.cwd, "--"]
         if root:
             uid = str(SPARE_UID)
-            line += [_setpriv(), "--reuid", uid, "--regid", uid, "--clear-groups"]
+            line += [_system_program("setpriv"), "--reuid", uid, "--regid", uid, "--clear-groups"]
             line += ["--inh-caps=-all", "--"]
             if self.nested:
                 line += [self._own_binary()[0], "--die-with-parent", "--cap-drop", "ALL"]
                 line += ["--unshare-user", "--unshare-pid", "--dev-bind", "/", "/"]
                 line += ["--proc", "/proc", "--chdir", self.cwd, "--"]
+        if self.confined:
+            size = self.limits.file_mb << 20
+            line += [_system_program("prlimit"), "--core=0:0", f"--fsize={size}:{size}"]
+            for name, most in (
+                ("nproc", self.limits.processes),
+                ("nofile", self.limits.open_files),
+            ):
+                line.append(f"--{name}={most}:{most}")
+            line.append("--")
         return [*line, *argv]
 
     def _own_binary(self) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -206,46 +225,65 @@ class Box:
         argv: Sequence[str],
         *,
         pass_fds: Iterable[int] = (),
+        slot: Slot | None = None,
         stdin: int | None = subprocess.DEVNULL,
         stdout: int | None = subprocess.DEVNULL,
         stderr: int | None = subprocess.DEVNULL,
     ) -> subprocess.Popen[bytes]:
         """Start `argv` in the box; killing the returned process kills everything in it.
 
+        With a `slot` all of the box runs in that slot's groups.
+
         Raises `SandboxError` when bubblewrap cannot be started.
         """
+        program = _filter_file() if self.confined else None
+
+        def prepare() -> None:
+            """In the child, before bubblewrap: system calls only."""
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            files = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+            if slot is not None:
+                for fd in slot.join_fds:
+                    os.write(fd, b"0")
+
         try:
             return subprocess.Popen(
-                self.command(argv),
+                self.command(argv, program=program),
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
-                pass_fds=tuple(pass_fds),
+                pass_fds=(*pass_fds, *(() if program is None else (program,))),
                 start_new_session=True,
                 env={"PATH": "/usr/bin:/bin"},
-                preexec_fn=self._limit,
+                preexec_fn=prepare,
             )
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             raise SandboxError(
                 f"bubblewrap could not be started: {self.bwrap}",
                 cause=str(error),
                 hint="flywheel doctor",
             ) from error
+        finally:
+            if program is not None:
+                os.close(program)
 
     def run(
-        self, argv: Sequence[str], *, timeout: float, pass_fds: Iterable[int] = ()
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        pass_fds: Iterable[int] = (),
+        slot: Slot | None = None,
     ) -> Completed:
         """Run `argv` in the box to its end, or kill it after `timeout` seconds."""
         started = time.monotonic()
         with tempfile.TemporaryFile() as sink:
             process = self.popen(
-                argv, pass_fds=pass_fds, stdout=sink.fileno(), stderr=sink.fileno()
+                argv, pass_fds=pass_fds, slot=slot, stdout=sink.fileno(), stderr=sink.fileno()
             )
-            timed_out = False
             try:
-                process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                timed_out = True
+                timed_out = not _ends_within(process, timeout)
             finally:
                 kill(process)
             size = sink.seek(0, os.SEEK_END)
@@ -253,12 +291,16 @@ class Box:
             output = sink.read().decode(errors="replace")
         return Completed(process.returncode, output, time.monotonic() - started, timed_out)
 
-    def _limit(self) -> None:
-        """Runs in the child before exec: no core files, bounded files and descriptors."""
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        files = min(4096, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether the process ends in time; `Popen.wait` would look every 50 ms only."""
+    handle = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    finally:
+        os.close(handle)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -286,11 +328,20 @@ def make_etc(folder: Path) -> Path:
     return folder
 
 
-def _setpriv() -> str:
-    found = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
+def _filter_file() -> int:
+    """A descriptor of the system call filter, for bubblewrap to read."""
+    fd = os.memfd_create("filter")
+    os.write(fd, seccomp.build())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _system_program(name: str) -> str:
+    """Path of one of util-linux's programs, which runs in the box as well."""
+    found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
     if found is None:
         raise SandboxError(
-            "setpriv is missing: as root, flywheel needs it to run candidates as another user",
-            hint="install util-linux, or run flywheel as an ordinary user",
+            f"{name} is missing: flywheel limits and runs boxed programs with it",
+            hint="install util-linux",
         )
     return found

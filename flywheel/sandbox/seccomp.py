@@ -164,7 +164,6 @@ def build(machine: str | None = None) -> bytes:
             f"no system call filter is known for {machine}; known: {', '.join(_ARCHITECTURES)}",
             hint="run flywheel on x86_64 or aarch64 Linux",
         )
-    column = list(_ARCHITECTURES).index(machine)
     judged = _JUDGED[machine]
     program = [
         _load(_ARCHITECTURE),
@@ -184,12 +183,17 @@ def build(machine: str | None = None) -> bytes:
     program += _refuse_bits(judged.unshare, _NAMESPACES | CLONE_NEWTIME)
     program += _allow_values(judged.setns, 1, _JOINED, errno.EPERM)
     program += _allow_values(judged.personality, 0, _PERSONALITIES, errno.EPERM)
-    for numbers in _DENIED.values():
-        number = numbers[column]
-        if number is not None:
-            program += _refuse_call(number, errno.EPERM)
+    for number in denied(machine).values():
+        program += _refuse_call(number, errno.EPERM)
     program.append(_step(_RETURN, _ALLOW))
     return b"".join(program)
+
+
+def denied(machine: str | None = None) -> dict[str, int]:
+    """Numbers of the calls that are refused whatever their arguments."""
+    column = list(_ARCHITECTURES).index(platform.machine() if machine is None else machine)
+    pairs = ((name, numbers[column]) for name, numbers in _DENIED.items())
+    return {name: number for name, number in pairs if number is not None}
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -101,6 +101,8 @@ class Config(NamedTuple):
     """CPU seconds of one process; a backstop for the wall limit that `wait` keeps."""
     output_bytes: int = 1 << 20
     """Bytes of stdout and stderr together; more ends the candidate with cause `output`."""
+    result_bytes: int = 64 << 20
+    """Bytes of the result pipe; more ends the candidate with cause `output`."""
     seccomp: bytes = b""
     """The BPF program of the filter; empty installs none (tests only)."""
     cgroup_fds: tuple[int, ...] = ()
@@ -115,7 +117,7 @@ class End(NamedTuple):
     """How a candidate ended."""
 
     cause: str
-    """`exited`, `wall`, `output`, `memory`, or `setup` (it never ran: `detail` says why)."""
+    """`exited`, `wall`, `output` (too much), `memory`, or `setup` (the candidate never ran)."""
     status: int
     """Exit status of the worker; negative is the signal that killed it."""
     output: bytes
@@ -204,7 +206,7 @@ class Isolation:
     def __init__(self, config: Config) -> None:
         if threads() != 1:
             raise ThreadsError("isolation must be set up before any thread is started")
-        self._config = config
+        self.config = config
         self._uid, self._gid = os.getuid(), os.getgid()
         self._capabilities = range(_last_capability() + 1)
         self._limits = _rlimits(config)
@@ -312,9 +314,9 @@ class Isolation:
         )
 
     def _oom_kills(self) -> int:
-        if self._config.oom_fd < 0:
+        if self.config.oom_fd < 0:
             return 0
-        for line in os.pread(self._config.oom_fd, 4096, 0).splitlines():
+        for line in os.pread(self.config.oom_fd, 4096, 0).splitlines():
             if line.startswith(b"oom_kill "):
                 return int(line.split()[1])
         return 0
@@ -345,7 +347,7 @@ class Isolation:
                 os.dup2(output, 2)
                 _close_all_but((0, 1, 2, result, *keep))
                 self._drop()
-                os.chdir(self._config.work)
+                os.chdir(self.config.work)
             except BaseException as error:
                 os.write(result, b"\x00" + str(error).encode()[:2000])
                 os._exit(1)
@@ -371,7 +373,7 @@ class Isolation:
         _check(_prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
         os.setsid()
         _write("/proc/self/oom_score_adj", b"1000")
-        for fd in self._config.cgroup_fds:
+        for fd in self.config.cgroup_fds:
             try:
                 os.write(fd, b"0")
             except OSError as error:
@@ -399,14 +401,11 @@ class Child:
         """The worker, as the warm process numbers it."""
         self.init = init
         """Pid 1 of the candidate's namespace; killing it kills all of them."""
-        self.result_fd = result
-        self.output_fd = output
         self._home = home
-        self._config = home._config
+        self._config = home.config
         self._started = started
-        self._state = b""
-        self._output: list[bytes] = []
-        self._output_size = 0
+        self._result = _Pipe(result, home.config.result_bytes)
+        self._output = _Pipe(output, home.config.output_bytes)
 
     def kill(self) -> None:
         """Kill the candidate and everything it started; `wait` still has to be called."""
@@ -419,94 +418,110 @@ class Child:
         `on_result` gets the bytes of the result pipe as they come; a number that it returns is
         the time left from then on, so that each test can have its own limit.
         """
-        cause, detail = "exited", ""
-        soft = self._config.soft_memory_bytes
-        deadline = time.monotonic() + seconds
-        worker = _check(_syscall(_SYS_PIDFD_OPEN, self.pid, 0, 0, 0, 0), "pidfd_open")
-        poll = select.poll()
-        for fd in (self.result_fd, self.output_fd, worker):
-            poll.register(fd, select.POLLIN)
-        ended = False
+        printed: list[bytes] = []
         try:
-            while not ended:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    cause = "wall"
-                    break
-                events = poll.poll(1000 * (min(left, _WATCH_SECONDS) if soft else left) + 1)
-                for fd, _ in events:
-                    if fd == worker:
-                        # Whatever it wrote before its end is in the pipes by now.
-                        ended = True
-                    elif not self._drain(fd, poll, on_result):
-                        cause = "output"
-                        ended = True
-                    elif fd == self.result_fd and self._left is not None:
-                        deadline = time.monotonic() + self._left
-                if soft and not ended:
-                    used = memory_of(self.init)
-                    if used > soft:
-                        cause, detail = "memory", f"{used >> 20} MiB in use"
-                        break
+            cause, detail = self._watch(seconds, on_result, printed)
             wall = time.monotonic() - self._started
-            if cause != "exited":
-                self.kill()
+            self.kill()
             _, raw, usage = os.wait4(self.pid, 0)
-            for fd in (self.result_fd, self.output_fd):
-                while self._pending(fd) and self._drain(fd, None, on_result):
-                    pass
-        finally:
-            os.close(worker)
-            os.close(self.result_fd)
-            os.close(self.output_fd)
+            # When init is reaped nothing is left that could write.
             _end(self.init)
+            if cause != "output":
+                self._take(on_result)
+                printed.append(self._output.read())
+        finally:
+            _end(self.init)
+            self._result.close()
+            self._output.close()
         status = -os.WTERMSIG(raw) if os.WIFSIGNALED(raw) else os.WEXITSTATUS(raw)
         if self._home.oom_killed():
             cause, detail = "memory", "killed at the memory limit"
-        if self._state[:1] != _READY and cause != "memory":
+        elif cause == "exited" and (self._output.over or self._result.over):
+            cause = "output"
+        elif self._result.head != _READY and cause == "exited":
             cause = "setup"
-            detail = self._state[1:].decode(errors="replace") or f"worker ended with {status}"
-        return End(
-            cause,
-            status,
-            b"".join(self._output)[: self._config.output_bytes],
-            wall,
-            usage.ru_utime + usage.ru_stime,
-            detail,
-        )
+            detail = self._result.head[1:].decode(errors="replace") or "the worker died early"
+        output = b"".join(printed)[: self._config.output_bytes]
+        return End(cause, status, output, wall, usage.ru_utime + usage.ru_stime, detail)
 
-    _left: float | None = None
-
-    def _pending(self, fd: int) -> bool:
-        return bool(select.select([fd], [], [], 0)[0])
-
-    def _drain(
+    def _watch(
         self,
-        fd: int,
-        poll: select.poll | None,
+        seconds: float,
         on_result: Callable[[bytes], float | None] | None,
-    ) -> bool:
-        """Read what is there once; False when nothing more is wanted from `fd`."""
-        data = os.read(fd, 1 << 16)
-        if not data:
-            if poll is None:
-                return False
-            poll.unregister(fd)
-            return True
-        if fd == self.output_fd:
-            self._output.append(data)
-            self._output_size += len(data)
-            return self._output_size <= self._config.output_bytes
-        self._left = None
-        if self._state[:1] != _READY:
-            self._state += data[:1]
-            data = data[1:]
-            if self._state != _READY:
-                self._state += data
-                return True
-        if data and on_result is not None:
-            self._left = on_result(data)
-        return True
+        printed: list[bytes],
+    ) -> tuple[str, str]:
+        """Serve the pipes until the worker ends or has to be ended: why, and what was seen."""
+        soft = self._config.soft_memory_bytes
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        worker = _check(_syscall(_SYS_PIDFD_OPEN, self.pid, 0, 0, 0, 0), "pidfd_open")
+        try:
+            for fd in (self._result.fd, self._output.fd, worker):
+                poll.register(fd, select.POLLIN)
+            while True:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return "wall", ""
+                ready = poll.poll(1000 * (min(left, _WATCH_SECONDS) if soft else left) + 1)
+                for fd, _ in ready:
+                    if fd == worker:
+                        return "exited", ""
+                    if fd == self._output.fd:
+                        printed.append(self._output.read())
+                    else:
+                        more = self._take(on_result)
+                        if more is not None:
+                            deadline = time.monotonic() + more
+                for pipe in (self._result, self._output):
+                    if pipe.over:
+                        return "output", ""
+                    if pipe.ended:
+                        # Closed by the candidate, which may run on; poll() would not sleep.
+                        poll.unregister(pipe.fd)
+                        pipe.ended = False
+                used = memory_of(self.init) if soft else 0
+                if used > soft:
+                    return "memory", f"{used >> 20} MiB in use"
+        finally:
+            os.close(worker)
+
+    def _take(self, on_result: Callable[[bytes], float | None] | None) -> float | None:
+        """Hand on what is in the result pipe, apart from the word that set-up is done."""
+        data = self._result.read()
+        if self._result.head != _READY:
+            self._result.head += data[:1] if data[:1] == _READY else data
+            data = data[1:] if self._result.head == _READY else b""
+        return on_result(data) if data and on_result is not None else None
+
+
+class _Pipe:
+    """The reading end of a pipe that a candidate writes to."""
+
+    def __init__(self, fd: int, most: int) -> None:
+        os.set_blocking(fd, False)
+        self.fd = fd
+        self.head = b""
+        """What came before the candidate itself ran."""
+        self.over = False
+        """More was written than may be."""
+        self.ended = False
+        """Nobody has the writing end any more."""
+        self._left = most
+
+    def read(self) -> bytes:
+        """What is in the pipe now."""
+        try:
+            # As much as a pipe holds: one read empties it.
+            data = os.read(self.fd, 1 << 16)
+        except BlockingIOError:
+            return b""
+        self.ended = not data
+        self._left -= len(data)
+        self.over = self._left < 0
+        return data
+
+    def close(self) -> None:
+        os.close(self.fd)
 
 
 class _Nursery:
