@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uv
@@ -66,6 +67,8 @@ _UV, _UV_CACHE, _PYC = "/uv", "/uv-cache", "/pyc"
 _PATH = f"{ENV}/bin:{_UV}:/usr/local/bin:/usr/bin:/bin"
 _LITTER = {"__pycache__", ".pytest_cache", ".hypothesis", ".git"}
 _LIMITS = Limits(tmp_mb=2048, output_bytes=4 << 20)
+_GRACE_DAYS = 14
+"""Packages published so soon after a commit still count as of its time."""
 _SCAN = 5000
 """Test files looked through for fixtures of plugins."""
 
@@ -132,6 +135,22 @@ class _Collection:
 
 
 @dataclass(frozen=True, slots=True)
+class _Accepted:
+    """An attempt that collects tests."""
+
+    rung: Rung
+    interpreter: Interpreter
+    collection: _Collection
+    options: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """More is better: tests collected, then fewer files that do not collect."""
+        return (self.collection.count, -len(self.collection.errors))
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     """What `environment.json` holds."""
 
@@ -155,6 +174,7 @@ class _Build:
     toolchain: Toolchain
     project: Project
     box: Box
+    home: Path
     work: Path
     uv_cache: Path
     deadline: float
@@ -162,8 +182,17 @@ class _Build:
     pretend: Mapping[str, str]
     steps: list[Step] = field(default_factory=list)
     interpreter: Interpreter | None = None
+    newest: str | None = None
     kept_options: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def attempt(self) -> Path:
+        return self.home / "attempt"
+
+    @property
+    def best(self) -> Path:
+        return self.home / "best"
 
     @property
     def venv(self) -> Path:
@@ -232,6 +261,7 @@ def build(
             toolchain=toolchain,
             project=project,
             box=box,
+            home=work,
             work=work,
             uv_cache=uv_cache,
             deadline=started + toolchain.profile.limits.build_seconds,
@@ -251,24 +281,38 @@ def build(
 
 
 def _build(running: _Build, home: Path, key: str, python: str | None, install: str | None) -> _Kept:
+    """Climb the ladder with each interpreter; take the first attempt in which all files collect.
+
+    An attempt in which some do not is kept while others are tried: the packages as they were at
+    the time of the commit (tests often use what a newer release took away), and the other
+    interpreters (old pinned requirements often break on a new Python only).
+    """
     limits = running.toolchain.profile.limits
-    interpreters = _interpreters(running, python)
+    interpreters = _interpreters(running, python)[: limits.interpreters]
     ladder = _ladder(running, install)
+    best: _Accepted | None = None
     failure: tuple[str, str] | None = None
     empty = False
-    for interpreter in interpreters[: limits.interpreters]:
-        running.interpreter = interpreter
-        for rung in ladder:
-            accepted, said = _attempt(running, rung)
-            if accepted is not None:
-                return _finish(running, home, key, rung, accepted)
-            empty = empty or not said
-            if said and (failure is None or rung.installs_project):
-                failure = (f"{rung.name}, Python {_dotted(interpreter)}", said)
-            if time.monotonic() > running.deadline:
-                break
-        if empty:
+    order = _order(interpreters, _date(running.checkout))
+    for number, (interpreter, running.newest) in enumerate(order):
+        for rung in ladder if best is None else [best.rung]:
+            accepted, said = _attempt(running, interpreter, rung)
+            if accepted is None:
+                empty = empty or not said
+                if said and (failure is None or rung.installs_project):
+                    failure = (f"{rung.name}, Python {_dotted(interpreter)}", said)
+                continue
+            if best is None or accepted.rank > best.rank:
+                best = accepted
+                _discard(running.best)
+                running.attempt.rename(running.best)
             break
+        done = not best.collection.errors if best is not None else empty
+        enough = best is not None and number >= limits.interpreters
+        if done or enough or time.monotonic() > running.deadline:
+            break
+    if best is not None:
+        return _finish(running, home, key, best)
     name = running.checkout.name
     if empty or failure is None:
         raise BaselineError(
@@ -277,13 +321,32 @@ def _build(running: _Build, home: Path, key: str, python: str | None, install: s
             if name.startswith("pypi:")
             else "add tests, or check testpaths and python_files in its settings",
         )
-    tried = ", ".join(_dotted(one) for one in interpreters[: limits.interpreters])
+    tried = ", ".join(_dotted(one) for one in interpreters)
     raise EnvironmentBuildError(
         f"{name}: no test environment could be built (tried Python {tried}); last: {failure[0]}",
         cause=failure[1],
         hint='say how: --install "-e .[extra] package", --python PATH, or install and python'
         " under [harvest] in flywheel.toml",
     )
+
+
+def _order(
+    interpreters: Sequence[Interpreter], date: str | None
+) -> Iterator[tuple[Interpreter, str | None]]:
+    """Which interpreter to try with today's packages (None) or those of a date, best first."""
+    for number, interpreter in enumerate(interpreters):
+        dates = [None, date] if number == 0 else [date, None]
+        for newest in dates if date else [None]:
+            yield interpreter, newest
+
+
+def _date(checkout: Checkout) -> str | None:
+    """The day up to which packages could have been known to the commit; None when it is young."""
+    made = datetime.fromtimestamp(checkout.committed_at, UTC)
+    day = made + timedelta(days=_GRACE_DAYS)
+    if made.year < 2015 or day + timedelta(days=_GRACE_DAYS) > datetime.now(UTC):
+        return None
+    return day.date().isoformat()
 
 
 def _interpreters(running: _Build, python: str | None) -> list[Interpreter]:
@@ -317,16 +380,19 @@ def _ladder(running: _Build, install: str | None) -> list[Rung]:
     return [Rung(f"--install {install!r}", tuple(words), installs_project=installs)]
 
 
-def _attempt(running: _Build, rung: Rung) -> tuple[_Collection | None, str]:
-    """Try one rung: the collection when it is accepted, else what failed ('' for no tests)."""
-    interpreter = running.interpreter
-    assert interpreter is not None
+def _attempt(running: _Build, interpreter: Interpreter, rung: Rung) -> tuple[_Accepted | None, str]:
+    """Try one rung: what it gave when that is accepted, else what failed ('' for no tests)."""
+    running.interpreter = interpreter
+    running.work = running.attempt
     rules = running.toolchain.profile.install
     limits = running.toolchain.profile.limits
-    for folder in (running.venv, running.tree, running.work / "pyc", running.work / "generated"):
-        _discard(folder)
+    told = f"Python {_dotted(interpreter)}"
+    if running.newest is not None:
+        told += f", packages of {running.newest}"
+    running.progress(f"{told}: installing {rung.name}")
+    _discard(running.work)
     for name in ("venv", "pyc"):
-        (running.work / name).mkdir()
+        (running.work / name).mkdir(parents=True)
         give_to_box(running.work / name)
     running.checkout.export(running.tree)
     give_to_box(running.tree)
@@ -336,7 +402,7 @@ def _attempt(running: _Build, rung: Rung) -> tuple[_Collection | None, str]:
                          str(interpreter.executable), ENV])  # fmt: skip
     if made.returncode != 0:
         said = _relevant(made.output)
-        running.say(f"Python {_dotted(interpreter)}", False, said, started)
+        running.say(told, False, said, started)
         return None, said
     settings = read_settings(running.checkout.read)
     cleaned = clean(settings.addopts)
@@ -345,7 +411,7 @@ def _attempt(running: _Build, rung: Rung) -> tuple[_Collection | None, str]:
     wanted = [rules.framework, *(hinted(name, running.project) for name in plugins)]
     wanted += settings.required_plugins
     done = _install(running, [*rung.arguments, *dict.fromkeys(wanted)])
-    what = f"Python {_dotted(interpreter)}: {rung.name}"
+    what = f"{told}: {rung.name}"
     if done.returncode != 0:
         said = "it took too long" if done.timed_out else _relevant(done.output)
         running.say(what, False, said, started)
@@ -376,8 +442,9 @@ def _attempt(running: _Build, rung: Rung) -> tuple[_Collection | None, str]:
     what = f"collect: {best.count} tests"
     if best.count:
         running.say(what, True, f"{len(best.errors)} files do not" if best.errors else "", started)
-        running.notes += [f"does not collect: {error}" for error in best.errors]
-        return best, ""
+        notes = [*running.notes, *(f"does not collect: {error}" for error in best.errors)]
+        options = tuple(running.kept_options)
+        return _Accepted(rung, interpreter, best, options, tuple(notes)), ""
     if best.completed.timed_out:
         said = "the collection took too long"
     elif best.completed.returncode in {0, 5} and not best.errors:
@@ -388,10 +455,11 @@ def _attempt(running: _Build, rung: Rung) -> tuple[_Collection | None, str]:
     return None, said
 
 
-def _finish(running: _Build, home: Path, key: str, rung: Rung, accepted: _Collection) -> _Kept:
+def _finish(running: _Build, home: Path, key: str, accepted: _Accepted) -> _Kept:
     """Lock what was accepted, compile it, and move it to its place."""
-    interpreter = running.interpreter
-    assert interpreter is not None
+    interpreter = accepted.interpreter
+    running.interpreter = interpreter
+    running.work = running.best
     frozen = _uv(running, ["pip", "freeze", "--python", PYTHON])
     if frozen.returncode != 0:
         raise EnvironmentBuildError(
@@ -403,8 +471,7 @@ def _finish(running: _Build, home: Path, key: str, rung: Rung, accepted: _Collec
            timeout=running.toolchain.profile.limits.install_seconds)  # fmt: skip
     found = content_hash("environment", key, list(interpreter.version), lock)
     plugins = _plugins(running.venv)
-    running.notes += [f"plugin {name} is off: it {why}"
-                      for name, why in blocked_plugins(plugins).items()]  # fmt: skip
+    off = (f"plugin {name} is off: it {why}" for name, why in blocked_plugins(plugins).items())
     kept = _Kept(
         format=_FORMAT,
         hash=found,
@@ -412,13 +479,14 @@ def _finish(running: _Build, home: Path, key: str, rung: Rung, accepted: _Collec
         version=interpreter.version,
         prefixes=tuple(str(prefix) for prefix in interpreter.prefixes),
         steps=tuple(running.steps),
-        collected=accepted.count,
-        pythonpath=_pythonpath(running.tree, rung),
-        pytest_args=critic_arguments(running.kept_options, plugins),
-        notes=tuple(running.notes),
+        collected=accepted.collection.count,
+        pythonpath=_pythonpath(running.tree, accepted.rung),
+        pytest_args=critic_arguments(accepted.options, plugins),
+        notes=(*accepted.notes, *off),
     )
     place = home / found
-    _discard(running.tree)
+    for folder in (running.tree, running.work / "pyc"):
+        _discard(folder)
     (running.work / "lock.txt").write_text(lock)
     _write(running.work / "environment.json", json.dumps(asdict(kept), indent=1))
     if place.exists() and not (place / "environment.json").exists():
@@ -433,6 +501,7 @@ def _collect(running: _Build, rung: Rung) -> _Collection:
     variables = dict(_variables(_pythonpath(running.tree, rung)))
     del variables["PYTHONDONTWRITEBYTECODE"]
     variables["PYTHONPYCACHEPREFIX"] = _PYC
+    variables["COLUMNS"] = "240"
     limits = running.toolchain.profile.limits
     completed = _boxed(
         running,
@@ -544,6 +613,8 @@ def _uv(running: _Build, arguments: Sequence[str]) -> Completed:
         "GIT_TERMINAL_PROMPT": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+    if running.newest is not None:
+        variables["UV_EXCLUDE_NEWER"] = running.newest
     return _boxed(
         running,
         [f"{_UV}/uv", *arguments],

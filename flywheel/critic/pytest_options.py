@@ -46,7 +46,7 @@ _DROPPED = re.compile(
     r"|--json-report.*|--mypy.*|--flake8.*|--pylint.*|--black|--isort|--ruff.*|--pycodestyle"
     r"|--pydocstyle|--codestyle|--docstyle|--flakes|--pep8|--cython-lint|--check-links"
     r"|--log-cli.*|--instafail|--testmon.*|--profile.*|--memray|--looponfail|--reruns.*"
-    r"|--timeout.*|--emoji|--sugar|--force-sugar|--old-summary|--nbval.*|--typeguard.*"
+    r"|--timeout.*|--emoji|--sugar|--force-sugar|-f|--old-summary|--nbval.*|--typeguard.*"
     r"|--beartype.*|--collect-only|--co|--allure.*|--github.*|--md-report.*|--picked.*"
 )
 
@@ -72,7 +72,6 @@ _BLOCKED = {
     "testmon": "deselects tests",
     "pytest_checkdocs": "tests no code",
     "enabler": "switches plugins on by itself",
-    "xdist.looponfail": "runs in a loop",
 }
 """Entry points of plugins that are switched off, and why."""
 

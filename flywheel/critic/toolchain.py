@@ -183,7 +183,9 @@ def detect(toolchains: Sequence[Toolchain], checkout: Checkout) -> Toolchain:
     raise ToolchainError(
         f"{checkout.name}: no toolchain profile fits this repository",
         cause=f"tried {tried}" if tried else "there is no profile",
-        hint="add tests that a profile finds, or write a profile in critics/",
+        hint="a release's archive often leaves the tests out: name the git repository instead"
+        if checkout.name.startswith("pypi:")
+        else "add tests that a profile finds, or write a profile in critics/",
     )
 
 

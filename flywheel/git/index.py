@@ -1,8 +1,8 @@
 """The Python package index as this machine has it configured, and a minimal client of it.
 
-Settings are those of the ordinary clients: uv's variables first, then pip's, then pip's
-configuration files, else the public index. The client speaks the Simple API, JSON or HTML,
-over http(s) and file URLs; it never runs a package's code.
+Settings are those of the ordinary clients: uv's variables first, then uv's configuration files,
+pip's variables, pip's configuration files, else the public index. The client speaks the Simple
+API, JSON or HTML, over http(s) and file URLs; it never runs a package's code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import re
 import ssl
+import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -79,14 +80,16 @@ class IndexFile:
 def index_settings(environ: Mapping[str, str] | None = None) -> IndexSettings:
     """Read the machine's index configuration from the environment and pip's files."""
     env = os.environ if environ is None else environ
-    pip = _pip_configuration(env)
-    uses_uv = any(env.get(name) for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX"))
+    uv, pip = _uv_configuration(env), _pip_configuration(env)
+    named = any(env.get(name) for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX"))
     main = env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL")
     extra = (env.get("UV_INDEX") or env.get("UV_EXTRA_INDEX_URL") or "").split()
-    if not uses_uv:
-        main = main or env.get("PIP_INDEX_URL") or pip.get("index-url")
+    links = env.get("UV_FIND_LINKS", "").replace(",", " ").split() or list(uv.find_links)
+    if not named and (uv.main or uv.extra):
+        main, extra = uv.main, [*extra, *uv.extra]
+    elif not named:
+        main = env.get("PIP_INDEX_URL") or pip.get("index-url")
         extra += (env.get("PIP_EXTRA_INDEX_URL") or pip.get("extra-index-url", "")).split()
-    links = env.get("UV_FIND_LINKS", "").replace(",", " ").split()
     links += (env.get("PIP_FIND_LINKS") or pip.get("find-links", "")).split()
     bundle = env.get("SSL_CERT_FILE") or env.get("PIP_CERT") or pip.get("cert")
     variables = {name: value for name, value in env.items() if _PASSED.fullmatch(name)}
@@ -94,15 +97,16 @@ def index_settings(environ: Mapping[str, str] | None = None) -> IndexSettings:
         variables.setdefault("SSL_CERT_FILE", bundle)
     if links and not env.get("UV_FIND_LINKS"):
         variables["UV_FIND_LINKS"] = ",".join(links)
-    if not uses_uv:
+    if not named:
         if main:
             variables["UV_DEFAULT_INDEX"] = main
-        # An extra index that is a folder of another machine's making is skipped, as pip does.
+        # pip ignores an extra index whose folder is not there; uv would stop.
         there = [url for url in extra if (path := _local(url)) is None or path.is_dir()]
         if there:
             variables["UV_INDEX"] = " ".join(there)
-            # As pip does: the best version of all indexes, not of the first that has any.
-            variables.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
+            if not uv.extra:
+                # As pip does: the best version of all indexes, not of the first that has any.
+                variables.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     return IndexSettings(
         index=_unnamed(main or _DEFAULT),
         extra=tuple(_unnamed(url) for url in dict.fromkeys(extra)),
@@ -130,7 +134,8 @@ def files_of(name: str, settings: IndexSettings) -> list[IndexFile]:
             if error.code not in {404, 410}:
                 failures.append(f"{_shown(index)}: {error}")
         except FileNotFoundError:
-            continue
+            folder = _local(index)
+            reached = reached or (folder is not None and folder.is_dir())
         except (OSError, ValueError) as error:
             failures.append(f"{_shown(index)}: {error}")
     if not found and not reached:
@@ -217,6 +222,37 @@ def _open(url: str, settings: IndexSettings) -> tuple[bytes, str, str]:
 def _context(certificates: Path | None) -> ssl.SSLContext:
     bundle = certificates if certificates is not None and certificates.is_file() else None
     return ssl.create_default_context(cafile=bundle)
+
+
+@dataclass(frozen=True, slots=True)
+class _UvConfiguration:
+    main: str | None
+    extra: tuple[str, ...]
+    find_links: tuple[str, ...]
+
+
+def _uv_configuration(env: Mapping[str, str]) -> _UvConfiguration:
+    """What uv's own configuration file says of indexes: the user's, else the system's."""
+    config = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "/nonexistent")) / ".config")
+    places = [config / "uv/uv.toml", Path("/etc/uv/uv.toml")]
+    if env.get("UV_CONFIG_FILE"):
+        places = [Path(env["UV_CONFIG_FILE"])]
+    for place in places:
+        try:
+            table = tomllib.loads(place.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            continue
+        pip = table.get("pip", {})
+        main = table.get("index-url") or pip.get("index-url")
+        extra = [*table.get("extra-index-url", []), *pip.get("extra-index-url", [])]
+        for index in table.get("index", []):
+            if index.get("default"):
+                main = index["url"]
+            elif not index.get("explicit"):
+                extra.append(index["url"])
+        links = [*table.get("find-links", []), *pip.get("find-links", [])]
+        return _UvConfiguration(main, tuple(extra), tuple(links))
+    return _UvConfiguration(None, (), ())
 
 
 def _pip_configuration(env: Mapping[str, str]) -> dict[str, str]:
