@@ -106,5 +106,5 @@ def _unknown(name: str, known: Sequence[str]) -> UsageError:
     return UsageError(
         f"there is no operator or family {name!r}.{guess}",
         cause="operators: " + ", ".join(dict.fromkeys(known)),
-        hint="a pattern is a name, a family or a glob such as 'comparison*'; '!' before it excludes",
+        hint="a pattern is a name, a family or a glob: 'comparison', 'except-*', '!loop'",
     )
