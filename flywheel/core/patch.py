@@ -26,19 +26,18 @@ def unified_patch(path: str, before: bytes, after: bytes) -> str:
     if before == after:
         return ""
     start = _line_start(before, _common_prefix(before, after))
-    skipped = before.count(b"\n", 0, start)
-    head = _context_start(before, start)
-    skipped -= before.count(b"\n", head, start)
     tail = _common_suffix(before, after, start)
-    old = _lines(before[head : _context_end(before, len(before) - tail)])
-    new = _lines(after[head : _context_end(after, len(after) - tail)])
+    first = _context_start(before, start)
+    end = len(before) - tail
+    old = _lines(before[first : _context_end(before, end)])
+    new = _lines(after[first : _context_end(after, len(after) - tail)])
+    leading = before.count(b"\n", first, start)
+    trailing = len(old) - leading - len(_lines(before[start:end]))
+    skipped = before.count(b"\n", 0, first)
     out = [f"--- {_quoted('a/' + path)}\n", f"+++ {_quoted('b/' + path)}\n"]
-    for group in _groups(old, new):
-        first, last = group[0], group[-1]
-        out.append(
-            f"@@ -{_range(skipped + first[1], last[2] - first[1])}"
-            f" +{_range(skipped + first[3], last[4] - first[3])} @@\n"
-        )
+    for group in _groups(old, new, leading, trailing):
+        (_, i1, _, j1, _), (_, _, i2, _, j2) = group[0], group[-1]
+        out.append(f"@@ -{_range(skipped + i1, i2 - i1)} +{_range(skipped + j1, j2 - j1)} @@\n")
         for tag, i1, i2, j1, j2 in group:
             if tag == "equal":
                 out.extend(_marked(" ", old[i1:i2]))
@@ -107,27 +106,39 @@ def _lines(text: bytes) -> list[str]:
     return [*lines, last] if last else lines
 
 
-Opcode = tuple[str, int, int, int, int]
+_Opcode = tuple[str, int, int, int, int]
 
 
-def _groups(old: list[str], new: list[str]) -> list[list[Opcode]]:
-    if max(len(old), len(new)) <= LARGEST_COMPARED:
-        matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-        return [list(group) for group in matcher.get_grouped_opcodes(CONTEXT)]
-    head = 0
-    while head < CONTEXT and old[head] == new[head]:
-        head += 1
-    tail = 0
-    while tail < CONTEXT and old[-1 - tail] == new[-1 - tail]:
-        tail += 1
+def _groups(old: list[str], new: list[str], head: int, tail: int) -> list[list[_Opcode]]:
+    """Opcodes by hunk. The first `head` and last `tail` lines are context, equal by construction.
+
+    They are kept from the comparison, which might pair them otherwise: a hunk would then lack
+    context in the middle of a file, and `git apply` takes that for the file's first or last line.
+    """
     i, j = len(old) - tail, len(new) - tail
-    return [
-        [
-            ("equal", 0, head, 0, head),
-            ("replace", head, i, head, j),
-            ("equal", i, len(old), j, len(new)),
+    codes: list[_Opcode] = [("replace", head, i, head, j)]
+    if max(i, j) - head <= LARGEST_COMPARED:
+        matcher = difflib.SequenceMatcher(None, old[head:i], new[head:j], autojunk=False)
+        codes = [
+            (tag, i1 + head, i2 + head, j1 + head, j2 + head)
+            for tag, i1, i2, j1, j2 in matcher.get_opcodes()
         ]
-    ]
+    if head:
+        codes.insert(0, ("equal", 0, head, 0, head))
+    if tail:
+        codes.append(("equal", i, len(old), j, len(new)))
+    return [list(group) for group in _Compared(codes).get_grouped_opcodes(CONTEXT)]
+
+
+class _Compared(difflib.SequenceMatcher[str]):
+    """A comparison whose result is known; only its grouping into hunks is asked for."""
+
+    def __init__(self, codes: list[_Opcode]) -> None:
+        super().__init__()
+        self._codes = codes
+
+    def get_opcodes(self) -> list[_Opcode]:  # type: ignore[override]  # plain tuples will do
+        return self._codes
 
 
 def _range(start: int, length: int) -> str:

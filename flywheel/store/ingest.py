@@ -166,7 +166,9 @@ def record_baseline(store: Store, baseline: Baseline) -> None:
         "created_at": baseline.created_at,
     }
     # A suite may give two tests one id; the first stands for both, as it does in a report.
-    tests = {test.test_id: test for test in reversed(baseline.tests)}
+    first: dict[str, int] = {}
+    for position, test in enumerate(baseline.tests):
+        first.setdefault(test.test_id, position)
     ledger = [
         {
             "baseline_id": baseline.baseline_id,
@@ -181,7 +183,7 @@ def record_baseline(store: Store, baseline: Baseline) -> None:
             "source": test.source,
         }
         for position, test in enumerate(baseline.tests)
-        if tests[test.test_id] is test
+        if first[test.test_id] == position
     ]
     with store.writing() as connection:
         _require(connection, "revisions", "revision_id", baseline.revision_id)
@@ -503,8 +505,10 @@ def _encodable(value: Any) -> Any:
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {key: _encodable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_encodable(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_encodable(item) for item in value)
     return value
 
 
