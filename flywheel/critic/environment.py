@@ -63,7 +63,7 @@ PYTHON = f"{ENV}/bin/python"
 
 _FORMAT = 1
 """Raised when what is kept of an environment changes: older ones are then built anew."""
-_UV, _UV_CACHE, _PYC = "/uv", "/uv-cache", "/pyc"
+_UV, _UV_CACHE = "/uv", "/uv-cache"
 _PATH = f"{ENV}/bin:{_UV}:/usr/local/bin:/usr/bin:/bin"
 _LITTER = {"__pycache__", ".pytest_cache", ".hypothesis", ".git"}
 _LIMITS = Limits(tmp_mb=2048, output_bytes=4 << 20)
@@ -195,6 +195,10 @@ class _Build:
         return self.home / "best"
 
     @property
+    def scratch(self) -> Path:
+        return self.home / "scratch"
+
+    @property
     def venv(self) -> Path:
         return self.work / "venv"
 
@@ -270,10 +274,12 @@ def build(
         )
         try:
             kept = _build(running, home, key, python, install)
+            pointer.parent.mkdir(parents=True, exist_ok=True)
+            _write(pointer, kept.hash)
+            tree = _tree_of(cache, checkout, kept)
+            _make_tree(tree, home / kept.hash, kept, checkout, toolchain, box, running.scratch)
         finally:
             _discard(work)
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        _write(pointer, kept.hash)
         return _environment(home, cache, kept, checkout, toolchain, box, time.monotonic() - started)
 
 
@@ -391,9 +397,8 @@ def _attempt(running: _Build, interpreter: Interpreter, rung: Rung) -> tuple[_Ac
         told += f", packages of {running.newest}"
     running.progress(f"{told}: installing {rung.name}")
     _discard(running.work)
-    for name in ("venv", "pyc"):
-        (running.work / name).mkdir(parents=True)
-        give_to_box(running.work / name)
+    running.venv.mkdir(parents=True)
+    give_to_box(running.venv)
     running.checkout.export(running.tree)
     give_to_box(running.tree)
     running.notes.clear()
@@ -467,7 +472,7 @@ def _finish(running: _Build, home: Path, key: str, accepted: _Accepted) -> _Kept
             cause=_relevant(frozen.output),
         )
     lock = frozen.output
-    _boxed(running, [PYTHON, "-m", "compileall", "-q", "-j", "0", f"{ENV}/lib"],
+    _boxed(running, [PYTHON, "-m", "compileall", "-q", f"{ENV}/lib"],
            timeout=running.toolchain.profile.limits.install_seconds)  # fmt: skip
     found = content_hash("environment", key, list(interpreter.version), lock)
     plugins = _plugins(running.venv)
@@ -485,8 +490,7 @@ def _finish(running: _Build, home: Path, key: str, accepted: _Accepted) -> _Kept
         notes=(*accepted.notes, *off),
     )
     place = home / found
-    for folder in (running.tree, running.work / "pyc"):
-        _discard(folder)
+    running.tree.rename(running.scratch)
     (running.work / "lock.txt").write_text(lock)
     _write(running.work / "environment.json", json.dumps(asdict(kept), indent=1))
     if place.exists() and not (place / "environment.json").exists():
@@ -500,7 +504,6 @@ def _collect(running: _Build, rung: Rung) -> _Collection:
     arguments = critic_arguments(running.kept_options, _plugins(running.venv))
     variables = dict(_variables(_pythonpath(running.tree, rung)))
     del variables["PYTHONDONTWRITEBYTECODE"]
-    variables["PYTHONPYCACHEPREFIX"] = _PYC
     variables["COLUMNS"] = "240"
     limits = running.toolchain.profile.limits
     completed = _boxed(
@@ -641,7 +644,6 @@ def _boxed(
         mounts=(
             Mount(running.venv, ENV, writable=True),
             Mount(running.tree, REPO, writable=True),
-            Mount(running.work / "pyc", _PYC, writable=True),
             Mount(Path(uv.find_uv_bin()), f"{_UV}/uv"),
             *(Mount(prefix, str(prefix)) for prefix in interpreter.prefixes),
             *mounts,
@@ -707,69 +709,80 @@ def _environment(
     seconds: float,
 ) -> Environment:
     place = home / kept.hash
-    prefixes = tuple(Mount(Path(prefix), prefix) for prefix in kept.prefixes)
-    mounts = (Mount(place / "venv", ENV), *prefixes)
-    variables = _variables(kept.pythonpath)
-    tree = cache / "trees" / f"{checkout.tree}-{kept.hash}" / "tree"
+    tree = _tree_of(cache, checkout, kept)
     if not tree.is_dir():
-        _make_tree(tree, place, mounts, kept, checkout, toolchain, box)
+        _make_tree(tree, place, kept, checkout, toolchain, box)
     return Environment(
         hash=kept.hash,
         version=kept.version,
         venv=place / "venv",
         tree=tree,
-        mounts=mounts,
+        mounts=_mounts(place, kept),
         lock=(place / "lock.txt").read_text(),
         steps=kept.steps,
         seconds=seconds,
         collected=kept.collected,
         pythonpath=kept.pythonpath,
         pytest_args=kept.pytest_args,
-        variables=variables,
+        variables=_variables(kept.pythonpath),
         notes=(*checkout.notes, *kept.notes),
     )
+
+
+def _mounts(place: Path, kept: _Kept) -> tuple[Mount, ...]:
+    prefixes = (Mount(Path(prefix), prefix) for prefix in kept.prefixes)
+    return (Mount(place / "venv", ENV), *prefixes)
+
+
+def _tree_of(cache: Path, checkout: Checkout, kept: _Kept) -> Path:
+    return cache / "trees" / f"{checkout.tree}-{kept.hash}" / "tree"
 
 
 def _make_tree(
     tree: Path,
     place: Path,
-    mounts: Sequence[Mount],
     kept: _Kept,
     checkout: Checkout,
     toolchain: Toolchain,
     box: Box,
+    collected: Path | None = None,
 ) -> None:
-    """Write a base tree: the commit, what installing wrote, and compiled Python beside it."""
+    """Write a base tree: the commit, what installing wrote, and compiled Python beside it.
+
+    `collected` is a copy of the tree in which the suite has been collected, None when there is
+    none yet. Only compiled files are taken from it: whatever else running the repository's code
+    has done there is left behind.
+    """
     work = tree.parent.with_name(f".{tree.parent.name}.part")
     _discard(work)
-    fresh, pyc = work / "tree", work / "pyc"
+    fresh = work / "tree"
     checkout.export(fresh)
     _overlay(place / "generated", fresh)
-    pyc.mkdir()
-    give_to_box(work)
+    scratch = collected or work / "scratch"
+    if collected is None:
+        shutil.copytree(fresh, scratch, symlinks=True)
+        give_to_box(scratch)
     variables = dict(_variables(kept.pythonpath))
     del variables["PYTHONDONTWRITEBYTECODE"]
-    variables["PYTHONPYCACHEPREFIX"] = _PYC
     compiler = replace(
         box,
-        mounts=(*mounts, Mount(fresh, REPO), Mount(pyc, _PYC, writable=True)),
+        mounts=(*_mounts(place, kept), Mount(scratch, REPO, writable=True)),
         environment=variables,
         cwd=REPO,
         network=False,
         nested=False,
         limits=_LIMITS,
     )
-    limits = toolchain.profile.limits
-    # Collecting writes the test modules as pytest rewrites them; the tree itself is read-only.
-    for argv in (
-        [PYTHON, *toolchain.profile.run.collect, *kept.pytest_args],
-        [PYTHON, "-m", "compileall", "-q", "-j", "0", REPO],
-    ):
-        compiler.run(argv, timeout=limits.collect_seconds)
-    _place_compiled(pyc / REPO.strip("/"), fresh)
+    # Collecting writes the test modules as pytest rewrites them.
+    collect = [PYTHON, *toolchain.profile.run.collect, *kept.pytest_args]
+    compile_all = [PYTHON, "-m", "compileall", "-q", REPO]
+    for argv in [compile_all] if collected else [collect, compile_all]:
+        compiler.run(argv, timeout=toolchain.profile.limits.collect_seconds)
+    _place_compiled(scratch, fresh)
     give_to_box(fresh)
     tree.parent.parent.mkdir(parents=True, exist_ok=True)
-    _discard(pyc)
+    if collected is None:
+        _discard(scratch)
     _discard(tree.parent)
     work.rename(tree.parent)
 
@@ -789,19 +802,23 @@ def _overlay(generated: Path, tree: Path) -> None:
                 shutil.copy2(Path(folder, name), target / name, follow_symlinks=False)
 
 
-def _place_compiled(compiled: Path, tree: Path) -> None:
-    """Move compiled files from a cache of their own to beside their sources."""
-    for folder, names, files in os.walk(compiled) if _real_folder(compiled) else ():
-        target = tree / Path(folder).relative_to(compiled)
-        names[:] = [name for name in names if _real_folder(target / name)]
+def _place_compiled(scratch: Path, tree: Path) -> None:
+    """Copy compiled files to where they are in a tree; links are neither followed nor copied."""
+    for folder, names, files in os.walk(scratch):
+        target = tree / Path(folder).relative_to(scratch)
+        names[:] = [
+            name
+            for name in names
+            if _real_folder(target / name)
+            or (name == "__pycache__" and not os.path.lexists(target / name))
+        ]
         pycs = [name for name in files if name.endswith(".pyc")]
-        beside = target / "__pycache__"
-        if pycs and not beside.is_symlink():
-            beside.mkdir(exist_ok=True)
+        if target.name == "__pycache__" and pycs:
+            target.mkdir(exist_ok=True)
             for name in pycs:
                 source = Path(folder, name)
-                if not source.is_symlink():
-                    shutil.copyfile(source, beside / name, follow_symlinks=False)
+                if source.is_file() and not source.is_symlink():
+                    shutil.copyfile(source, target / name, follow_symlinks=False)
 
 
 def _real_folder(path: Path) -> bool:

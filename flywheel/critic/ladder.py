@@ -133,9 +133,9 @@ def rungs(read: Read, paths: Iterable[str], install: Install) -> list[Rung]:
 
 def hinted(name: str, project: Project) -> str:
     """The requirement for a distribution as the repository writes it anywhere, else its name."""
-    wanted = canonicalize_name(name)
+    wanted = "[-_.]+".join(map(re.escape, canonicalize_name(name).split("-")))
     pattern = re.compile(
-        rf"(?<![\w.-]){re.escape(wanted).replace('-', '[-_.]')}(?:\[[\w,-]+\])?"
+        rf"(?<![\w.-]){wanted}(?:\[[\w,-]+\])?"
         r"(?:\s*(?:[<>=!~]=|[<>])\s*[\w.*+!]+(?:\s*,\s*(?:[<>=!~]=|[<>])\s*[\w.*+!]+)*)?",
         re.IGNORECASE,
     )
