@@ -1,21 +1,44 @@
-"""A source of candidates: what a harvest draws from, whatever makes them."""
+"""A source of candidates: what a harvest draws from and reports back to.
+
+A source yields whole `Candidate` records, one at a time, and learns from verdicts. Mutation is
+the one there is; whatever else makes candidates joins by the same three methods.
+"""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
+from typing import Protocol
 
-from flywheel.candidates.mutate import candidate, sites
+from flywheel.candidates.mutate import candidate
 from flywheel.candidates.operator import AnyOperator
+from flywheel.candidates.prune import Pruner
+from flywheel.candidates.sample import Draw, NotReady, Sampler
+from flywheel.core.patch import unified_patch
 from flywheel.core.records import Candidate
 
 
-class NotReady:
-    pass
+class Source(Protocol):
+    """What a harvest asks of whatever makes candidates. None of the methods raises."""
+
+    made: int
+    """Candidates made so far, pruned ones included."""
+    pruned: Counter[str]
+    """Reason -> candidates dropped before any test."""
+
+    def draw(self) -> Candidate | NotReady | None:
+        """The next candidate; `NotReady` until an earlier one is reported, None at the end."""
+        ...
+
+    def report(self, drawn: Candidate, verdict: str, seconds: float) -> None:
+        """Say what came of a candidate, in any order, once."""
+        ...
 
 
 class MutationSource:
+    """Candidates made by mutation operators, drawn by the sampler, pruned before they are told."""
+
     def __init__(
         self,
         contents: Mapping[str, bytes],
@@ -26,20 +49,36 @@ class MutationSource:
     ) -> None:
         self.made = 0
         self.pruned: Counter[str] = Counter()
-        self._all = [
-            (path, site)
-            for path in contents
-            for site in sites(contents[path], operators, covered(path))
-        ]
-        random.Random(seed).shuffle(self._all)
         self._contents = contents
+        self._covered = covered
+        self._pruner = Pruner()
+        self._sampler = Sampler(
+            sorted(contents), contents.__getitem__, operators, seed=seed, lines=covered
+        )
+        self._draws: dict[str, Draw] = {}
 
     def draw(self) -> Candidate | NotReady | None:
-        if not self._all:
-            return None
-        self.made += 1
-        path, site = self._all.pop()
-        return candidate(path, self._contents[path], site)
+        """The next candidate that no rule prunes."""
+        while True:
+            drawn = self._sampler.draw()
+            if drawn is None or isinstance(drawn, NotReady):
+                return drawn
+            self.made += 1
+            source = self._contents[drawn.path]
+            reason = self._pruner.reason(
+                drawn.path, source, drawn.site, self._covered(drawn.path)
+            )
+            if reason is not None:
+                self.pruned[reason.value] += 1
+                self._sampler.report(drawn, "pruned")
+                continue
+            made = candidate(drawn.path, source, drawn.site)
+            edit = drawn.site.edit
+            changed = source[: edit.span.start] + edit.text.encode() + source[edit.span.end :]
+            made = replace(made, patch=unified_patch(drawn.path, changed, source))
+            self._draws[made.candidate_id] = drawn
+            return made
 
     def report(self, drawn: Candidate, verdict: str, seconds: float) -> None:
-        pass
+        """Tell the sampler what came of a candidate."""
+        self._sampler.report(self._draws.pop(drawn.candidate_id), verdict, seconds)

@@ -26,6 +26,8 @@ JUDGE_LIMITS = Limits(floor=0.5, factor=10.0)
 """Time limits of the first run: tight, for a hang is confirmed later with more patience."""
 CONFIRM_LIMITS = Limits(floor=2.0, factor=10.0)
 """Time limits of the confirmation."""
+PLANTED = 6
+"""Planted errors to try where a lane refuses one; one that fails is proof enough."""
 MAX_DEATHS = 5
 """Servers that may die in one harvest before the critic is no longer to be trusted."""
 WHOLE_SUITE_SECONDS = 3.0
@@ -123,27 +125,39 @@ class Critic:
                 self._drop_warm()
             else:
                 self._not_warm |= bits(run.failed())
-        sabotage = self._sabotage()
-        if sabotage is None:
+        planted = self._sabotages()
+        if not planted:
             raise CriticError(
                 "no test executes any function of the repository's own code",
                 hint="flywheel harvest --paths …  if the code lies in an unusual place",
             )
-        candidate, tests = sabotage
-        edit = self._edit(candidate, self._place(candidate))
         for server in [*self._servers[Lane.WARM], *self._servers[Lane.FRESH]]:
-            run = self._run_now(server, Run(server.lane, tests, edit, CONFIRM_LIMITS))
-            if not run.reason and not run.refused and run.failed():
+            reason = self._blind(server, planted)
+            if not reason:
                 continue
             if server.lane is Lane.FRESH:
                 raise CriticError(
-                    f"a planted error in {candidate.path}:{candidate.line} went unnoticed",
-                    cause=run.reason or run.refused or "its tests passed",
+                    f"a planted error in {planted[0][0].path}:{planted[0][0].line} went unnoticed",
+                    cause=reason,
                     hint="is the installed package another copy than the repository's files?",
                 )
-            self.not_warm_reason = "a planted error went unnoticed"
+            self.not_warm_reason = f"a planted error went unnoticed: {reason}"
             self._drop_warm()
             break
+
+    def _blind(self, server: LaneServer, planted: Sequence[tuple[Candidate, Bits]]) -> str:
+        """Why a server cannot see a planted error, empty when it can."""
+        reason = ""
+        for candidate, tests in planted:
+            edit = self._edit(candidate, self._place(candidate))
+            run = Run(server.lane, tuple(positions(tests)), edit, CONFIRM_LIMITS)
+            run = self._run_now(server, run)
+            if run.failed():
+                return ""
+            reason = run.reason or run.refused or "its tests passed"
+            if not run.refused:
+                break
+        return reason
 
     def _add_server(self, lane: Lane) -> LaneServer:
         server = self._start(lane)
@@ -463,13 +477,13 @@ class Critic:
     def _edit(self, candidate: Candidate, place: Place | None) -> dict[str, Any]:
         return edit_of(candidate, place, self._layout(candidate.path).future_flags)
 
-    def _sabotage(self) -> tuple[Candidate, tuple[int, ...]] | None:
-        """A change that must fail: an error raised at the head of a covered function's body."""
+    def _sabotages(self) -> list[tuple[Candidate, Bits]]:
+        """Changes that must fail, those with the fewest tests first."""
         chance = random.Random(0)
         paths = sorted(self._suite.lines.files)
         chance.shuffle(paths)
-        best: tuple[Candidate, tuple[int, ...]] | None = None
-        for path in paths[:200]:
+        found: list[tuple[Candidate, Bits]] = []
+        for path in paths:
             for candidate in sabotages(path, self._sources[path]):
                 place = self._place(candidate)
                 if place is None or place.function is None:
@@ -478,11 +492,12 @@ class Critic:
                 if self._suite.lines.ran_at_import(path, line):
                     continue
                 tests = self._suite.lines.covering(path, line) & ~self._not_warm
-                if tests and (best is None or tests.bit_count() < len(best[1])):
-                    best = (candidate, tuple(positions(tests)))
-            if best is not None and len(best[1]) <= 20:
+                if tests:
+                    found.append((candidate, tests))
+            if len(found) >= 40:
                 break
-        return best
+        found.sort(key=lambda one: one[1].bit_count())
+        return found[:PLANTED]
 
 
 def _body(place: Place) -> Sequence[int]:

@@ -17,8 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flywheel.candidates.operators import select as select_operators
-from flywheel.candidates.source import MutationSource, NotReady
+from flywheel.candidates import MutationSource, NotReady, Source, select_operators
 from flywheel.core.errors import BaselineError, UsageError
 from flywheel.core.events import (
     CandidateJudged,
@@ -211,7 +210,7 @@ class _Loop:
             self.mismatches = critic.mismatches
             self._stored(self._buffer.flush())
 
-    def _judge_all(self, critic: Critic, source: MutationSource) -> None:
+    def _judge_all(self, critic: Critic, source: Source) -> None:
         drawing = True
         while drawing or critic.busy:
             while drawing and critic.hungry:
@@ -251,7 +250,7 @@ class _Loop:
                 )
             )
 
-    def _next(self, source: MutationSource) -> Candidate | NotReady | None:
+    def _next(self, source: Source) -> Candidate | NotReady | None:
         """The next candidate with no verdict yet; None at the end."""
         while True:
             drawn = source.draw()
@@ -270,7 +269,7 @@ class _Loop:
                 self.ended = reason
                 return None
 
-    def _take(self, judged: Judged, source: MutationSource) -> None:
+    def _take(self, judged: Judged, source: Source) -> None:
         tally, candidate = self.tally, judged.candidate
         tally.judged += 1
         tally.note(candidate, judged.verdict, judged=True)

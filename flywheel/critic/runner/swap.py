@@ -10,6 +10,7 @@ is judged by importing anew.
 
 from __future__ import annotations
 
+import dis
 import gc
 import types
 from typing import Any, Dict, List, Tuple
@@ -93,7 +94,7 @@ def _walk(old: Code, new: Code, found: List[Tuple[Code, Code, bool]], executed: 
     old_inner = _inner(old)
     new_inner = _inner(new)
     if executed:
-        if _skeleton(old) != _skeleton(new):
+        if _skeleton(old) != _skeleton(new) and _steps(old) != _steps(new):
             raise Structural("code that runs at import changed in %s" % old.co_name)
         for before, after in zip(old_inner, new_inner):
             if _is_function(before) != _is_function(after):
@@ -144,6 +145,27 @@ def _skeleton(code: Code) -> Any:
         for const in code.co_consts
     )
     return (code.co_code, _typed(consts), code.co_names, code.co_varnames, code.co_flags)
+
+
+def _steps(code: Code) -> Any:
+    """Instructions of a class body, without what Python 3.13 notes there of its methods.
+
+    `__static_attributes__` lists the attributes that methods assign, `__firstlineno__` is a
+    position: neither says that the body runs otherwise.
+    """
+    steps = []  # type: List[Any]
+    for step in dis.get_instructions(code):
+        if step.opname == "STORE_NAME" and step.argval in (
+            "__static_attributes__",
+            "__firstlineno__",
+        ):
+            steps[-1:] = [("noted", step.argval)]
+            continue
+        value = step.argval
+        if type(value) is Code:
+            value = (value.co_name, _is_function(value))
+        steps.append((step.opname, _typed(value)))
+    return (steps, code.co_flags)
 
 
 def _same(old: Code, new: Code) -> bool:
