@@ -13,6 +13,7 @@ import ast
 import difflib
 import os
 import re
+import sys
 import tomllib
 import typing
 import warnings
@@ -29,6 +30,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from flywheel.core.errors import ToolchainError
 from flywheel.core.identity import bytes_hash
 from flywheel.git import Checkout
+
+_PYC = re.compile(r"(?P<stem>.+)\.cpython-3(?P<minor>\d+)\.pyc")
 
 
 class _Table(BaseModel):
@@ -193,11 +196,13 @@ def sources(tree: Path, toolchain: Toolchain) -> SourceFiles:
     """Find the files under `tree` that candidates may change.
 
     Symbolic links are not followed. Files that flywheel's own Python cannot parse are left out
-    and counted: nothing can be said about changes to them.
+    and counted: nothing can be said about changes to them. A file that an older Python has
+    compiled (a base tree holds what its environment compiled) is not parsed again.
     """
     found: list[str] = []
     skipped: Counter[str] = Counter()
     rules = toolchain.profile.sources
+    compiled: dict[str, frozenset[str]] = {}
     include, exclude = matcher(rules.include), matcher(rules.exclude)
     for path, is_link in _files(os.fspath(tree), ""):
         if include.match(path) is None:
@@ -209,7 +214,10 @@ def sources(tree: Path, toolchain: Toolchain) -> SourceFiles:
         elif exclude.match(path) is not None:
             skipped["excluded"] += 1
         else:
-            reason = _unusable(tree / path)
+            folder, _, name = path.rpartition("/")
+            if folder not in compiled:
+                compiled[folder] = _compiled(tree / folder / "__pycache__")
+            reason = _unusable(tree / path, parses=name in compiled[folder])
             if reason is None:
                 found.append(path)
             else:
@@ -265,7 +273,18 @@ def _files(folder: str, prefix: str) -> Iterator[tuple[str, bool]]:
                     yield path, False
 
 
-def _unusable(path: Path) -> str | None:
+def _compiled(folder: Path) -> frozenset[str]:
+    """Source names with a compiled file of a Python that is no newer than this one."""
+    try:
+        found = [_PYC.fullmatch(path.name) for path in folder.iterdir()]
+    except OSError:
+        return frozenset()
+    return frozenset(
+        f"{one['stem']}.py" for one in found if one and int(one["minor"]) <= sys.version_info.minor
+    )
+
+
+def _unusable(path: Path, *, parses: bool) -> str | None:
     """Why a source file is of no use, None when it is."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -273,6 +292,8 @@ def _unusable(path: Path) -> str | None:
         return "not-utf8"
     if not text.strip():
         return "empty"
+    if parses:
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

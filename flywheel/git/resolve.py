@@ -95,7 +95,7 @@ def _remote(url: str, cache: Path) -> Checkout:
             except git.GitCommandError as error:
                 said = _said(error)
                 if "find remote ref HEAD" in said:
-                    raise _no_commits(shown) from error
+                    raise _no_commits(shown, remote=True) from error
                 raise RepositoryError(
                     f"{shown} cannot be fetched",
                     cause=said,
@@ -106,7 +106,7 @@ def _remote(url: str, cache: Path) -> Checkout:
                 shutil.rmtree(fresh, ignore_errors=True)
     commit = _commit_of(kept, _HEAD)
     if commit is None:
-        raise _no_commits(shown)
+        raise _no_commits(shown, remote=True)
     return _checkout(shown, kept, commit, version=_tag(kept, commit), notes=notes)
 
 
@@ -243,7 +243,12 @@ def _commit_of(git_dir: Path, name: str) -> str | None:
     return found.decode().strip()
 
 
-def _no_commits(name: str) -> RepositoryError:
+def _no_commits(name: str, *, remote: bool = False) -> RepositoryError:
+    if remote:
+        return RepositoryError(
+            f"{name} has no commits on its default branch",
+            hint="clone it, check out the branch that is meant, and name the clone's folder",
+        )
     return RepositoryError(
         f"{name} has no commits", hint="git add -A && git commit -m 'Start'; flywheel reads HEAD"
     )

@@ -146,3 +146,13 @@ def test_sources_are_found_and_the_rest_counted(toolchain, tmp_path):
     assert found.skipped == {
         "empty": 1, "excluded": 3, "not-utf8": 1, "protected": 2, "symlink": 1, "syntax-error": 2,
     }  # fmt: skip
+
+
+def test_what_an_older_python_compiled_is_not_parsed_again(toolchain, tmp_path):
+    (tmp_path / "__pycache__").mkdir()
+    for name, pyc in (("old", "cpython-38"), ("new", "cpython-399"), ("none", "opt")):
+        (tmp_path / f"{name}.py").write_text("not python (")
+        (tmp_path / "__pycache__" / f"{name}.{pyc}.pyc").write_bytes(b"")
+    found = sources(tmp_path, toolchain)
+    assert found.paths == ("old.py",)
+    assert found.skipped == {"syntax-error": 2}
