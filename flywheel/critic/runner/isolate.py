@@ -101,7 +101,7 @@ class Config(NamedTuple):
     """CPU seconds of one process; a backstop for the wall limit that `wait` keeps."""
     output_bytes: int = 1 << 20
     """Bytes of stdout and stderr together; more ends the candidate with cause `output`."""
-    result_bytes: int = 64 << 20
+    result_bytes: int = 256 << 20
     """Bytes of the result pipe; more ends the candidate with cause `output`."""
     seccomp: bytes = b""
     """The BPF program of the filter; empty installs none (tests only)."""
@@ -544,6 +544,9 @@ class _Nursery:
         # Inherited by init: ignored children are reaped by the kernel.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1):
+            os.dup2(null, fd)
         _close_all_but((0, 1, 2, self._link.fileno()))
         gc.freeze()
         gc.disable()
