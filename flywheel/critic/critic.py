@@ -31,7 +31,13 @@ PLANTED = 6
 MAX_DEATHS = 5
 """Servers that may die in one harvest before the critic is no longer to be trusted."""
 WHOLE_SUITE_SECONDS = 3.0
-"""A suite that takes no longer than this is run whole to confirm; a longer one by file."""
+"""A suite that takes no longer than this is run whole for changes of what runs at import."""
+MAX_CONFIRMATIONS = 3
+"""Confirmations that may disagree before a candidate is given up as unknown."""
+AUDIT_SHARE = 8
+"""One confirmation in so many runs the whole suite, to see that the selection misses nothing."""
+SLOW_SUITE_SECONDS = 10.0
+"""Of a suite that takes longer, a quarter of that share."""
 DEPTH = 2
 """Requests a server holds: the one it runs and the next, so that it never idles."""
 
@@ -62,9 +68,10 @@ class _Case:
     first: Trial | None = None
     first_failed: frozenset[int] = frozenset()
     by_function: bool = False
-    confirmations: list[tuple[frozenset[int], Trial]] = field(default_factory=list)
+    confirmations: list[tuple[Bits, frozenset[int]]] = field(default_factory=list)
+    confirmation: Trial | None = None
     selection: Bits = 0
-    patch_seconds: float = 0.0
+    whole: bool | None = None
 
 
 class Critic:
@@ -101,6 +108,12 @@ class Critic:
         self._base_waiting: dict[Bits, list[_Case]] = {}
         self.mismatches = 0
         """Candidates whose confirmation found other failures than the first run."""
+        self._audited_paths: set[str] = set()
+        self.audits = 0
+        """Confirmations that ran the whole suite."""
+        self.widened: set[str] = set()
+        """Files whose changes show in tests beyond those that execute them: an audit found more
+        failures than the selection. From then on they are confirmed by the whole suite."""
         self.not_warm_reason = ""
         """Why the warm lane is not in use, empty when it is."""
 
@@ -289,14 +302,26 @@ class Critic:
         return lines.whole_file(path) or self._all
 
     def _wider(self, case: _Case) -> Bits:
-        """The selection a confirmation runs."""
-        if self._suite.whole_seconds <= WHOLE_SUITE_SECONDS:
+        """The selection a confirmation runs: by function, or the whole suite to audit."""
+        if case.whole is None:
+            case.whole = self._audited(case.candidate)
+        if case.whole or case.candidate.path in self.widened:
             return self._all
         lines, path, place = self._suite.lines, case.candidate.path, case.place
         wider = case.selection
         if place is not None and place.function is not None:
             wider |= lines.covering(path, place.function)
         return wider & self._all
+
+    def _audited(self, candidate: Candidate) -> bool:
+        """Whether a candidate is confirmed by the whole suite: the first of its file, then a share.
+
+        The choice depends on the candidate alone, so it is the same in every run.
+        """
+        share = AUDIT_SHARE if self._suite.whole_seconds <= SLOW_SUITE_SECONDS else AUDIT_SHARE * 4
+        first = candidate.path not in self._audited_paths
+        self._audited_paths.add(candidate.path)
+        return first or int(candidate.candidate_id, 16) % share == 0
 
     def _enqueue_case(self, case: _Case, lane: Lane, selection: Bits, limits: Limits) -> None:
         options: dict[str, Any] = {}
@@ -367,27 +392,32 @@ class Critic:
         if run.canary is False:
             self._emit(case, case.first, "unknown", "canary-did-not-fail", trial)
             return
-        failed = run.failed()
-        case.confirmations.append((failed, trial))
+        failed, selection = run.failed(), bits(run.selection)
+        whole = selection == self._all
+        self.audits += whole
         if failed != case.first_failed:
-            self.mismatches += len(case.confirmations) == 1
-            if len(case.confirmations) == 1:
-                self._enqueue_confirmation(case)
-                return
-            # The wider selection decides, when it says the same twice.
-            if case.confirmations[0][0] != failed:
+            self.mismatches += not case.confirmations
+            if failed - case.first_failed:
+                self.widened.add(case.candidate.path)
+        agreed = failed == case.first_failed or (selection, failed) in case.confirmations
+        case.confirmations.append((selection, failed))
+        if not agreed:
+            # The wider selection decides, once it has said the same twice.
+            if len(case.confirmations) >= MAX_CONFIRMATIONS:
                 self._emit(case, case.first, "unknown", "runs-disagree", trial)
-                return
+            else:
+                self._enqueue_confirmation(case)
+            return
         if not failed:
             self._emit(case, case.first, "unknown", "not-confirmed", trial)
         elif len(failed) == len(self._suite.ids):
             self._emit(case, case.first, "breaks-everything", "", trial)
         else:
-            self._check_base(case)
+            case.confirmation = trial
+            self._check_base(case, selection)
 
-    def _check_base(self, case: _Case) -> None:
+    def _check_base(self, case: _Case, selection: Bits) -> None:
         """The good code must pass the same tests in the same order."""
-        selection = self._wider(case)
         trial = self._base_trials.get(selection)
         if trial is not None:
             self._keep(case, trial)
@@ -409,7 +439,7 @@ class Critic:
 
     def _keep(self, case: _Case, good: Trial) -> None:
         assert case.first is not None
-        confirmation = case.confirmations[-1][1]
+        confirmation = case.confirmation
         if good.reason:
             self._emit(case, case.first, "unknown", f"base: {good.reason}", confirmation, good)
         elif good.failing:

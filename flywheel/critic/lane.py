@@ -44,7 +44,7 @@ class Reply:
     position: int
     """Position of the last test begun, -1 when none was."""
     code: int
-    """Wait status of a fork that died."""
+    """Exit status of the fork; negative is the signal that killed it."""
     seconds: float
     """Wall time of the fork."""
     phases: dict[str, float] = field(default_factory=dict)

@@ -172,7 +172,7 @@ class Run:
 
     def _ended_early(self, asked: Sequence[int], reply: Reply) -> bool:
         kind = _END_KINDS.get(reply.status, "died")
-        if kind == "died" and _signal(reply.code) in (signal.SIGPROF, signal.SIGALRM):
+        if kind == "died" and -reply.code in (signal.SIGPROF, signal.SIGALRM):
             kind = "timeout"
         self.ends.append(kind)
         if reply.position < 0 or reply.position >= len(asked):
@@ -223,14 +223,6 @@ _END_TEXT = {
     "output": ("OutputFlood", "the test printed too much"),
     "died": ("ProcessDied", "the test process ended without reporting"),
 }
-
-
-def _signal(code: int) -> int:
-    """The signal in a wait status relayed by the fork's init (128 + n, or the status itself)."""
-    exit_code = code >> 8
-    if exit_code > 128:
-        return exit_code - 128
-    return code & 0x7F
 
 
 def _failure(test_id: str, columns: Mapping[str, str]) -> TestFailure:

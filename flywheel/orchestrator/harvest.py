@@ -42,6 +42,7 @@ from flywheel.store import (
     record_environment,
     record_revision,
     record_run,
+    retire,
 )
 from flywheel.workspace import Workspace
 
@@ -88,6 +89,17 @@ class Tally:
             counts = table.setdefault(key, Counter())
             counts["judged" if judged else "known"] += 1
             counts[verdict] += 1
+
+    def unnote(self, candidate: Candidate, verdict: str) -> None:
+        """Take a verdict back before the candidate is judged again."""
+        self.verdicts[verdict] -= 1
+        for table, key in (
+            (self.by_operator, candidate.operator),
+            (self.by_source, candidate.source),
+        ):
+            counts = table.setdefault(key, Counter())
+            counts["known"] -= 1
+            counts[verdict] -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +182,8 @@ class _Loop:
         self.tally = Tally()
         self.ended = "exhausted"
         self.seconds = 0.0
-        self.mismatches = 0
+        self.mismatches = self.audits = 0
+        self.widened: set[str] = set()
         self._store = store
         self._buffer = Buffer(store, baseline_id=learned.baseline.baseline_id)
         self._known = known_verdicts(store, learned.baseline.baseline_id)
@@ -180,6 +193,8 @@ class _Loop:
         self._began = 0.0
         self._drawn = 0
         self._proven = False
+        self._widened: set[str] = set()
+        self._again: set[str] = set()
 
     def run(self, operators: Sequence[Any]) -> None:
         """Judge until a limit, the end of the candidates, or an interruption."""
@@ -207,7 +222,8 @@ class _Loop:
         finally:
             critic.close()
             self.seconds = time.monotonic() - self._began if self._began else 0.0
-            self.mismatches = critic.mismatches
+            self.mismatches, self.audits = critic.mismatches, critic.audits
+            self.widened = critic.widened
             self._stored(self._buffer.flush())
 
     def _judge_all(self, critic: Critic, source: Source) -> None:
@@ -227,6 +243,7 @@ class _Loop:
                     self.ended, drawing = reason, False
             for judged in critic.collect(timeout=POLL_SECONDS):
                 self._take(judged, source)
+            self._judge_again(critic)
             self.on_progress(
                 Progress(self.tally, time.monotonic() - self._began, self.wanted.max_candidates)
             )
@@ -269,10 +286,32 @@ class _Loop:
                 self.ended = reason
                 return None
 
+    def _judge_again(self, critic: Critic) -> None:
+        """Take back what was stored of a file that an audit has shown to need a wider look."""
+        for path in critic.widened - self._widened:
+            self._widened.add(path)
+            self._stored(self._buffer.flush())
+            again = retire(
+                self._store, baseline_id=self.learned.baseline.baseline_id, path=path
+            )
+            for candidate in again:
+                self._again.add(candidate.candidate_id)
+                self.tally.unnote(candidate, "valid")
+                critic.submit(candidate)
+            if again:
+                self.bus.publish(
+                    Warned(
+                        "widened",
+                        f"changes of {path} show beyond the tests that execute them:"
+                        f" {len(again)} rows are judged again by the whole suite",
+                    )
+                )
+
     def _take(self, judged: Judged, source: Source) -> None:
         tally, candidate = self.tally, judged.candidate
-        tally.judged += 1
-        tally.note(candidate, judged.verdict, judged=True)
+        again = candidate.candidate_id in self._again
+        tally.judged += not again
+        tally.note(candidate, judged.verdict, judged=not again)
         tally.lanes[judged.trial.lane.value] += 1
         tally.judging += judged.trial.seconds
         later = [trial for trial in (judged.confirmation, judged.good) if trial is not None]
@@ -280,7 +319,10 @@ class _Loop:
         if judged.verdict == "unknown":
             tally.reasons[judged.reason] += 1
         seconds = judged.trial.seconds + sum(trial.seconds for trial in later)
-        source.report(candidate, judged.verdict, seconds)
+        if again:
+            self._again.discard(candidate.candidate_id)
+        else:
+            source.report(candidate, judged.verdict, seconds)
         self.bus.publish(
             CandidateJudged(
                 candidate.candidate_id,
@@ -450,7 +492,11 @@ def _summary(
         },
         "examples": {"new": tally.examples, "total": tally.verdicts["valid"]},
         "judged_per_second": round(tally.judged / loop.seconds, 2) if loop.seconds else 0.0,
-        "confirmation_mismatches": loop.mismatches,
+        "confirmation": {
+            "audits": loop.audits,
+            "mismatches": loop.mismatches,
+            "widened": sorted(loop.widened),
+        },
         "seconds": {
             "environment": round(bench.seconds, 2),
             "baseline": round(baseline_seconds, 2),

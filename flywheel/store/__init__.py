@@ -30,6 +30,7 @@ from flywheel.store.query import (
     sql,
     survivors,
 )
+from flywheel.store.retire import retire
 from flywheel.store.store import Store
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "record_revision",
     "record_run",
     "replayable",
+    "retire",
     "sql",
     "survivors",
 ]
