@@ -65,9 +65,7 @@ class MutationSource:
                 return drawn
             self.made += 1
             source = self._contents[drawn.path]
-            reason = self._pruner.reason(
-                drawn.path, source, drawn.site, self._covered(drawn.path)
-            )
+            reason = self._pruner.reason(drawn.path, source, drawn.site, self._covered(drawn.path))
             if reason is not None:
                 self.pruned[reason.value] += 1
                 self._sampler.report(drawn, "pruned")

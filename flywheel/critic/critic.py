@@ -534,4 +534,3 @@ def _body(place: Place) -> Sequence[int]:
     """Lines of a function past its first, which always runs at import."""
     assert place.function is not None
     return place.function[1:]
-

@@ -143,9 +143,7 @@ def harvest(
         loop = _Loop(bench, learned, settings, store, bus, on_progress, started_at=clock)
         loop.run(operators)
         summary = _summary(bench, learned, loop, baseline_seconds, time.monotonic() - clock)
-        record_run(
-            store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary)
-        )
+        record_run(store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary))
         store.checkpoint()
     bus.publish(
         HarvestEnded(
@@ -291,9 +289,7 @@ class _Loop:
         for path in critic.widened - self._widened:
             self._widened.add(path)
             self._stored(self._buffer.flush())
-            again = retire(
-                self._store, baseline_id=self.learned.baseline.baseline_id, path=path
-            )
+            again = retire(self._store, baseline_id=self.learned.baseline.baseline_id, path=path)
             for candidate in again:
                 self._again.add(candidate.candidate_id)
                 self.tally.unnote(candidate, "valid")
@@ -439,9 +435,7 @@ def _runner_hash() -> str:
     """Identity of the code that runs in the box: what it learns depends on it."""
     from flywheel.critic import RUNNER
 
-    return content_hash(
-        "runner", [path.read_text() for path in sorted(Path(RUNNER).glob("*.py"))]
-    )
+    return content_hash("runner", [path.read_text() for path in sorted(Path(RUNNER).glob("*.py"))])
 
 
 def _record(store: Store, bench: Workbench, learned: Learned) -> None:

@@ -120,7 +120,9 @@ def set_up(
     found = probe(None if wanted == "auto" else wanted)
     if found.level is not Level.S3:
         bus.publish(
-            Warned("sandbox-level", f"isolation is {found.level}: {found.reason}", "flywheel doctor")
+            Warned(
+                "sandbox-level", f"isolation is {found.level}: {found.reason}", "flywheel doctor"
+            )
         )
     with phase(bus, "fetch", repo):
         checkout = resolve(repo, cache, commit=commit)

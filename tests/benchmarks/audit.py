@@ -28,7 +28,7 @@ from flywheel.sandbox import Box, Mount, give_to_box, make_etc
 from flywheel.store import Replayable, Store, baseline, replayable
 from flywheel.workspace import find
 
-PLUGIN = '''
+PLUGIN = """
 import json, sys
 
 def pytest_runtest_logreport(report):
@@ -38,7 +38,7 @@ def pytest_runtest_logreport(report):
 def pytest_sessionfinish(session, exitstatus):
     with open("/out/report.jsonl", "a") as file:
         file.write(json.dumps(["", "end", int(exitstatus)]) + chr(10))
-'''
+"""
 """The only thing beside pytest: it writes down what pytest reports."""
 
 
@@ -80,9 +80,7 @@ def audit(bench: Workbench, row: Replayable, judging: frozenset[str], timeout: f
             cwd="/repo",
         )
         arguments = [*bench.environment.pytest_args, "-p", "flywheel_audit", "-q", "--tb=no"]
-        completed = box.run(
-            [bench.environment.python, "-m", "pytest", *arguments], timeout=timeout
-        )
+        completed = box.run([bench.environment.python, "-m", "pytest", *arguments], timeout=timeout)
         if completed.timed_out:
             return "timed-out"
         report = out / "report.jsonl"
@@ -140,8 +138,10 @@ def main() -> int:
             for row, reason in zip(members, reasons, strict=True):
                 if reason:
                     disagreed += 1
-                    print(f"{row.example_id} {row.candidate.path}:{row.candidate.line} "
-                          f"[{row.candidate.operator}] {reason}")
+                    print(
+                        f"{row.example_id} {row.candidate.path}:{row.candidate.line} "
+                        f"[{row.candidate.operator}] {reason}"
+                    )
                 else:
                     agreed += 1
         print(f"{repo}: {agreed} agree, {disagreed} disagree so far", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -72,7 +73,9 @@ class Arena:
         self.slot: Slot | None = None
         if probe.level is Level.S3:
             self.slot = make_slot(memory_mb=MEMORY_MB, processes=PROCESSES + 8)
-        prefix = Path(sys.base_prefix).resolve()
+        # Another interpreter to attack from: FLYWHEEL_HOSTILE_PYTHON=/path/to/python3.8
+        python = Path(os.environ.get("FLYWHEEL_HOSTILE_PYTHON", sys.executable)).resolve()
+        prefix = python.parents[1]
         mounts = [
             Mount(self.repo, "/repo"),
             Mount(ISOLATE, "/flywheel_runner/isolate.py"),
@@ -108,15 +111,14 @@ class Arena:
             "soft_memory_bytes": 0 if self.slot else MEMORY_MB * MIB,
             "threaded": threaded,
         }
-        python = str(Path(sys.executable).resolve())
+        self.python = str(python)
         self.process = box.popen(
-            [python, "-I", "-S", "/warm_server.py", json.dumps(config)],
+            [self.python, "-I", "-S", "/warm_server.py", json.dumps(config)],
             pass_fds=self.slot.fds if self.slot else (),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None,
         )
-        self.python = python
         self.warm_pid = self._read()["ready"]
 
     def start(self, body: str, *, wall: float = 5.0) -> None:

@@ -107,9 +107,7 @@ class TracerMap(LineMap):
         tracer.start()
 
     def take(self) -> Dict[int, Set[int]]:
-        taken = {
-            self.files[name]: set(lines) for name, lines in self.data.items() if lines
-        }
+        taken = {self.files[name]: set(lines) for name, lines in self.data.items() if lines}
         # The tracer keeps references to these sets in its frame stack: empty, do not replace.
         for lines in self.data.values():
             lines.clear()

@@ -197,9 +197,7 @@ def fresh_work(server: Server) -> Callable[[Request, session.Channel], None]:
                 recorder.expected = [request["default_seconds"]] * len(order)
             if recorder.lines is not None:
                 taken = recorder.lines.take()
-                channel.send(
-                    imported={str(name): sorted(found) for name, found in taken.items()}
-                )
+                channel.send(imported={str(name): sorted(found) for name, found in taken.items()})
             channel.send(collected_at=time.monotonic())
 
         plugin = session.FreshPlugin(

@@ -71,7 +71,9 @@ def kind_changed(swaps: List[Tuple[Code, Code, bool]]) -> bool:
     )
 
 
-def apply(swaps: List[Tuple[Code, Code, bool]], live: Dict[Key, List[Function]], filename: str) -> None:
+def apply(
+    swaps: List[Tuple[Code, Code, bool]], live: Dict[Key, List[Function]], filename: str
+) -> None:
     """Swap the code of live functions. Raises `Structural` where one that must live does not."""
     ready = []  # type: List[Tuple[Function, Code]]
     for old, new, must_live in swaps:
@@ -198,5 +200,3 @@ def _typed(value: Any) -> Any:
     if isinstance(value, frozenset):
         return (frozenset, frozenset(_typed(item) for item in value))
     return (type(value).__name__, repr(value))
-
-
