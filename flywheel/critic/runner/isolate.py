@@ -68,6 +68,10 @@ _SIOCSIFFLAGS, _IFF_UP_RUNNING = 0x8914, 0x41
 _WATCH_SECONDS = 0.05
 _SETUP_SECONDS = 20
 _READY = b"\x01"
+_PIPE = 1 << 16
+"""Bytes a pipe holds."""
+_LARGEST_PIPE = 1 << 20
+"""Bytes a pipe can be made to hold by who has its other end."""
 
 
 class IsolationError(Exception):
@@ -230,6 +234,7 @@ class Isolation:
         if config.seccomp:
             self._install_filter(config.seccomp)
         self._ordered = False
+        self._joined = False
         self._order()
 
     def spawn(
@@ -247,26 +252,30 @@ class Isolation:
             raise ThreadsError("the warm process has started a thread")
         started = time.monotonic()
         init, init_fd = self._receive()
+        fds = [init_fd]
         try:
             # Only the children of this process enter init's pid namespace.
             _check(_setns(init_fd, CLONE_NEWPID), "setns(pid)")
-            result_read, result_write = os.pipe()
-            output_read, output_write = os.pipe()
+            fds += os.pipe()
+            fds += os.pipe()
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
                     stream.flush()
             # A collection in the fork would touch, and so copy, every page of the warm heap.
             gc.freeze()
             pid = os.fork()
-        except BaseException:
-            os.close(init_fd)
+        except BaseException as error:
+            for fd in fds:
+                os.close(fd)
             _end(init)
+            if isinstance(error, OSError):
+                raise IsolationError(f"fork: {error.strerror}") from error
             raise
+        _, result_read, result_write, output_read, output_write = fds
         if pid == 0:
             self._work(run, init_fd, result_write, output_write, keep, cpu_seconds)
-        os.close(result_write)
-        os.close(output_write)
-        os.close(init_fd)
+        for fd in (init_fd, result_write, output_write):
+            os.close(fd)
         child = Child(self, pid, init, result_read, output_read, started)
         self._order()
         return child
@@ -373,11 +382,8 @@ class Isolation:
         _check(_prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
         os.setsid()
         _write("/proc/self/oom_score_adj", b"1000")
-        for fd in self.config.cgroup_fds:
-            try:
-                os.write(fd, b"0")
-            except OSError as error:
-                raise IsolationError(f"join the cgroup: {error.strerror}") from error
+        if not self._joined:
+            self._join()
         for name, value in self._limits:
             resource.setrlimit(name, value)
         if cpu_seconds > 0:
@@ -420,27 +426,30 @@ class Child:
         """
         printed: list[bytes] = []
         try:
-            cause, detail = self._watch(seconds, on_result, printed)
-            wall = time.monotonic() - self._started
-            self.kill()
-            _, raw, usage = os.wait4(self.pid, 0)
-            # When init is reaped nothing is left that could write.
-            _end(self.init)
+            try:
+                cause, detail = self._watch(seconds, on_result, printed)
+                wall = time.monotonic() - self._started
+            finally:
+                self.kill()
+                _, raw, usage = os.wait4(self.pid, 0)
+                # When init is reaped nothing is left that could write.
+                _end(self.init)
             if cause != "output":
-                self._take(on_result)
-                printed.append(self._output.read())
+                self._take(on_result, _LARGEST_PIPE)
+                printed.append(self._output.read(_LARGEST_PIPE))
         finally:
-            _end(self.init)
             self._result.close()
             self._output.close()
         status = -os.WTERMSIG(raw) if os.WIFSIGNALED(raw) else os.WEXITSTATUS(raw)
-        if self._home.oom_killed():
+        out_of_memory = self._home.oom_killed()
+        if self._result.head != _READY:
+            why = self._result.head[1:].decode(errors="replace")
+            detail = why or f"the worker ended early ({cause}, status {status})"
+            cause = "setup"
+        elif out_of_memory:
             cause, detail = "memory", "killed at the memory limit"
         elif cause == "exited" and (self._output.over or self._result.over):
             cause = "output"
-        elif self._result.head != _READY and cause == "exited":
-            cause = "setup"
-            detail = self._result.head[1:].decode(errors="replace") or "the worker died early"
         output = b"".join(printed)[: self._config.output_bytes]
         return End(cause, status, output, wall, usage.ru_utime + usage.ru_stime, detail)
 
@@ -453,6 +462,7 @@ class Child:
         """Serve the pipes until the worker ends or has to be ended: why, and what was seen."""
         soft = self._config.soft_memory_bytes
         deadline = time.monotonic() + seconds
+        look = time.monotonic() + _WATCH_SECONDS
         poll = select.poll()
         worker = _check(_syscall(_SYS_PIDFD_OPEN, self.pid, 0, 0, 0, 0), "pidfd_open")
         try:
@@ -479,15 +489,19 @@ class Child:
                         # Closed by the candidate, which may run on; poll() would not sleep.
                         poll.unregister(pipe.fd)
                         pipe.ended = False
-                used = memory_of(self.init) if soft else 0
-                if used > soft:
-                    return "memory", f"{used >> 20} MiB in use"
+                if soft and time.monotonic() >= look:
+                    used = memory_of(self.init)
+                    if used > soft:
+                        return "memory", f"{used >> 20} MiB in use"
+                    look = time.monotonic() + _WATCH_SECONDS
         finally:
             os.close(worker)
 
-    def _take(self, on_result: Callable[[bytes], float | None] | None) -> float | None:
+    def _take(
+        self, on_result: Callable[[bytes], float | None] | None, most: int = _PIPE
+    ) -> float | None:
         """Hand on what is in the result pipe, apart from the word that set-up is done."""
-        data = self._result.read()
+        data = self._result.read(most)
         if self._result.head != _READY:
             self._result.head += data[:1] if data[:1] == _READY else data
             data = data[1:] if self._result.head == _READY else b""
@@ -508,11 +522,10 @@ class _Pipe:
         """Nobody has the writing end any more."""
         self._left = most
 
-    def read(self) -> bytes:
-        """What is in the pipe now."""
+    def read(self, most: int = _PIPE) -> bytes:
+        """What is in the pipe now, at most so many bytes."""
         try:
-            # As much as a pipe holds: one read empties it.
-            data = os.read(self.fd, 1 << 16)
+            data = os.read(self.fd, most)
         except BlockingIOError:
             return b""
         self.ended = not data

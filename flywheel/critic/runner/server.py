@@ -77,6 +77,7 @@ class Server:
 
     def serve(self) -> None:
         """Until the critic hangs up."""
+        self.isolation.join()
         while True:
             end = self.buffer.find(b"\n")
             if end < 0:
@@ -175,10 +176,10 @@ def fresh_work(server: Server) -> Callable[[Request, session.Channel], None]:
             skipped = suite.files - needed
         order = dict(wanted or {})
         expected = [suite.seconds[index] for index in selected] if selected is not None else []
-        recorder = session.Recorder(channel, order, expected)
-        recorder.fail_fast = bool(request.get("fail_fast"))
-        recorder.want_times = bool(request.get("times"))
-        recorder.timers = session.Timers(channel.descriptor, request["floor"], request["factor"])
+        recorder = session.Recorder()
+        recorder.begin(channel, order, expected, request)
+        timers = recorder.timers
+        assert timers is not None
         if request.get("lines"):
             recorder.lines = line_map({ROOT + p: i for i, p in enumerate(request["lines"])})
 
@@ -211,9 +212,9 @@ def fresh_work(server: Server) -> Callable[[Request, session.Channel], None]:
         if recorder.lines is not None:
             recorder.lines.start()
         # Import and collection have their time too: no test is running yet.
-        recorder.timers.arm(request["collect_seconds"])
+        timers.arm(request["collect_seconds"])
         code = pytest.main(list(server.config["args"]), plugins=[plugin, recorder])
-        recorder.timers.disarm()
+        timers.disarm()
         channel.send(
             exit=int(code), canary=recorder.canary_failed, collect_errors=plugin.collect_errors[:20]
         )
@@ -247,6 +248,11 @@ def serve_warm(server: Server, pytest_session: Any) -> None:
     live = swap.live_functions(ROOT)
     compiled = {}  # type: Dict[Any, Any]
     threads = isolate.threads()
+    # What every fork would compute for itself is computed here once.
+    recorder = session.Recorder()
+    pytest_session.config.pluginmanager.register(recorder, "flywheel-recorder")
+    for item in pytest_session.items:
+        item.location  # noqa: B018  (a cached property)
 
     def prepare(request: Request) -> None:
         """Compile the unchanged statement once, here, where the forks inherit it."""
@@ -297,11 +303,7 @@ def serve_warm(server: Server, pytest_session: Any) -> None:
         order = {suite.ids[index]: place for place, index in enumerate(selected)}
         items = [by_id[suite.ids[index]] for index in selected]
         expected = [suite.seconds[index] for index in selected]
-        recorder = session.Recorder(channel, order, expected)
-        recorder.fail_fast = bool(request.get("fail_fast"))
-        recorder.want_times = bool(request.get("times"))
-        recorder.timers = session.Timers(channel.descriptor, request["floor"], request["factor"])
-        pytest_session.config.pluginmanager.register(recorder, "flywheel-recorder")
+        recorder.begin(channel, order, expected, request)
         recorder.run(items)
 
     server.prepare = prepare

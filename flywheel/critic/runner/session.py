@@ -92,20 +92,34 @@ class Canary(pytest.Item):
 class Recorder:
     """pytest plugin: cheap reports, outcomes by position, line map by test."""
 
-    def __init__(self, channel: Channel, order: Dict[str, int], expected: Sequence[float]) -> None:
-        self.channel = channel
-        self.order = order
+    def __init__(self) -> None:
+        self.channel = None  # type: Any
+        self.order = {}  # type: Dict[str, int]
         """Test id -> position in the selection."""
-        self.expected = expected
+        self.expected = ()  # type: Sequence[float]
         """Seconds each selected test took in the baseline, by position."""
         self.outcomes = {}  # type: Dict[int, str]
-        self.position = -1
         self.rendered = 0
         self.timers = None  # type: Optional[Timers]
         self.lines = None  # type: Any
         self.want_times = False
         self.canary_failed = False
         self.fail_fast = False
+
+    def begin(
+        self,
+        channel: Channel,
+        order: Dict[str, int],
+        expected: Sequence[float],
+        request: Dict[str, Any],
+    ) -> None:
+        """Take up one request, in the fork."""
+        self.channel = channel
+        self.order = order
+        self.expected = expected
+        self.fail_fast = bool(request.get("fail_fast"))
+        self.want_times = bool(request.get("times"))
+        self.timers = Timers(channel.descriptor, request["floor"], request["factor"])
 
     # -- reports -------------------------------------------------------------------------
 
