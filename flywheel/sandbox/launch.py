@@ -135,6 +135,7 @@ class Box:
         `program` is an inherited descriptor that holds the system call filter to load.
         """
         root = os.geteuid() == 0
+        self._check_targets()
         line = [str(self.bwrap), "--die-with-parent", "--new-session", "--clearenv"]
         line += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
         if not self.network:
@@ -197,6 +198,16 @@ class Box:
                 line.append(f"--{name}={most}:{most}")
             line.append("--")
         return [*line, *argv]
+
+    def _check_targets(self) -> None:
+        """Refuse what would be there for the server and missing for each of its forks."""
+        for mount in self.mounts:
+            target = PurePosixPath(mount.target)
+            if self.nested and any(target.is_relative_to(own) for own in ("/tmp", "/dev/shm")):
+                raise SandboxError(
+                    f"{target} would be hidden in the sandbox: each candidate has its own /tmp",
+                    hint="use an interpreter and an environment that are not below /tmp",
+                )
 
     def _own_binary(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Where bubblewrap is inside the box, and the mounts that put it there."""

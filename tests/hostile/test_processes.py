@@ -137,7 +137,7 @@ def test_39_when_the_supervisor_or_bwrap_is_killed_no_process_is_left(
         [sys.executable, "-c", SUPERVISOR, here, str(tmp_path / "arena")],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     with process:
         assert process.stdout is not None

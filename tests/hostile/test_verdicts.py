@@ -32,22 +32,15 @@ def judge(warm: Probe, tmp_path: Path) -> Iterator[Judge]:
         for folder in (tmp_path, *tmp_path.parents[:2]):
             folder.chmod(0o755)
         give_to_box(repo)
-        python = Path(sys.executable).resolve()
-        seen = {Path(sys.base_prefix).resolve(), Path(pytest.__file__).parents[1]}
-        # A folder below another one that is mounted is there already.
-        shown = [
-            path
-            for path in seen
-            if not path.is_relative_to("/usr")
-            and not any(path != other and path.is_relative_to(other) for other in seen)
-        ]
+        python, prefix = Path(sys.executable).resolve(), Path(sys.base_prefix).resolve()
         slot = None
         if warm.level is Level.S3:
             slot = make_slot(memory_mb=LIMITS.memory_mb, processes=LIMITS.processes + 8)
         box = Box(
             warm.bwrap,
             mounts=(
-                *(Mount(path, str(path)) for path in shown),
+                *([] if prefix.is_relative_to("/usr") else [Mount(prefix, str(prefix))]),
+                Mount(Path(pytest.__file__).parents[1], "/site"),
                 Mount(repo, "/repo"),
                 Mount(RUNNER, RUNNER_TARGET),
             ),
@@ -55,7 +48,7 @@ def judge(warm: Probe, tmp_path: Path) -> Iterator[Judge]:
                 "PATH": "/usr/bin:/bin",
                 "HOME": "/tmp",
                 "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONPATH": str(Path(pytest.__file__).parents[1]),
+                "PYTHONPATH": "/site",
             },
             cwd="/repo",
             limits=LIMITS,
