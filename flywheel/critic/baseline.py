@@ -77,15 +77,8 @@ def learn(
         Run(Lane.FRESH, everything, None, BASELINE_LIMITS, {"lines": list(files), "times": True})
     ]
     for number in range(runs - 2):
-        pending.append(
-            Run(
-                Lane.FRESH,
-                everything,
-                None,
-                BASELINE_LIMITS,
-                {"shuffle": SHUFFLE_SEED + number, "times": True},
-            )
-        )
+        options = {"shuffle": SHUFFLE_SEED + number, "times": True}
+        pending += [Run(Lane.FRESH, everything, None, BASELINE_LIMITS, options)]
     if first.remaining:
         pending.insert(0, first)
     progress(f"running {len(ids)} tests {len(pending)} more times, once with lines watched")
@@ -128,7 +121,7 @@ def save(learned: Learned, path: Path) -> None:
 
 
 def load(path: Path, revision_id: str) -> Learned | None:
-    """Read what `save` wrote, for a revision of the same tree; None when there is nothing usable."""
+    """Read what `save` wrote, for a revision of the same tree; None when it cannot be used."""
     try:
         with gzip.open(path, "rt") as file:
             stored = json.load(file)

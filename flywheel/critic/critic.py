@@ -269,9 +269,7 @@ class Critic:
         candidate, place = case.candidate, case.place
         lines = self._suite.lines
         warm = self.warm and place is not None and place.inside_body
-        if place is None:
-            selection = self._structural(case)
-        elif not place.inside_body or place.function is None:
+        if place is None or not place.inside_body or place.function is None:
             selection = self._structural(case)
         elif case.by_function:
             selection = lines.covering(candidate.path, place.function)

@@ -5,6 +5,7 @@ sets: a union over the lines of a function is one machine operation for each 30 
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
@@ -203,8 +204,6 @@ def _blocks(node: ast.stmt) -> Iterator[ast.stmt]:
 
 
 def _future_flags(tree: ast.Module) -> int:
-    import __future__
-
     flags = 0
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":

@@ -30,7 +30,7 @@ from flywheel.core.events import (
 from flywheel.core.identity import content_hash
 from flywheel.core.records import Candidate, Judged, Lane
 from flywheel.core.settings import Settings
-from flywheel.critic import Critic, Learned, learn, load_learned, save_learned, sources
+from flywheel.critic import RUNNER, Critic, Learned, learn, load_learned, save_learned, sources
 from flywheel.orchestrator.workbench import Workbench, jobs_of, phase, set_up
 from flywheel.store import (
     Buffer,
@@ -433,8 +433,6 @@ def _baseline(bench: Workbench, settings: Settings, bus: EventBus) -> tuple[Lear
 
 def _runner_hash() -> str:
     """Identity of the code that runs in the box: what it learns depends on it."""
-    from flywheel.critic import RUNNER
-
     return content_hash("runner", [path.read_text() for path in sorted(Path(RUNNER).glob("*.py"))])
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import functools
 import json
 import random
 import shutil
@@ -134,7 +135,9 @@ def main() -> int:
         judging = frozenset(test.test_id for test in known.tests if test.judges)
         timeout = 60 + 20 * known.suite_seconds
         with concurrent.futures.ThreadPoolExecutor(jobs_of(settings)) as pool:
-            reasons = pool.map(lambda row: audit(bench, row, judging, timeout), members)
+            reasons = pool.map(
+                functools.partial(audit, bench, judging=judging, timeout=timeout), members
+            )
             for row, reason in zip(members, reasons, strict=True):
                 if reason:
                     disagreed += 1

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 
-from flywheel_runner import isolate  # type: ignore[import-not-found]
+from flywheel_runner import isolate
 
 
 def main() -> None:
@@ -32,6 +32,6 @@ def main() -> None:
     settings["cgroup_fds"] = tuple(settings.get("cgroup_fds", ()))
     isolation = isolate.Isolation(isolate.Config(**settings))
 
-    from flywheel_runner import server  # type: ignore[import-not-found]
+    from flywheel_runner import server
 
     server.main(lane, connection, config, isolation)

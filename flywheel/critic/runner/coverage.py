@@ -152,7 +152,7 @@ class TraceFunctionMap(LineMap):
         import threading
 
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
 
 def line_map(files: Dict[str, int]) -> LineMap:

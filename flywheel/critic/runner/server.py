@@ -19,8 +19,8 @@ from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 
-from flywheel_runner import isolate, session, swap  # type: ignore[import-not-found]
-from flywheel_runner.coverage import line_map  # type: ignore[import-not-found]
+from flywheel_runner import isolate, session, swap
+from flywheel_runner.coverage import line_map
 
 ROOT = "/repo/"
 Request = Dict[str, Any]
@@ -155,7 +155,8 @@ def write_edit(server: Server, edit: Optional[Dict[str, Any]]) -> Optional[bytes
     if edit is None:
         return None
     base = server.base(edit["path"])
-    changed = base[: edit["start"]] + edit["after"].encode() + base[edit["end"] :]
+    after = str(edit["after"]).encode()
+    changed = base[: edit["start"]] + after + base[edit["end"] :]
     with open(ROOT + edit["path"], "wb") as file:
         file.write(changed)
     return changed

@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 import pytest
 from _pytest.assertion import util as _assertion
 
-from flywheel_runner import render  # type: ignore[import-not-found]
+from flywheel_runner import render
 
 HEADER = struct.Struct("<i")
 """Head of the shared memory: position of the test that runs, -1 before the first."""
@@ -389,4 +389,5 @@ class CompiledTests:
             with open(str(path), "rb") as file:
                 if file.read() == kept[0]:
                     return kept[1]
+        assert self.original is not None
         return self.original(path, config)

@@ -43,7 +43,9 @@ def live_functions(root: str) -> Dict[Key, List[Function]]:
 def compile_statement(segment: str, line: int, filename: str, flags: int) -> Code:
     """Compile one top-level statement as if it stood at `line` of `filename`."""
     source = "\n" * (line - 1) + segment
-    return compile(source, filename, "exec", flags=flags, dont_inherit=True)
+    compiled = compile(source, filename, "exec", flags=flags, dont_inherit=True)
+    assert isinstance(compiled, Code)
+    return compiled
 
 
 def pairs(old: Code, new: Code) -> List[Tuple[Code, Code, bool]]:
