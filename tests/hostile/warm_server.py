@@ -23,6 +23,8 @@ def main() -> None:
     isolation = isolate.Isolation(isolate.Config(**config))
     if threaded:
         threading.Thread(target=threading.Event().wait, daemon=True).start()
+    # As the critic's servers do: the memory bombs must spare a warm process in the same slot.
+    isolation.join()
     answer({"ready": os.getpid()})
     for line in sys.stdin:
         request = json.loads(line)
