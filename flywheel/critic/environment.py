@@ -55,6 +55,8 @@ from flywheel.sandbox import Box, Completed, Limits, Mount, give_to_box
 
 log = logging.getLogger(__name__)
 
+MONITORING = (3, 12)
+"""First Python that reports executed lines by itself, at next to no cost."""
 REPO = "/repo"
 """Where the tree always is inside the box."""
 ENV = "/env"
@@ -415,6 +417,8 @@ def _attempt(running: _Build, interpreter: Interpreter, rung: Rung) -> tuple[_Ac
     plugins = [rules.settings[key] for key in sorted(settings.keys) if key in rules.settings]
     wanted = [rules.framework, *(hinted(name, running.project) for name in plugins)]
     wanted += settings.required_plugins
+    if interpreter.version < MONITORING:
+        wanted.append(rules.tracer)
     done = _install(running, [*rung.arguments, *dict.fromkeys(wanted)])
     what = f"{told}: {rung.name}"
     if done.returncode != 0:

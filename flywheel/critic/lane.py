@@ -57,6 +57,8 @@ class Reply:
     """Position -> file index -> lines executed, when the line map was asked for."""
     stack: str = ""
     """Stack dumped when a time limit struck, empty otherwise."""
+    output: str = ""
+    """End of what the fork printed, when it did not report to the end."""
 
 
 class LaneServer:
@@ -233,6 +235,7 @@ def _reply(header: dict[str, Any], body: bytes) -> Reply:
         position=header.get("position", -1),
         code=header.get("code", 0),
         seconds=header.get("ended", 0.0) - header.get("began", 0.0),
+        output=header.get("output", ""),
     )
     stack: list[str] = []
     marks: dict[str, float] = {}

@@ -71,6 +71,8 @@ class Install(_Table):
     """Requirement files with the tests' requirements, most telling first."""
     framework: str
     """Distribution that runs the tests; always installed."""
+    tracer: str
+    """Distribution that watches lines, installed where the interpreter has no `sys.monitoring`."""
     distributions: dict[str, str] = Field(default_factory=dict)
     """Module to distribution, where the names differ."""
     settings: dict[str, str] = Field(default_factory=dict)

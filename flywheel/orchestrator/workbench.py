@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from flywheel.core.errors import SandboxError
 from flywheel.core.events import EventBus, PhaseEnded, PhaseProgressed, PhaseStarted, Warned
 from flywheel.core.records import Lane, Revision
 from flywheel.core.settings import Settings
@@ -118,6 +119,12 @@ def set_up(
     cache = settings.paths.cache or workspace.cache
     wanted = settings.harvest.isolation
     found = probe(None if wanted == "auto" else wanted)
+    if found.level not in (Level.S3, Level.S3_SOFT):
+        raise SandboxError(
+            f"this machine gives isolation {found.level}, and judging needs S3 or S3-soft",
+            cause=found.reason,
+            hint="flywheel doctor  tells which part of the kernel refuses and what mends it",
+        )
     if found.level is not Level.S3:
         bus.publish(
             Warned(

@@ -2,14 +2,14 @@
 
 On Python 3.12 and later `sys.monitoring` reports each line once per test: the event of a line
 is disabled where it fired and all are re-armed when the next test starts, so hot loops run at
-full speed. On earlier versions the C tracer of coverage.py is driven directly where it can be
-imported (its own test contexts cost several times more), else a Python trace function.
+full speed. On earlier versions coverage.py does it, with a context for each test (several times
+slower), or a Python trace function where coverage.py is not there (slower still).
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Dict, Optional, Set
+from typing import Any, Dict, Set
 
 
 class LineMap:
@@ -32,6 +32,10 @@ class LineMap:
     def stop(self) -> None:
         """Stop collecting."""
         raise NotImplementedError
+
+    def late(self) -> Dict[int, Dict[int, Set[int]]]:
+        """Number of a call of `take` -> what it should have returned, where only the end tells."""
+        return {}
 
 
 class MonitoringMap(LineMap):
@@ -68,53 +72,43 @@ class MonitoringMap(LineMap):
         self.monitoring.free_tool_id(self.tool)
 
 
-class TracerMap(LineMap):
-    """coverage.py's C tracer, driven without its data file."""
+class ContextMap(LineMap):
+    """coverage.py with a context a test: everything is known at the end, `late` says of whom."""
 
-    def __init__(self, files: Dict[str, int], tracer_class: Any) -> None:
+    def __init__(self, files: Dict[str, int], coverage: Any) -> None:
         LineMap.__init__(self, files)
-        self.tracer_class = tracer_class
-        self.dispositions = {}  # type: Dict[str, Any]
+        # Neither a data file nor the repository's own settings.
+        self.coverage = coverage.Coverage(
+            data_file=None, config_file=False, include=["/repo/*"], messages=False
+        )
+        self.contexts = 0
 
     def start(self) -> None:
-        from coverage.disposition import FileDisposition  # type: ignore[import-not-found]
-
-        tracer = self.tracer_class()
-        self.data = {}  # type: Dict[str, Any]
-        tracer.data = self.data
-        tracer.trace_arcs = False
-        tracer.should_trace_cache = self.dispositions
-
-        def should_trace(filename: str, frame: Any) -> Any:
-            disposition = FileDisposition()
-            disposition.original_filename = filename
-            disposition.canonical_filename = filename
-            disposition.source_filename = filename
-            disposition.trace = filename in self.files
-            disposition.reason = ""
-            disposition.file_tracer = None
-            disposition.has_dynamic_filename = False
-            return disposition
-
-        tracer.should_trace = should_trace
-        tracer.warn = lambda *args, **kwargs: None
-        for name, value in (("lock_data", _nothing), ("unlock_data", _nothing)):
-            if hasattr(tracer, name):
-                setattr(tracer, name, value)
-        if hasattr(tracer, "concur_id_func"):
-            tracer.concur_id_func = None
-        self.tracer = tracer
-        tracer.start()
+        self.coverage.start()
+        self.coverage.switch_context("0")
 
     def take(self) -> Dict[int, Set[int]]:
-        taken = {self.files[name]: set(lines) for name, lines in self.data.items() if lines}
-        # The tracer keeps references to these sets in its frame stack: empty, do not replace.
-        for lines in self.data.values():
-            lines.clear()
-        return taken
+        self.contexts += 1
+        self.coverage.switch_context(str(self.contexts))
+        return {}
 
     def stop(self) -> None:
-        self.tracer.stop()
+        self.coverage.stop()
+
+    def late(self) -> Dict[int, Dict[int, Set[int]]]:
+        self.stop()
+        data = self.coverage.get_data()
+        found = {}  # type: Dict[int, Dict[int, Set[int]]]
+        for name in data.measured_files():
+            index = self.files.get(name)
+            if index is None:
+                continue
+            for line, contexts in data.contexts_by_lineno(name).items():
+                for context in contexts:
+                    if context:
+                        lines = found.setdefault(int(context), {}).setdefault(index, set())
+                        lines.add(line)
+        return found
 
 
 class TraceFunctionMap(LineMap):
@@ -159,19 +153,8 @@ def line_map(files: Dict[str, int]) -> LineMap:
     """The best collector this interpreter has."""
     if hasattr(sys, "monitoring"):
         return MonitoringMap(files)
-    tracer = _c_tracer()
-    if tracer is not None:
-        return TracerMap(files, tracer)
-    return TraceFunctionMap(files)
-
-
-def _c_tracer() -> Optional[Any]:
     try:
-        from coverage.tracer import CTracer  # type: ignore[import-not-found]
+        import coverage  # type: ignore[import-not-found]
     except ImportError:
-        return None
-    return CTracer
-
-
-def _nothing() -> None:
-    return None
+        return TraceFunctionMap(files)
+    return ContextMap(files, coverage)

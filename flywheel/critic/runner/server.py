@@ -140,6 +140,9 @@ class Server:
                 "id": request["id"],
                 "status": status,
                 "reason": ended.detail,
+                "output": ""
+                if status == "ran"
+                else ended.output[-2000:].decode("utf-8", "replace"),
                 "code": ended.status,
                 "position": session.HEADER.unpack_from(self.memory, 0)[0],
                 "outcomes": marks.replace(b"\0", b" ").decode("latin-1"),

@@ -210,6 +210,7 @@ class Recorder:
     def run(self, items: Sequence[Any]) -> None:
         """pytest's run loop over `items`, with our clock around each test."""
         times = []
+        ran = []  # type: List[int]
         if items:
             # Both values of a failed comparison whole, not cut to a terminal's taste.
             items[0].config.option.verbose = 2
@@ -227,10 +228,8 @@ class Recorder:
             if self.timers is not None:
                 self.timers.disarm()
             if self.lines is not None:
-                taken = self.lines.take()
-                if position >= 0:
-                    lines = {str(name): sorted(found) for name, found in taken.items()}
-                    self.channel.send(lines=position, files=lines)
+                ran.append(position)
+                self._send_lines(position, self.lines.take())
             if self.want_times and position >= 0:
                 times.append((position, round(took, 6)))
             if self.fail_fast and self.outcomes.get(position) in ("F", "E"):
@@ -239,6 +238,20 @@ class Recorder:
                 break
         if times:
             self.channel.send(times=times)
+        if self.lines is not None:
+            # The first bucket is what ran before any test, each later one belongs to a test.
+            for number, lines in self.lines.late().items():
+                if number == 0:
+                    self.channel.send(
+                        imported={str(name): sorted(found) for name, found in lines.items()}
+                    )
+                elif number <= len(ran):
+                    self._send_lines(ran[number - 1], lines)
+
+    def _send_lines(self, position: int, files: Any) -> None:
+        if position >= 0:
+            lines = {str(name): sorted(found) for name, found in files.items()}
+            self.channel.send(lines=position, files=lines)
 
 
 class FreshPlugin:
