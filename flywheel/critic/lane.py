@@ -26,8 +26,6 @@ RUNNER_TARGET = "/flywheel/flywheel_runner"
 """Where the box sees it."""
 MAX_TESTS = 1 << 18
 """Tests a suite may have while their ids are not yet known to the server."""
-MAX_RESULT = 256 << 20
-"""Bytes one fork may report (the line map of a large suite is the largest)."""
 _BOOT = "import sys; sys.path.insert(0, '/flywheel'); from flywheel_runner.boot import main; main()"
 
 
@@ -84,7 +82,6 @@ class LaneServer:
             "pythonpath": list(pythonpath),
             "isolation": dict(isolation),
             "max_tests": MAX_TESTS,
-            "max_result": MAX_RESULT,
         }
         self._pass_fds = tuple(pass_fds)
         self._on_close = on_close
@@ -170,9 +167,12 @@ class LaneServer:
         if self._on_close is not None:
             self._on_close()
             self._on_close = None
+        self._output.close()
 
     def output(self) -> str:
-        """The end of what the server printed, for error messages."""
+        """The end of what the server printed, for error messages; empty once it is closed."""
+        if self._output.closed:
+            return ""
         size = self._output.seek(0, 2)
         self._output.seek(max(0, size - 4000))
         return self._output.read().decode(errors="replace").strip()
@@ -198,10 +198,11 @@ class LaneServer:
             yield header, body
 
     def _failed(self, what: str) -> CriticError:
+        said = self.output()
         self.close()
         return CriticError(
             f"the {self.lane.value} test server failed: {what}",
-            cause=self.output() or None,
+            cause=said or None,
             hint="flywheel doctor",
         )
 
