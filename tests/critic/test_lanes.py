@@ -1,0 +1,134 @@
+"""Hand-made candidates through the critic; the truth is plain pytest on the same changed tree."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hazards import CONFTEST, ENDINGS, HAZARDS
+from target import Change, Target, Unaudited
+
+from flywheel.core.errors import BaselineError, SandboxError
+from flywheel.core.records import Judged, Lane, Status
+from flywheel.critic import Critic
+from flywheel.critic import critic as rules
+from flywheel.sandbox import Level, probe
+
+pytestmark = pytest.mark.slow
+
+PYTHONS = {"running": sys.executable, **{v: shutil.which(v) for v in ("python3.12", "python3.13")}}
+SETTINGS = "[pytest]\naddopts = --doctest-modules\n"
+FILES = {
+    "pytest.ini": SETTINGS,
+    "conftest.py": CONFTEST,
+    "zoo/__init__.py": "",
+    **{f"zoo/{name}.py": one.module for name, one in [*HAZARDS.items(), *ENDINGS.items()]},
+    **{f"tests/test_{name}.py": one.tests for name, one in [*HAZARDS.items(), *ENDINGS.items()]},
+}
+CHANGES = {
+    f"{name}-{number}": Change(f"zoo/{name}.py", *change)
+    for name, hazard in HAZARDS.items()
+    for number, change in enumerate(hazard.changes)
+}
+SEEN_BY_LINES = [key for key in CHANGES if not HAZARDS[key.rsplit("-", 1)[0]].only_audit]
+ENDING_CHANGES = {name: Change(f"zoo/{name}.py", *one.change) for name, one in ENDINGS.items()}
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Every hazard judged, and its truth."""
+
+    target: Target
+    truths: dict[Change, frozenset[str]]
+    judged: dict[Change, Judged]
+    by_lines: dict[Change, Judged]
+    """Judged by a critic that neither runs whole suites nor audits: only executed lines choose."""
+    ended: dict[Change, Judged]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all: the environment is built once an interpreter."""
+    try:
+        if probe().level is Level.S2:
+            pytest.skip("no sandbox for each fork here")
+    except SandboxError as error:
+        pytest.skip(f"no isolation here: {error}")
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module", params=list(PYTHONS))
+def zoo(
+    request: pytest.FixtureRequest, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Zoo]:
+    python = PYTHONS[request.param]
+    if python is None:
+        pytest.skip(f"{request.param} is not installed")
+    folder = tmp_path_factory.mktemp("zoo")
+    target = Target(FILES, folder=folder, cache=cache, python=python)
+    changes = list(CHANGES.values())
+    with target.critic() as critic:
+        assert critic.warm, critic.not_warm_reason
+        judged = target.judge(critic, changes)
+        ended = target.judge(critic, list(ENDING_CHANGES.values()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "WHOLE_SUITE_SECONDS", -1.0)
+        with target.critic(Unaudited) as critic:
+            by_lines = target.judge(critic, changes)
+    yield Zoo(target, target.truths(changes), judged, by_lines, ended)
+
+
+def _told(judged: Judged) -> frozenset[str]:
+    """The tests that a verdict says fail."""
+    trial = judged.confirmation or judged.trial
+    return frozenset(trial.failing)
+
+
+def _agrees(judged: Judged, truth: frozenset[str], everything: int) -> None:
+    expected = "valid" if truth else "survived"
+    if len(truth) == everything:
+        expected = "breaks-everything"
+    if judged.verdict == "pruned":
+        # The lane says that both compile to the same: then no test may tell them apart.
+        assert judged.reason in ("same-bytecode", "unparsable")
+        assert not truth or judged.reason == "unparsable"
+        return
+    assert (judged.verdict, sorted(_told(judged))) == (expected, sorted(truth)), judged.reason
+
+
+def test_every_test_of_the_zoo_that_passes_judges(zoo: Zoo) -> None:
+    left_out = {t.test_id: t.reason for t in zoo.target.learned.baseline.tests if not t.judges}
+    assert set(left_out) == {
+        "tests/test_skipping.py::test_expected",
+        "tests/test_skipping.py::test_strict",
+    }, left_out
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_verdict_is_that_of_plain_pytest(zoo: Zoo, name: str) -> None:
+    change = CHANGES[name]
+    _agrees(zoo.judged[change], zoo.truths[change], len(zoo.target.learned.suite.ids))
+
+
+@pytest.mark.parametrize("name", SEEN_BY_LINES)
+def test_the_lines_that_tests_execute_find_every_test_that_can_tell(zoo: Zoo, name: str) -> None:
+    change = CHANGES[name]
+    _agrees(zoo.by_lines[change], zoo.truths[change], len(zoo.target.learned.suite.ids))
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_a_test_that_ends_or_hangs_its_process_fails_and_the_rest_is_run(
+    zoo: Zoo, name: str
+) -> None:
+    ending, judged = ENDINGS[name], zoo.ended[ENDING_CHANGES[name]]
+    assert judged.verdict == "valid", judged.reason
+    assert judged.confirmation is not None
+    wanted = {f"tests/test_{name}.py::{test}" for test in ending.failing}
+    assert set(judged.trial.failing) == set(judged.confirmation.failing) == wanted
+    assert judged.confirmation.failures[0].type == ending.kind
+
+
