@@ -14,7 +14,7 @@ import select
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from flywheel.core.records import Baseline, BaselineTest, Lane
 from flywheel.critic.critic import Suite
 from flywheel.critic.lane import LaneServer, Reply
 from flywheel.critic.run import Limits, Run
-from flywheel.critic.select import FileLines, LineIndex
+from flywheel.critic.select import FileLines, LineIndex, bits
 
 BASELINE_LIMITS = Limits(floor=30.0, factor=0.0)
 """Seconds of CPU a test of the base commit may take."""
@@ -49,6 +49,16 @@ class Learned:
     """Every test and why it judges or not."""
     suite: Suite
     """The tests that judge, with their line index."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """Lines that were watched; files are indices of the request's list."""
+
+    imported: dict[int, set[int]] = field(default_factory=dict)
+    """File -> lines run while importing and collecting."""
+    executed: list[tuple[tuple[int, ...], dict[int, list[int]]]] = field(default_factory=list)
+    """Tests, and file -> lines that they execute."""
 
 
 def learn(
@@ -82,7 +92,7 @@ def learn(
     if first.remaining:
         pending.insert(0, first)
     progress(f"running {len(ids)} tests {len(pending)} more times, once with lines watched")
-    imported, executed = _run_all(server, pending, [30.0] * len(ids), times)
+    watched = _run_all(server, pending, [30.0] * len(ids), times)
     shuffled = [run for run in pending if "shuffle" in run.options]
     ordered = [first, *(run for run in pending if "lines" in run.options)]
     tests = _tests(collected, ordered, shuffled, times, tree)
@@ -98,7 +108,7 @@ def learn(
         suite_seconds=first.seconds,
         created_at=datetime.now(UTC),
     )
-    index = _index(files, imported, executed, {old: new for new, old in enumerate(judging)})
+    index = _index(files, watched, {old: new for new, old in enumerate(judging)})
     return Learned(baseline, _suite(baseline, index))
 
 
@@ -195,10 +205,9 @@ def _run_all(
     pending: Sequence[Run],
     seconds: Sequence[float],
     times: dict[int, list[float]],
-) -> tuple[dict[int, set[int]], dict[int, dict[int, list[int]]]]:
-    """Run everything; returns lines run at import, and position -> file -> lines."""
-    imported: dict[int, set[int]] = {}
-    executed: dict[int, dict[int, list[int]]] = {}
+) -> _Watched:
+    """Run everything; returns the lines that were watched."""
+    watched = _Watched()
     flying: dict[int, tuple[Run, tuple[int, ...]]] = {}
     for run in pending:
         flying[server.submit(run.request(seconds))] = (run, run.remaining)
@@ -207,15 +216,17 @@ def _run_all(
         for reply in server.receive():
             run, asked = flying.pop(reply.request_id)
             for name, found in (reply.fields.get("imported") or {}).items():
-                imported.setdefault(int(name), set()).update(found)
+                watched.imported.setdefault(int(name), set()).update(found)
             for place, lines in reply.lines.items():
-                executed[asked[place]] = lines
+                watched.executed.append(((asked[place],), lines))
+            for places, lines in reply.shared:
+                watched.executed.append((tuple(asked[place] for place in places), lines))
             if "lines" not in run.options:
                 _take_times(asked, reply, times)
             if run.absorb(reply):
                 run.ends.clear()
                 flying[server.submit(run.request(seconds))] = (run, run.remaining)
-    return imported, executed
+    return watched
 
 
 def _take_times(asked: Sequence[int], reply: Reply, times: dict[int, list[float]]) -> None:
@@ -260,19 +271,18 @@ def _tests(
 
 def _index(
     files: Sequence[str],
-    imported: Mapping[int, set[int]],
-    executed: Mapping[int, Mapping[int, Sequence[int]]],
+    watched: _Watched,
     renumber: Mapping[int, int],
 ) -> LineIndex:
-    found = {index: FileLines(imported=set(lines)) for index, lines in imported.items()}
-    for position, by_file in executed.items():
-        if position not in renumber:
+    found = {index: FileLines(imported=set(lines)) for index, lines in watched.imported.items()}
+    for members, by_file in watched.executed:
+        those = bits(renumber[position] for position in members if position in renumber)
+        if not those:
             continue
-        bit = 1 << renumber[position]
         for index, lines in by_file.items():
             tests = found.setdefault(index, FileLines()).tests
             for line in lines:
-                tests[line] = tests.get(line, 0) | bit
+                tests[line] = tests.get(line, 0) | those
     return LineIndex({files[index]: lines for index, lines in found.items()})
 
 

@@ -103,6 +103,9 @@ class Critic:
         self._flying: dict[LaneServer, dict[int, tuple[Run, _Case | None]]] = {}
         self._ready: list[Judged] = []
         self._all = bits(range(len(suite.ids)))
+        self._by_path: dict[str, Bits] = {}
+        for position, path in enumerate(suite.paths):
+            self._by_path[path] = self._by_path.get(path, 0) | 1 << position
         self._not_warm: Bits = 0
         self._base_trials: dict[Bits, Trial] = {}
         self._base_waiting: dict[Bits, list[_Case]] = {}
@@ -272,7 +275,8 @@ class Critic:
         if place is None or not place.inside_body or place.function is None:
             selection = self._structural(case)
         elif case.by_function:
-            selection = lines.covering(candidate.path, place.function)
+            # A test that calls the function and never runs its body can tell its kind, too.
+            selection = self._neighbours(lines.covering(candidate.path, place.function))
             warm = warm and not lines.ran_at_import(candidate.path, _body(place))
         else:
             selection = lines.covering(candidate.path, place.statement)
@@ -291,13 +295,20 @@ class Critic:
     def _structural(self, case: _Case) -> Bits:
         """Tests that may notice a change of what runs at import."""
         lines, path, place = self._suite.lines, case.candidate.path, case.place
-        if place is not None and place.function is not None:
+        if place is not None and place.inside_body and place.function is not None:
             found = lines.covering(path, place.function)
             if found and not lines.ran_at_import(path, _body(place)):
                 return found
         if self._suite.whole_seconds <= WHOLE_SUITE_SECONDS:
             return self._all
-        return lines.whole_file(path) or self._all
+        return self._neighbours(lines.whole_file(path)) or self._all
+
+    def _neighbours(self, selection: Bits) -> Bits:
+        """All tests of the files of these: one may look at what another executes."""
+        total = 0
+        for path in {self._suite.paths[position] for position in positions(selection)}:
+            total |= self._by_path[path]
+        return total
 
     def _wider(self, case: _Case) -> Bits:
         """The selection a confirmation runs: by function, or the whole suite to audit."""
@@ -503,7 +514,7 @@ class Critic:
         return self._layout(candidate.path).place(candidate)
 
     def _edit(self, candidate: Candidate, place: Place | None) -> dict[str, Any]:
-        return edit_of(candidate, place, self._layout(candidate.path).future_flags)
+        return edit_of(candidate, place, self._layout(candidate.path))
 
     def _sabotages(self) -> list[tuple[Candidate, Bits]]:
         """Changes that must fail, those with the fewest tests first."""

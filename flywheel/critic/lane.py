@@ -53,6 +53,8 @@ class Reply:
     """Other messages by name: collected, imported, times, exit, canary, refused …"""
     lines: dict[int, dict[int, list[int]]] = field(default_factory=dict)
     """Position -> file index -> lines executed, when the line map was asked for."""
+    shared: list[tuple[list[int], dict[int, list[int]]]] = field(default_factory=list)
+    """Positions -> file index -> lines executed by a fixture that these tests share."""
     stack: str = ""
     """Stack dumped when a time limit struck, empty otherwise."""
     output: str = ""
@@ -252,9 +254,12 @@ def _reply(header: dict[str, Any], body: bytes) -> Reply:
         if "failure" in message:
             reply.failures[message.pop("failure")] = message
         elif "lines" in message:
-            reply.lines[message["lines"]] = {
-                int(name): found for name, found in message["files"].items()
-            }
+            lines = reply.lines.setdefault(message["lines"], {})
+            for name, found in message["files"].items():
+                lines.setdefault(int(name), []).extend(found)
+        elif "shared" in message:
+            files = {int(name): found for name, found in message["files"].items()}
+            reply.shared.append((message["shared"], files))
         else:
             for name, value in message.items():
                 if name in ("ready", "patched", "collected_at", "done"):

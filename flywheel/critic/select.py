@@ -106,6 +106,8 @@ class Layout:
             self._starts.append(self._starts[-1] + len(line))
         self.future_flags = _future_flags(self._tree)
         """Compiler flags of the file's `from __future__` imports."""
+        self.imported = _imported(self._tree)
+        """Names that imports bind at module level: calls on them compile otherwise."""
 
     def place(self, candidate: Candidate) -> Place | None:
         """Place a candidate; None when no top-level statement holds all of it."""
@@ -158,18 +160,21 @@ class Layout:
         return self._starts[min(_last(node), len(self._starts) - 1)]
 
 
-def edit_of(candidate: Candidate, place: Place | None, future_flags: int) -> dict[str, Any]:
-    """A candidate's change as the runner takes it; the segment lets the warm lane swap code."""
+def edit_of(
+    candidate: Candidate, place: Place | None = None, layout: Layout | None = None
+) -> dict[str, Any]:
+    """A candidate's change as the runner takes it; place and layout let the warm lane swap code."""
     edit: dict[str, Any] = {
         "path": candidate.path,
         "start": candidate.span.start,
         "end": candidate.span.end,
         "after": candidate.after,
     }
-    if place is not None:
+    if place is not None and layout is not None:
         edit["segment"] = list(place.segment)
         edit["line"] = place.segment_line
-        edit["flags"] = future_flags
+        edit["flags"] = layout.future_flags
+        edit["imported"] = list(layout.imported)
     return edit
 
 
@@ -201,6 +206,20 @@ def _blocks(node: ast.stmt) -> Iterator[ast.stmt]:
         yield from handler.body
     for case in getattr(node, "cases", ()):
         yield from case.body
+
+
+def _imported(tree: ast.Module) -> tuple[str, ...]:
+    found: set[str] = set()
+    blocks: list[ast.stmt] = list(tree.body)
+    while blocks:
+        node = blocks.pop()
+        if isinstance(node, ast.Import):
+            found.update((a.asname or a.name).partition(".")[0] for a in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            found.update(a.asname or a.name for a in node.names if a.name != "*")
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            blocks.extend(_blocks(node))
+    return tuple(sorted(found))
 
 
 def _future_flags(tree: ast.Module) -> int:

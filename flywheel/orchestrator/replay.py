@@ -115,7 +115,7 @@ def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None) -> Repl
         return end(False, f"{row.candidate.path} is another file now")
     selection = _selection(tests, row.failing)
     try:
-        bad = _run(bench, tests, selection, edit_of(row.candidate, None, 0))
+        bad = _run(bench, tests, selection, edit_of(row.candidate))
         good = _run(bench, tests, selection, None)
     except FlywheelError as error:
         return end(False, error.message)

@@ -217,7 +217,10 @@ def fresh_work(server: Server) -> Callable[[Request, session.Channel], None]:
             recorder.lines.start()
         # Import and collection have their time too: no test is running yet.
         timers.arm(request["collect_seconds"])
-        code = pytest.main(list(server.config["args"]), plugins=[plugin, recorder])
+        plugins = [plugin, recorder]
+        if recorder.lines is not None:
+            plugins.append(session.FixtureLines(recorder))
+        code = pytest.main(list(server.config["args"]), plugins=plugins)
         timers.disarm()
         channel.send(
             exit=int(code), canary=recorder.canary_failed, collect_errors=plugin.collect_errors[:20]
@@ -250,6 +253,7 @@ def serve_warm(server: Server, pytest_session: Any) -> None:
     session.silence(pytest_session.config)
     session.settle()
     live = swap.live_functions(ROOT)
+    suspended = swap.suspended(ROOT)
     compiled = {}  # type: Dict[Any, Any]
     threads = isolate.threads()
     # What every fork would compute for itself is computed here once.
@@ -269,10 +273,7 @@ def serve_warm(server: Server, pytest_session: Any) -> None:
                 compiled.clear()
             start, end = edit["segment"]
             compiled[key] = swap.compile_statement(
-                server.base(edit["path"])[start:end].decode(),
-                edit["line"],
-                ROOT + edit["path"],
-                edit["flags"],
+                server.base(edit["path"])[start:end].decode(), edit, ROOT + edit["path"]
             )
 
     def work(request: Request, channel: session.Channel) -> None:
@@ -285,14 +286,12 @@ def serve_warm(server: Server, pytest_session: Any) -> None:
             end += len(changed) - len(server.base(edit["path"]))
             filename = ROOT + edit["path"]
             try:
-                new = swap.compile_statement(
-                    changed[start:end].decode(), edit["line"], filename, edit["flags"]
-                )
+                new = swap.compile_statement(changed[start:end].decode(), edit, filename)
                 swaps = swap.pairs(compiled[(edit["path"], start)], new)
                 if swap.kind_changed(swaps) and not request.get("by_function"):
                     channel.send(refused="kind")
                     return
-                swap.apply(swaps, live, filename)
+                swap.apply(swaps, live, suspended, filename)
             except swap.NoChange:
                 channel.send(refused="same-bytecode")
                 return

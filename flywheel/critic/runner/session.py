@@ -102,6 +102,11 @@ class Recorder:
         self.rendered = 0
         self.timers = None  # type: Optional[Timers]
         self.lines = None  # type: Any
+        self.running = -1
+        self.buckets = [(-1, None, {})]  # type: List[Any]
+        """For each look at the lines: position that ran, fixture that was set up, lines."""
+        self.users = {}  # type: Dict[int, List[int]]
+        """Identity of a fixture that tests share -> positions of those that use it."""
         self.want_times = False
         self.canary_failed = False
         self.fail_fast = False
@@ -210,13 +215,14 @@ class Recorder:
     def run(self, items: Sequence[Any]) -> None:
         """pytest's run loop over `items`, with our clock around each test."""
         times = []
-        ran = []  # type: List[int]
         if items:
             # Both values of a failed comparison whole, not cut to a terminal's taste.
             items[0].config.option.verbose = 2
         for index, item in enumerate(items):
             following = items[index + 1] if index + 1 < len(items) else None
-            position = self.order.get(item.nodeid, -1)
+            position = self.running = self.order.get(item.nodeid, -1)
+            if self.lines is not None:
+                self._note_fixtures(item)
             if position >= 0:
                 self.channel.begin(position)
                 if self.timers is not None:
@@ -228,8 +234,7 @@ class Recorder:
             if self.timers is not None:
                 self.timers.disarm()
             if self.lines is not None:
-                ran.append(position)
-                self._send_lines(position, self.lines.take())
+                self.take()
             if self.want_times and position >= 0:
                 times.append((position, round(took, 6)))
             if self.fail_fast and self.outcomes.get(position) in ("F", "E"):
@@ -239,19 +244,69 @@ class Recorder:
         if times:
             self.channel.send(times=times)
         if self.lines is not None:
-            # The first bucket is what ran before any test, each later one belongs to a test.
-            for number, lines in self.lines.late().items():
-                if number == 0:
-                    self.channel.send(
-                        imported={str(name): sorted(found) for name, found in lines.items()}
-                    )
-                elif number <= len(ran):
-                    self._send_lines(ran[number - 1], lines)
+            self._send_rest()
 
-    def _send_lines(self, position: int, files: Any) -> None:
-        if position >= 0:
-            lines = {str(name): sorted(found) for name, found in files.items()}
-            self.channel.send(lines=position, files=lines)
+    def take(self, fixture: Any = None) -> None:
+        """Lines since the last look are of the test that runs, and of all users of `fixture`."""
+        taken = self.lines.take()
+        self.buckets.append((self.running, fixture, taken if fixture is not None else {}))
+        if taken and self.running >= 0:
+            self.channel.send(lines=self.running, files=_sorted(taken))
+
+    def _note_fixtures(self, item: Any) -> None:
+        known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+        for definitions in known.values():
+            for definition in definitions:
+                if definition.scope != "function" and self.running >= 0:
+                    self.users.setdefault(id(definition), []).append(self.running)
+
+    def _send_rest(self) -> None:
+        """What only the end tells: late lines, and those of fixtures that several tests share."""
+        late = self.lines.late()
+        for number, (position, fixture, taken) in enumerate(self.buckets):
+            found = _sorted(late.get(number, taken))
+            if not found:
+                continue
+            if number == 0:
+                self.channel.send(imported=found)
+                continue
+            if number in late and position >= 0:
+                self.channel.send(lines=position, files=found)
+            users = self.users.get(id(fixture), []) if fixture is not None else []
+            if users:
+                self.channel.send(shared=users, files=found)
+
+
+def _sorted(files: Any) -> Dict[str, List[int]]:
+    return {str(name): sorted(found) for name, found in files.items()}
+
+
+class FixtureLines:
+    """Hooks that tell apart what fixtures of a wider scope than a test execute.
+
+    Only the first test that uses such a fixture runs its lines, yet all that use it can tell.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Any:
+        if fixturedef.scope == "function":
+            yield
+            return
+        self.recorder.take()
+        yield
+        self.recorder.take(fixturedef)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self.recorder.take()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
+        if fixturedef.scope != "function":
+            self.recorder.take(fixturedef)
 
 
 class FreshPlugin:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dis
 import gc
 import types
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Set, Tuple
 
 Function = types.FunctionType
 Code = types.CodeType
@@ -40,10 +40,31 @@ def live_functions(root: str) -> Dict[Key, List[Function]]:
     return found
 
 
-def compile_statement(segment: str, line: int, filename: str, flags: int) -> Code:
-    """Compile one top-level statement as if it stood at `line` of `filename`."""
-    source = "\n" * (line - 1) + segment
-    compiled = compile(source, filename, "exec", flags=flags, dont_inherit=True)
+def suspended(root: str) -> Set[Code]:
+    """Code of generators and coroutines that already exist: they keep what they began with."""
+    kinds = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+    found = set()  # type: Set[Code]
+    for thing in gc.get_objects():
+        if type(thing) in kinds:
+            code = getattr(thing, "gi_code", None) or getattr(thing, "cr_code", None)
+            code = code or getattr(thing, "ag_code", None)
+            if code is not None and code.co_filename.startswith(root):
+                found.add(code)
+    return found
+
+
+def compile_statement(segment: str, edit: Dict[str, Any], filename: str) -> Code:
+    """Compile one top-level statement as if it stood where it does in the file.
+
+    A call `name.attribute()` compiles otherwise where `name` is bound by an import of the same
+    module, so those names are imported on the first line; the code is compiled, never run.
+    """
+    line = edit["line"]
+    head = ""
+    if line > 1 and edit["imported"]:
+        head = "import " + ",".join(edit["imported"])
+    source = head + "\n" * (line - 1) + segment
+    compiled = compile(source, filename, "exec", flags=edit["flags"], dont_inherit=True)
     assert isinstance(compiled, Code)
     return compiled
 
@@ -74,11 +95,20 @@ def kind_changed(swaps: List[Tuple[Code, Code, bool]]) -> bool:
 
 
 def apply(
-    swaps: List[Tuple[Code, Code, bool]], live: Dict[Key, List[Function]], filename: str
+    swaps: List[Tuple[Code, Code, bool]],
+    live: Dict[Key, List[Function]],
+    begun: Set[Code],
+    filename: str,
 ) -> None:
-    """Swap the code of live functions. Raises `Structural` where one that must live does not."""
+    """Swap the code of live functions.
+
+    Raises `Structural` where one that must live does not, or where its code is already under
+    way in a generator of `begun`.
+    """
     ready = []  # type: List[Tuple[Function, Code]]
     for old, new, must_live in swaps:
+        if old in begun:
+            raise Structural("a generator of %s was made at import" % old.co_name)
         matches = [
             function
             for function in live.get((filename, old.co_firstlineno, old.co_name), ())
