@@ -317,8 +317,10 @@ class _TestSources:
 def _nothing_collected(reply: Reply) -> BaselineError:
     errors: list[dict[str, Any]] = reply.fields.get("collect_errors") or []
     cause = "\n".join(f"{e.get('node')}: {e.get('type')}: {e.get('message')}" for e in errors[:5])
-    if reply.status != "ran":
-        cause = f"the run ended: {reply.status}\n{reply.stack}"
+    if "internal" in reply.fields:
+        cause = f"pytest broke: {reply.fields['internal']}"
+    elif reply.status != "ran":
+        cause = f"the run ended: {reply.status}\n{reply.stack or reply.output}"
     return BaselineError(
         "no tests were collected at the base commit",
         cause=cause or None,

@@ -58,7 +58,7 @@ class Reply:
     stack: str = ""
     """Stack dumped when a time limit struck, empty otherwise."""
     output: str = ""
-    """End of what the fork printed, when it did not report to the end."""
+    """End of what the fork printed."""
 
 
 class LaneServer:

@@ -82,8 +82,13 @@ class Timers:
 class Canary(pytest.Item):
     """A test that must fail; when it does not, something forges the reports."""
 
-    def runtest(self) -> None:
+    @staticmethod
+    def obj() -> None:
+        """Plugins look at the function behind an item."""
         raise AssertionError("canary")
+
+    def runtest(self) -> None:
+        self.obj()
 
     def reportinfo(self) -> Any:
         return self.path if hasattr(self, "path") else self.fspath, 0, CANARY
@@ -346,6 +351,11 @@ class FreshPlugin:
             details = dict(details, **_collect_error(text))
         details["node"] = node.nodeid
         self.collect_errors.append(details)
+
+    def pytest_internalerror(self, excinfo: Any) -> None:
+        """pytest or a plugin of the suite broke: said, so that the critic can say it."""
+        details = render.failure(excinfo.value, excinfo.tb, "collect")
+        self.recorder.channel.send(internal="%s: %s" % (details["type"], details["message"]))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, session: Any, config: Any, items: List[Any]) -> None:
