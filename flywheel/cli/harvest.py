@@ -75,9 +75,10 @@ def harvest(
         bool, typer.Option("--json", help="Print the summary as one JSON object.")
     ] = False,
 ) -> int:
-    """Make candidates, judge them by the repository's own tests, keep proven examples.
+    """Turn a repository into proven examples.
 
-    Needs no configuration: the environment is found from the repository's metadata. Run it again
+    Makes candidates, judges them by the repository's own tests in a sandbox, and keeps what is
+    proven. Needs no configuration: the environment is found from the repository's metadata. Run it again
     to go on where it stopped; what was judged is not judged again.
     """
     from flywheel.core.events import EventBus, EventLog
@@ -133,7 +134,11 @@ def replay(
     jobs: Annotated[int | None, typer.Option("--jobs", help="Rows proved at once.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Prove stored examples again, cold, from nothing but the store and the repository."""
+    """Prove stored examples again, cold.
+
+    From nothing but the store and the repository, each row in processes of its own: the bad code
+    must fail in just the tests that the row names, the good code must pass them.
+    """
     import random
 
     from rich.markup import escape

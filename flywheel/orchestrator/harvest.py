@@ -182,6 +182,7 @@ class _Loop:
         self.seconds = 0.0
         self.mismatches = self.audits = 0
         self.widened: set[str] = set()
+        self.stored_examples = 0
         self._store = store
         self._buffer = Buffer(store, baseline_id=learned.baseline.baseline_id)
         self._known = known_verdicts(store, learned.baseline.baseline_id)
@@ -223,6 +224,8 @@ class _Loop:
             self.mismatches, self.audits = critic.mismatches, critic.audits
             self.widened = critic.widened
             self._stored(self._buffer.flush())
+            settled = known_verdicts(self._store, self.learned.baseline.baseline_id)
+            self.stored_examples = sum(one.verdict == "valid" for one in settled.values())
 
     def _judge_all(self, critic: Critic, source: Source) -> None:
         drawing = True
@@ -482,7 +485,7 @@ def _summary(
             "unknown_by_reason": dict(tally.reasons),
             "by_lane": dict(tally.lanes),
         },
-        "examples": {"new": tally.examples, "total": tally.verdicts["valid"]},
+        "examples": {"new": tally.examples, "total": loop.stored_examples},
         "judged_per_second": round(tally.judged / loop.seconds, 2) if loop.seconds else 0.0,
         "confirmation": {
             "audits": loop.audits,

@@ -345,7 +345,8 @@ HAZARDS = {
         def test_made(made): assert made == 4
         """,
         (("(2, 4)", "(2, 5)"), ("[(1, 1), (2, 4)]", "[(1, 1)]"), ("[3, 4]", "[3, 1]"),
-         ("[3, 4]", "[]"), ("SKIP = False", "SKIP = True"), ("x * x", "x + x"), ("x * x", "x ** 3")),
+         ("[3, 4]", "[]"), ("SKIP = False", "SKIP = True"), ("x * x", "x + x"),
+         ("x * x", "x ** 3")),
     ),
     "at_import": Hazard(
         """
@@ -509,7 +510,8 @@ HAZARDS = {
             def test_six(self): assert self.made == [2, 2]
             def test_seven(self): assert self.made[0] == 2
         """,
-        (("[n] * n", "[n + 1] * n"), ("[n] * n", "[]"), ("[n] * n", "1 / 0"), ("return 1", "return 2"),
+        (("[n] * n", "[n + 1] * n"), ("[n] * n", "[]"), ("[n] * n", "1 / 0"),
+         ("return 1", "return 2"),
          ("LOG.append(len(things))", "LOG.append(0)")),
     ),
     "processes": Hazard(
@@ -517,7 +519,8 @@ HAZARDS = {
         """
         import multiprocessing, subprocess, sys, threading
         from zoo import processes as p
-        def run(code): return subprocess.run([sys.executable, "-c", code], capture_output=True).stdout
+        def run(code):
+            return subprocess.run([sys.executable, "-c", code], capture_output=True).stdout
         def test_direct(): assert p.value() == 5
         def test_subprocess():
             assert run("import zoo.processes as p; print(p.value())") == b"5\\n"

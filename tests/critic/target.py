@@ -180,13 +180,14 @@ class Target:
             judged[by_id[one.candidate.candidate_id]] = one
         return judged
 
-    def truths(self, changes: Sequence[Change]) -> dict[Change, frozenset[str]]:
-        """What plain pytest says of each change."""
+    def truths(self, changes: Mapping[Change, Sequence[str]]) -> dict[Change, frozenset[str]]:
+        """What plain pytest says of each change in the files that it can concern."""
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            return dict(zip(changes, pool.map(self.truth, changes), strict=True))
+            found = pool.map(lambda one: self.truth(*one), changes.items())
+            return dict(zip(changes, found, strict=True))
 
-    def truth(self, change: Change) -> frozenset[str]:
-        """Judging tests that fail, or are no longer there, when plain pytest runs them all."""
+    def truth(self, change: Change, files: Sequence[str] = ()) -> frozenset[str]:
+        """Judging tests of these files (of all, without) that fail, or are no longer there."""
         bench = self.bench
         with tempfile.TemporaryDirectory(prefix="truth-") as folder:
             root = Path(folder)
@@ -220,7 +221,7 @@ class Target:
                 environment=variables,
                 nested=False,
             )
-            arguments = [*bench.environment.pytest_args, "-p", "reporter", "-q", "--tb=no"]
+            arguments = [*bench.environment.pytest_args, "-p", "reporter", "-q", "--tb=no", *files]
             argv = [bench.environment.python, "-m", "pytest", *arguments]
             box.run(argv, timeout=60)
             report = out / "report.jsonl"
@@ -231,4 +232,5 @@ class Target:
                 failed.add(test_id)
             elif when == "call" or outcome == "skipped":
                 passed.add(test_id)
-        return frozenset(self.learned.suite.ids) - (passed - failed)
+        asked = {one for one in self.learned.suite.ids if not files or one.split("::")[0] in files}
+        return frozenset(asked - (passed - failed))

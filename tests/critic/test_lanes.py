@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from target import Change, Target, Unaudited
 
 from flywheel.core.errors import BaselineError, SandboxError
 from flywheel.core.records import Judged, Lane, Status
-from flywheel.critic import Critic
 from flywheel.critic import critic as rules
 from flywheel.sandbox import Level, probe
 
@@ -64,7 +62,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=list(PYTHONS))
 def zoo(
     request: pytest.FixtureRequest, cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Zoo]:
+) -> Zoo:
     python = PYTHONS[request.param]
     if python is None:
         pytest.skip(f"{request.param} is not installed")
@@ -79,7 +77,8 @@ def zoo(
         patch.setattr(rules, "WHOLE_SUITE_SECONDS", -1.0)
         with target.critic(Unaudited) as critic:
             by_lines = target.judge(critic, changes)
-    yield Zoo(target, target.truths(changes), judged, by_lines, ended)
+    files = {change: (change.path, f"tests/test_{Path(change.path).stem}.py") for change in changes}
+    return Zoo(target, target.truths(files), judged, by_lines, ended)
 
 
 def _told(judged: Judged) -> frozenset[str]:
@@ -132,3 +131,82 @@ def test_a_test_that_ends_or_hangs_its_process_fails_and_the_rest_is_run(
     assert judged.confirmation.failures[0].type == ending.kind
 
 
+COUNTED = {
+    "zoo/__init__.py": "",
+    "zoo/count.py": "def count(x):\n    return x + 1\n",
+    "tests/test_count.py": "from zoo.count import count\n"
+    "def test_one(): assert count(1) == 2\ndef test_idle(): assert True\n",
+}
+COUNT = Change("zoo/count.py", "x + 1", "x + 2")
+
+
+def _target(files: dict[str, str], tmp_path: Path, cache: Path) -> Target:
+    return Target(
+        {**COUNTED, **files}, folder=tmp_path, cache=cache, python=sys.executable, baseline_runs=2
+    )
+
+
+def test_a_suite_with_a_thread_from_its_import_is_judged_fresh_and_truly(
+    tmp_path: Path, cache: Path
+) -> None:
+    source = """
+        import threading, time
+        threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+        def count(x):
+            return x + 1
+        """
+    target = _target({"zoo/count.py": source}, tmp_path, cache)
+    with target.critic(jobs=1) as critic:
+        assert not critic.warm
+        assert "2 threads" in critic.not_warm_reason
+        judged = target.judge(critic, [COUNT])[COUNT]
+    assert judged.trial.lane is Lane.FRESH
+    _agrees(judged, target.truth(COUNT), 2)
+
+
+FORGE = """
+import pytest
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if {when}:
+        report.outcome = "passed"
+"""
+
+
+def test_a_conftest_that_forges_every_report_is_refused(tmp_path: Path, cache: Path) -> None:
+    target = _target({"conftest.py": FORGE.format(when="True")}, tmp_path, cache)
+    with pytest.raises(BaselineError, match="reported as passing"):
+        _ = target.learned
+
+
+def test_a_change_that_makes_a_conftest_forge_reports_is_never_valid(
+    tmp_path: Path, cache: Path
+) -> None:
+    # It spares one test, so that there is a failure to confirm.
+    when = "count(5) != 6 and 'test_idle' not in item.nodeid"
+    forge = "from zoo.count import count\n" + FORGE.format(when=when)
+    files = {"conftest.py": forge, "tests/test_idle.py": COUNTED["tests/test_count.py"]}
+    target = _target(files, tmp_path, cache)
+    with target.critic(jobs=1) as critic:
+        judged = target.judge(critic, [COUNT])[COUNT]
+    assert (judged.verdict, judged.reason) in (
+        ("unknown", "canary-did-not-fail"),
+        ("survived", ""),
+    )
+
+
+def test_a_warning_that_the_configuration_makes_an_error_fails_the_import(
+    tmp_path: Path, cache: Path
+) -> None:
+    target = _target({"pytest.ini": "[pytest]\nfilterwarnings = error\n"}, tmp_path, cache)
+    change = Change("zoo/count.py", "return x + 1", "return x + 1 if x is not 1.5 else 0")
+    with target.critic(jobs=1) as critic:
+        judged = target.judge(critic, [change])[change]
+    _agrees(judged, target.truth(change), 2)
+
+
+def test_the_status_of_a_hang_and_of_a_memory_bomb_is_told(zoo: Zoo) -> None:
+    assert zoo.ended[ENDING_CHANGES["deadlock"]].trial.status is Status.TIMEOUT
+    assert zoo.ended[ENDING_CHANGES["bomb"]].trial.status is Status.OUT_OF_MEMORY
