@@ -78,8 +78,8 @@ def harvest(
     """Turn a repository into proven examples.
 
     Makes candidates, judges them by the repository's own tests in a sandbox, and keeps what is
-    proven. Needs no configuration: the environment is found from the repository's metadata. Run it again
-    to go on where it stopped; what was judged is not judged again.
+    proven. Needs no configuration: the environment is found from the repository's metadata. Run
+    it again to go on where it stopped; what was judged is not judged again.
     """
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator import harvest as run
