@@ -478,6 +478,10 @@ class Critic:
             server = min(servers, key=lambda server: len(self._flying[server]))
             if len(self._flying[server]) >= DEPTH:
                 return
+            busy = sum(bool(runs) for runs in self._flying.values())
+            if busy >= self._jobs and not self._flying[server]:
+                # Both lanes have a server for each job; together they run no more than the jobs.
+                return
             self._queue.popleft()
             request_id = server.submit(run.request(self._suite.seconds))
             self._flying[server][request_id] = (run, case)

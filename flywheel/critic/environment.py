@@ -475,7 +475,10 @@ def _finish(running: _Build, home: Path, key: str, accepted: _Accepted) -> _Kept
             f"{running.checkout.name}: the packages could not be listed",
             cause=_relevant(frozen.output),
         )
-    lock = frozen.output
+    # What uv says to people comes with it.
+    lock = "".join(
+        line for line in frozen.output.splitlines(keepends=True) if not line.startswith("Using ")
+    )
     _boxed(running, [PYTHON, "-m", "compileall", "-q", f"{ENV}/lib"],
            timeout=running.toolchain.profile.limits.install_seconds)  # fmt: skip
     found = content_hash("environment", key, list(interpreter.version), lock)
