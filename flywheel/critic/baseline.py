@@ -82,7 +82,9 @@ def learn(
     ids = [test_id for test_id, _, _ in collected]
     paths = [test_id.split("::", 1)[0] for test_id in ids]
     server.tell(ids, paths, [30.0] * len(ids))
-    everything = tuple(range(len(ids)))
+    # One hang says enough: it would cost the whole limit again in each run.
+    hanging = {place for place, mark in first.outcomes.items() if mark == "T"}
+    everything = tuple(place for place in range(len(ids)) if place not in hanging)
     pending = [
         Run(Lane.FRESH, everything, None, BASELINE_LIMITS, {"lines": list(files), "times": True})
     ]
@@ -248,6 +250,8 @@ def _tests(
         in_order = [_MARKS.get(run.outcomes.get(number, " "), "missing") for run in ordered]
         at_random = [_MARKS.get(run.outcomes.get(number, " "), "missing") for run in shuffled]
         every = in_order + at_random
+        if in_order[0] == "hangs":
+            in_order = every = ["hangs"]
         commonest, count = Counter(every).most_common(1)[0]
         outcome, reason = commonest, _REASONS.get(commonest, "")
         if len(set(in_order)) > 1:

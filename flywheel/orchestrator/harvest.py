@@ -199,12 +199,14 @@ class _Loop:
         """Judge until a limit, the end of the candidates, or an interruption."""
         paths = self._paths()
         tree = self.bench.environment.tree
-        contents = {path: (tree / path).read_bytes() for path in paths}
+        # The critic proves itself wherever tests reach, also where no candidate is wanted.
+        executed = {path: (tree / path).read_bytes() for path in self.learned.suite.lines.files}
+        contents = {path: executed[path] for path in paths}
         critic = Critic(
             self.learned.suite,
             start=self.bench.start,
             jobs=self.jobs,
-            sources=contents,
+            sources=executed,
             level=self.bench.probe.level,
             fail_fast=self.wanted.fail_fast,
         )
