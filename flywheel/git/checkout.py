@@ -39,8 +39,10 @@ _AHEAD = 512
 
 def run_git(arguments: Sequence[str], *, cwd: Path | None = None, **environment: str) -> bytes:
     """Run one git command and give its output; raises `git.GitCommandError`."""
-    found = git.Git(str(cwd) if cwd else None).execute(
-        ["git", *arguments],
+    # Not as GitPython's working folder: it would expand a `$NAME` in the path.
+    where = ["-C", str(cwd)] if cwd else []
+    found = git.Git().execute(
+        ["git", *where, *arguments],
         env={**READ_ONLY, **environment},
         stdout_as_string=False,
         strip_newline_in_stdout=False,

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -150,7 +151,7 @@ def _local(source: str) -> Checkout:
         raise RepositoryError(
             f"{path} is not a git repository",
             cause=said,
-            hint=f"cd {path} && git init && git add -A && git commit -m 'Start'",
+            hint=f"cd {shlex.quote(str(path))} && git init && git add -A && git commit -m 'Start'",
         ) from error
     top = git_dir if bare else path
     notes: tuple[str, ...] = ()
