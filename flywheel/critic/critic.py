@@ -322,15 +322,26 @@ class Critic:
             wider |= lines.covering(path, place.function)
         return wider & self._all
 
+    def _doubted(self, case: _Case) -> bool:
+        """Whether a survivor is run by the whole suite: a share, and all of widened files."""
+        if case.selection == self._all:
+            return False
+        chosen = int(case.candidate.candidate_id, 16) % self._share == 0
+        return chosen or case.candidate.path in self.widened
+
+    @property
+    def _share(self) -> int:
+        slow = self._suite.whole_seconds > SLOW_SUITE_SECONDS
+        return AUDIT_SHARE * 4 if slow else AUDIT_SHARE
+
     def _audited(self, candidate: Candidate) -> bool:
         """Whether a candidate is confirmed by the whole suite: the first of its file, then a share.
 
         The choice depends on the candidate alone, so it is the same in every run.
         """
-        share = AUDIT_SHARE if self._suite.whole_seconds <= SLOW_SUITE_SECONDS else AUDIT_SHARE * 4
         first = candidate.path not in self._audited_paths
         self._audited_paths.add(candidate.path)
-        return first or int(candidate.candidate_id, 16) % share == 0
+        return first or int(candidate.candidate_id, 16) % self._share == 0
 
     def _enqueue_case(self, case: _Case, lane: Lane, selection: Bits, limits: Limits) -> None:
         options: dict[str, Any] = {}
@@ -378,7 +389,12 @@ class Critic:
         elif run.reason:
             self._emit(case, trial, "unknown", run.reason)
         elif not run.failed():
-            self._emit(case, trial, "survived", "")
+            if self._confirm and self._doubted(case):
+                # Seen by no test that executes it; the whole suite has the last word.
+                case.first, case.whole = trial, True
+                self._enqueue_confirmation(case)
+            else:
+                self._emit(case, trial, "survived", "")
         elif len(run.failed()) == len(self._suite.ids):
             self._emit(case, trial, "breaks-everything", "")
         elif not self._confirm:
@@ -417,7 +433,9 @@ class Critic:
             else:
                 self._enqueue_confirmation(case)
             return
-        if not failed:
+        if not failed and not case.first_failed:
+            self._emit(case, case.first, "survived", "", trial)
+        elif not failed:
             self._emit(case, case.first, "unknown", "not-confirmed", trial)
         elif len(failed) == len(self._suite.ids):
             self._emit(case, case.first, "breaks-everything", "", trial)
