@@ -14,7 +14,7 @@ from typing import Any
 
 from flywheel.core.records import Lane, Outcome, Status, TestFailure, Trial
 from flywheel.critic.lane import Reply
-from flywheel.critic.text import clean
+from flywheel.critic.text import clean, trim_stack
 
 MAX_ENDS = 3
 """Forks of one run that may end early before the run is given up as unknown."""
@@ -175,16 +175,17 @@ class Run:
         if kind == "died" and -reply.code in (signal.SIGPROF, signal.SIGALRM):
             kind = "timeout"
         self.ends.append(kind)
+        stack = trim_stack(reply.stack)
         if reply.position < 0 or reply.position >= len(asked):
             # Nothing had begun: importing or collecting hung or crashed.
             for position in asked:
-                self._fail(position, "E", *_END_TEXT[kind], reply.stack, phase="collect")
+                self._fail(position, "E", *_END_TEXT[kind], stack, phase="collect")
             self.remaining = ()
             return False
         culprit = asked[reply.position]
         mark = "T" if kind == "timeout" else "F"
         if self.outcomes.get(culprit, " ") not in "FE":
-            self._fail(culprit, mark, *_END_TEXT[kind], reply.stack)
+            self._fail(culprit, mark, *_END_TEXT[kind], stack)
         self.remaining = tuple(asked[reply.position + 1 :])
         if not self.remaining or self.options.get("fail_fast"):
             return False

@@ -21,6 +21,33 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>.+)$')
+
+
+def trim_stack(dump: str) -> str:
+    """The stack that `faulthandler` dumped, as our tracebacks are: oldest first, library folded.
+
+    What lies above the first frame of the repository is the test framework and is left out.
+    """
+    lines: list[str] = []
+    folded = 0
+    for raw in reversed(dump.splitlines()):
+        frame = _FRAME.match(raw)
+        if frame is None:
+            continue
+        if not frame["file"].startswith("/repo/"):
+            folded += bool(lines)
+            continue
+        if folded:
+            lines.append(f"    [{folded} library frame{'' if folded == 1 else 's'}]")
+            folded = 0
+        path = frame["file"].removeprefix("/repo/")
+        lines.append(f"{path}:{frame['line']}: in {frame['name']}")
+    if folded:
+        lines.append(f"    [{folded} library frame{'' if folded == 1 else 's'}]")
+    return "\n".join(lines)
+
+
 def clean(text: str) -> str:
     """`text` with run-to-run noise taken out; the same input gives the same output."""
     for pattern, replacement in _RULES:
