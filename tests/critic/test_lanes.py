@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,17 @@ from target import Change, Target, Unaudited
 from flywheel.core.errors import BaselineError, SandboxError
 from flywheel.core.records import Judged, Lane, Status
 from flywheel.critic import critic as rules
+from flywheel.critic.interpreters import find_interpreters
 from flywheel.sandbox import Level, probe
 
 pytestmark = pytest.mark.slow
 
-PYTHONS = {"running": sys.executable, **{v: shutil.which(v) for v in ("python3.12", "python3.13")}}
+FOUND = {found.version[:2]: str(found.executable) for found in find_interpreters()}
+PYTHONS = {
+    "running": sys.executable,
+    "python3.12": FOUND.get((3, 12)),
+    "python3.13": FOUND.get((3, 13)),
+}
 SETTINGS = "[pytest]\naddopts = --doctest-modules\n"
 FILES = {
     "pytest.ini": SETTINGS,
