@@ -22,7 +22,7 @@ from flywheel.critic.run import Limits, Run
 from flywheel.critic.sabotage import sabotages
 from flywheel.critic.select import Bits, Layout, LineIndex, Place, bits, edit_of, positions
 
-JUDGE_LIMITS = Limits(floor=0.25, factor=5.0)
+JUDGE_LIMITS = Limits(floor=0.75, factor=5.0)
 """Time limits of the first run: tight, for a hang is confirmed later with more patience."""
 CONFIRM_LIMITS = Limits(floor=2.0, factor=10.0)
 """Time limits of the confirmation."""
