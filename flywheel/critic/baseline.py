@@ -180,12 +180,11 @@ def _first_run(
     found = reply.fields.get("collected")
     if found is None:
         raise _nothing_collected(reply)
-    seen: set[str] = set()
-    collected = [
-        (test_id, path, line)
-        for test_id, path, line in found
-        if not (test_id in seen or seen.add(test_id))  # type: ignore[func-returns-value]
-    ]
+    # An id that comes twice is one test, at its first place: the runner numbers them so too.
+    unique: dict[str, tuple[str, str, int]] = {}
+    for test_id, path, line in found:
+        unique.setdefault(test_id, (test_id, path, line))
+    collected = list(unique.values())
     if not collected:
         raise _nothing_collected(reply)
     run.selection = run.remaining = tuple(range(len(collected)))
