@@ -11,7 +11,7 @@ from flywheel.critic.environment import Environment, build
 from flywheel.critic.lane import RUNNER, RUNNER_TARGET, LaneServer, isolation_of
 from flywheel.critic.run import Run
 from flywheel.critic.select import Layout, edit_of
-from flywheel.critic.toolchain import Toolchain, detect, sources
+from flywheel.critic.toolchain import Toolchain, beside, detect, sources
 from flywheel.critic.toolchain import load as load_toolchains
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Run",
     "Suite",
     "Toolchain",
+    "beside",
     "build",
     "detect",
     "edit_of",

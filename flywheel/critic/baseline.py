@@ -24,7 +24,7 @@ from flywheel.core.records import Baseline, BaselineTest, Lane
 from flywheel.critic.critic import Suite
 from flywheel.critic.lane import LaneServer, Reply
 from flywheel.critic.run import Limits, Run
-from flywheel.critic.select import FileLines, LineIndex, bits
+from flywheel.critic.select import Bits, FileLines, LineIndex, bits
 
 BASELINE_LIMITS = Limits(floor=30.0, factor=0.0)
 """Seconds of CPU a test of the base commit may take."""
@@ -59,6 +59,8 @@ class _Watched:
     """File -> lines run while importing and collecting."""
     executed: list[tuple[tuple[int, ...], dict[int, list[int]]]] = field(default_factory=list)
     """Tests, and file -> lines that they execute."""
+    shuffled: list[tuple[tuple[int, ...], dict[int, list[int]]]] = field(default_factory=list)
+    """The same in random order, where watching costs little."""
 
 
 def learn(
@@ -89,14 +91,16 @@ def learn(
         Run(Lane.FRESH, everything, None, BASELINE_LIMITS, {"lines": list(files), "times": True})
     ]
     for number in range(runs - 2):
-        options = {"shuffle": SHUFFLE_SEED + number, "times": True}
+        options: dict[str, Any] = {"shuffle": SHUFFLE_SEED + number, "times": True}
+        if number == 0:
+            options.update(lines=list(files), cheaply=True)
         pending += [Run(Lane.FRESH, everything, None, BASELINE_LIMITS, options)]
     if first.remaining:
         pending.insert(0, first)
     progress(f"running {len(ids)} tests {len(pending)} more times, once with lines watched")
     watched = _run_all(server, pending, [30.0] * len(ids), times)
     shuffled = [run for run in pending if "shuffle" in run.options]
-    ordered = [first, *(run for run in pending if "lines" in run.options)]
+    ordered = [first, *(run for run in pending if "shuffle" not in run.options)]
     tests = _tests(collected, ordered, shuffled, times, tree)
     judging = [number for number, test in enumerate(tests) if test.judges]
     if not judging:
@@ -121,6 +125,7 @@ def save(learned: Learned, path: Path) -> None:
     lines = {
         name: {
             "imported": sorted(file.imported),
+            "unsteady": sorted(file.unsteady),
             "tests": {line: f"{found:x}" for line, found in file.tests.items()},
         }
         for name, file in learned.suite.lines.files.items()
@@ -128,7 +133,7 @@ def save(learned: Learned, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with gzip.open(partial, "wt", compresslevel=5) as file:
-        json.dump({"version": 1, "baseline": record, "lines": lines}, file)
+        json.dump({"version": 2, "baseline": record, "lines": lines}, file)
     partial.replace(path)
 
 
@@ -139,7 +144,7 @@ def load(path: Path, revision_id: str) -> Learned | None:
             stored = json.load(file)
     except (OSError, ValueError, EOFError):
         return None
-    if stored.get("version") != 1:
+    if stored.get("version") != 2:
         return None
     record = stored["baseline"]
     record["revision_id"] = revision_id
@@ -150,6 +155,7 @@ def load(path: Path, revision_id: str) -> Learned | None:
         name: FileLines(
             tests={int(line): int(found, 16) for line, found in kept["tests"].items()},
             imported=set(kept["imported"]),
+            unsteady=set(kept["unsteady"]),
         )
         for name, kept in stored["lines"].items()
     }
@@ -218,11 +224,12 @@ def _run_all(
             run, asked = flying.pop(reply.request_id)
             for name, found in (reply.fields.get("imported") or {}).items():
                 watched.imported.setdefault(int(name), set()).update(found)
+            said = watched.shuffled if "shuffle" in run.options else watched.executed
             for place, lines in reply.lines.items():
-                watched.executed.append(((asked[place],), lines))
+                said.append(((asked[place],), lines))
             for places, lines in reply.shared:
-                watched.executed.append((tuple(asked[place] for place in places), lines))
-            if "lines" not in run.options:
+                said.append((tuple(asked[place] for place in places), lines))
+            if "lines" not in run.options or "cheaply" in run.options:
                 _take_times(asked, reply, times)
             if run.absorb(reply):
                 run.ends.clear()
@@ -277,16 +284,36 @@ def _index(
     watched: _Watched,
     renumber: Mapping[int, int],
 ) -> LineIndex:
-    found = {index: FileLines(imported=set(lines)) for index, lines in watched.imported.items()}
-    for members, by_file in watched.executed:
+    ordered = _by_line(watched.executed, renumber)
+    shuffled = _by_line(watched.shuffled, renumber)
+    found: dict[str, FileLines] = {}
+    for index in sorted(watched.imported.keys() | ordered.keys()):
+        tests, again = ordered.get(index, {}), shuffled.get(index, {})
+        unsteady = {
+            line for line in tests.keys() | again.keys() if tests.get(line) != again.get(line)
+        }
+        found[files[index]] = FileLines(
+            tests={line: tests.get(line, 0) | again.get(line, 0) for line in tests | again},
+            imported=watched.imported.get(index, set()),
+            unsteady=unsteady if watched.shuffled else set(),
+        )
+    return LineIndex(found)
+
+
+def _by_line(
+    said: Sequence[tuple[tuple[int, ...], dict[int, list[int]]]], renumber: Mapping[int, int]
+) -> dict[int, dict[int, Bits]]:
+    """File -> line -> the tests that executed it."""
+    found: dict[int, dict[int, Bits]] = {}
+    for members, by_file in said:
         those = bits(renumber[position] for position in members if position in renumber)
         if not those:
             continue
         for index, lines in by_file.items():
-            tests = found.setdefault(index, FileLines()).tests
+            tests = found.setdefault(index, {})
             for line in lines:
                 tests[line] = tests.get(line, 0) | those
-    return LineIndex({files[index]: lines for index, lines in found.items()})
+    return found
 
 
 class _TestSources:

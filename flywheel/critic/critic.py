@@ -18,20 +18,21 @@ from typing import Any
 from flywheel.core.errors import CriticError
 from flywheel.core.records import Candidate, Judged, Lane, Trial
 from flywheel.critic.lane import LaneServer, Reply
-from flywheel.critic.run import Limits, Run
+from flywheel.critic.names import NameIndex, Touch
+from flywheel.critic.run import PATIENT, Limits, Run
 from flywheel.critic.sabotage import sabotages
 from flywheel.critic.select import Bits, Layout, LineIndex, Place, bits, edit_of, positions
 
-JUDGE_LIMITS = Limits(floor=0.75, factor=5.0)
+JUDGE_LIMITS = Limits(floor=0.25, factor=5.0)
 """Time limits of the first run: tight, for a hang is confirmed later with more patience."""
-CONFIRM_LIMITS = Limits(floor=2.0, factor=10.0)
+CONFIRM_LIMITS = PATIENT
 """Time limits of the confirmation."""
 PLANTED = 6
 """Planted errors to try where a lane refuses one; one that fails is proof enough."""
 MAX_DEATHS = 5
 """Servers that may die in one harvest before the critic is no longer to be trusted."""
 WHOLE_SUITE_SECONDS = 3.0
-"""A suite that takes no longer than this is run whole for changes of what runs at import."""
+"""A suite that takes no longer than this is run whole where nothing says who may notice."""
 MAX_CONFIRMATIONS = 3
 """Confirmations that may disagree before a candidate is given up as unknown."""
 AUDIT_SHARE = 8
@@ -84,10 +85,12 @@ class Critic:
         start: Callable[[Lane], LaneServer],
         jobs: int,
         sources: Mapping[str, bytes],
+        others: Mapping[str, bytes],
         level: str,
         fail_fast: bool = False,
         confirm: bool = True,
     ) -> None:
+        """`sources` are the files that tests execute, `others` the code beside them."""
         self._suite = suite
         self._start = start
         self._jobs = jobs
@@ -106,6 +109,8 @@ class Critic:
         self._by_path: dict[str, Bits] = {}
         for position, path in enumerate(suite.paths):
             self._by_path[path] = self._by_path.get(path, 0) | 1 << position
+        self._others = others
+        self._name_index: NameIndex | None = None
         self._not_warm: Bits = 0
         self._base_trials: dict[Bits, Trial] = {}
         self._base_waiting: dict[Bits, list[_Case]] = {}
@@ -294,14 +299,35 @@ class Critic:
 
     def _structural(self, case: _Case) -> Bits:
         """Tests that may notice a change of what runs at import."""
-        lines, path, place = self._suite.lines, case.candidate.path, case.place
+        lines, candidate, place = self._suite.lines, case.candidate, case.place
+        touch: Touch | None = None
         if place is not None and place.inside_body and place.function is not None:
-            found = lines.covering(path, place.function)
-            if found and not lines.ran_at_import(path, _body(place)):
+            found = lines.covering(candidate.path, place.function)
+            if found and not lines.ran_at_import(candidate.path, _body(place)):
                 return found
+            touch = self._names.touch_body(case.layout.tree, candidate)
+        elif place is not None:
+            source = self._sources[candidate.path]
+            start, end = place.segment
+            segment = source[start : candidate.span.start] + candidate.after.encode()
+            segment += source[candidate.span.end : end]
+            touch = self._names.touch(case.layout.tree, segment, candidate)
+        found = self._names.noticing(candidate.path, touch) if touch is not None else 0
+        if found:
+            return found
         if self._suite.whole_seconds <= WHOLE_SUITE_SECONDS:
             return self._all
-        return self._neighbours(lines.whole_file(path)) or self._all
+        return self._neighbours(lines.whole_file(candidate.path)) or self._all
+
+    @property
+    def _names(self) -> NameIndex:
+        """Made when first asked for: it reads every file."""
+        if self._name_index is None:
+            tests: dict[str, list[tuple[str, int]]] = {}
+            for position, path in enumerate(self._suite.paths):
+                tests.setdefault(path, []).append((self._suite.ids[position], position))
+            self._name_index = NameIndex(self._suite.lines, self._sources, self._others, tests)
+        return self._name_index
 
     def _neighbours(self, selection: Bits) -> Bits:
         """All tests of the files of these: one may look at what another executes."""

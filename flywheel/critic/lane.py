@@ -45,6 +45,8 @@ class Reply:
     """Exit status of the fork; negative is the signal that killed it."""
     seconds: float
     """Wall time of the fork."""
+    grown: int = 0
+    """Bytes of memory the fork held at its most beyond what its server does."""
     phases: dict[str, float] = field(default_factory=dict)
     """Seconds by phase: fork, patch, tests, reap."""
     failures: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -238,6 +240,7 @@ def _reply(header: dict[str, Any], body: bytes) -> Reply:
         position=header.get("position", -1),
         code=header.get("code", 0),
         seconds=header.get("ended", 0.0) - header.get("began", 0.0),
+        grown=header.get("grown", 0),
         output=header.get("output", ""),
     )
     stack: list[str] = []

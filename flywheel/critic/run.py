@@ -18,6 +18,9 @@ from flywheel.critic.text import clean, trim_stack
 
 MAX_ENDS = 3
 """Forks of one run that may end early before the run is given up as unknown."""
+GROWN_BYTES = 64 << 20
+"""A test that ran out of time and had taken this much memory may have been on its way to take
+all: it is run again with `PATIENT`, to be told from a hang."""
 KEPT_FAILURES = 5
 """Failures of a trial kept with their details; of the rest the id is kept."""
 
@@ -30,6 +33,10 @@ class Limits:
     """Seconds of CPU every test may take."""
     factor: float
     """Times its baseline that it may take, where that is more."""
+
+
+PATIENT = Limits(floor=2.0, factor=10.0)
+"""For a run that is to be believed, and for what needs a second look."""
 
 
 @dataclass(slots=True)
@@ -183,6 +190,11 @@ class Run:
             self.remaining = ()
             return False
         culprit = asked[reply.position]
+        if kind == "timeout" and reply.grown > GROWN_BYTES and self.limits.floor < PATIENT.floor:
+            self.ends.pop()
+            self.limits = PATIENT
+            self.remaining = tuple(asked[reply.position :])
+            return True
         mark = "T" if kind == "timeout" else "F"
         if self.outcomes.get(culprit, " ") not in "FE":
             self._fail(culprit, mark, *_END_TEXT[kind], stack)

@@ -42,6 +42,9 @@ class FileLines:
     """Line -> the tests that execute it while running."""
     imported: set[int] = field(default_factory=set)
     """Lines executed while importing and collecting."""
+    unsteady: set[int] = field(default_factory=set)
+    """Lines that other tests execute when their order is another: something that is made once and
+    kept, or imported late. Any test of the file may depend on them."""
 
     @property
     def executed(self) -> set[int]:
@@ -57,12 +60,14 @@ class LineIndex:
         """Repository-relative path -> its lines."""
 
     def covering(self, path: str, lines: Iterable[int]) -> Bits:
-        """Tests that execute any of these lines."""
+        """Tests that execute any of these lines, or depend on their having been executed."""
         file = self.files.get(path)
         total = 0
         if file is not None:
             for line in lines:
                 total |= file.tests.get(line, 0)
+                if line in file.unsteady:
+                    return self.whole_file(path)
         return total
 
     def whole_file(self, path: str) -> Bits:
@@ -100,20 +105,23 @@ class Layout:
     """The statements of one source file, for placing changes in it."""
 
     def __init__(self, source: bytes) -> None:
-        self._tree = ast.parse(source)
+        self.tree = ast.parse(source)
+        """The file's syntax."""
         self._starts = [0]
         for line in source.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
-        self.future_flags = _future_flags(self._tree)
+        self.future_flags = _future_flags(self.tree)
         """Compiler flags of the file's `from __future__` imports."""
-        self.imported = _imported(self._tree)
+        self.imported = _imported(self.tree)
         """Names that imports bind at module level: calls on them compile otherwise."""
 
     def place(self, candidate: Candidate) -> Place | None:
         """Place a candidate; None when no top-level statement holds all of it."""
         first, last = candidate.line, candidate.end_line
-        top = next((s for s in self._tree.body if _first(s) <= first and last <= _last(s)), None)
-        if top is None or self._starts[_first(top) - 1] > candidate.span.start:
+        top = next(
+            (s for s in self.tree.body if first_line(s) <= first and last <= last_line(s)), None
+        )
+        if top is None or self._starts[first_line(top) - 1] > candidate.span.start:
             return None
         statement: range = range(first, last + 1)
         function: ast.stmt | None = None
@@ -125,39 +133,39 @@ class Layout:
                     function = node
                     inside = self._offset(node.body[0]) <= candidate.span.start
             statement = (
-                range(min(first, _header(node).start), max(last + 1, _header(node).stop))
-                if _overlaps(_header(node), first, last)
+                range(min(first, header(node).start), max(last + 1, header(node).stop))
+                if _overlaps(header(node), first, last)
                 else statement
             )
             node = next(
                 (
                     child
-                    for child in _blocks(node)
-                    if _first(child) <= first and last <= _last(child)
+                    for child in inner_statements(node)
+                    if first_line(child) <= first and last <= last_line(child)
                 ),
                 None,
             )
         body: range | None = None
         if function is not None:
-            body = range(function.lineno, _last(function) + 1)
+            body = range(function.lineno, last_line(function) + 1)
         return Place(
             statement=statement,
             function=body,
             inside_body=inside,
-            segment=(self._starts[_first(top) - 1], self._end(top)),
-            segment_line=_first(top),
+            segment=(self._starts[first_line(top) - 1], self._end(top)),
+            segment_line=first_line(top),
         )
 
     def _offset(self, node: ast.stmt) -> int:
         line, column = node.lineno, node.col_offset
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            line = _first(node)
+            line = first_line(node)
             column = 0
         return self._starts[line - 1] + column
 
     def _end(self, node: ast.stmt) -> int:
         # Up to the end of the line: a comment there, or a `;`, does no harm to compiling.
-        return self._starts[min(_last(node), len(self._starts) - 1)]
+        return self._starts[min(last_line(node), len(self._starts) - 1)]
 
 
 def edit_of(
@@ -178,34 +186,39 @@ def edit_of(
     return edit
 
 
-def _first(node: ast.stmt) -> int:
+def first_line(node: ast.stmt) -> int:
+    """First line of a statement, its decorators included."""
     decorators = getattr(node, "decorator_list", None)
     return min([node.lineno, *(d.lineno for d in decorators)]) if decorators else node.lineno
 
 
-def _last(node: ast.stmt) -> int:
+def last_line(node: ast.stmt) -> int:
+    """Last line of a statement."""
     return node.end_lineno or node.lineno
 
 
-def _header(node: ast.stmt) -> range:
+def header(node: ast.stmt) -> range:
     """Lines of a simple statement, or of a compound one before its body."""
     body = getattr(node, "body", None)
     if not body:
-        return range(node.lineno, _last(node) + 1)
-    return range(_first(node), max(node.lineno, _first(body[0]) - 1) + 1)
+        return range(node.lineno, last_line(node) + 1)
+    return range(first_line(node), max(node.lineno, first_line(body[0]) - 1) + 1)
 
 
 def _overlaps(lines: range, first: int, last: int) -> bool:
     return lines.start <= last and first < lines.stop
 
 
-def _blocks(node: ast.stmt) -> Iterator[ast.stmt]:
+def inner_statements(node: ast.stmt) -> list[ast.stmt]:
+    """The statements directly inside a compound one, of all its blocks; none inside others."""
+    found: list[ast.stmt] = []
     for name in ("body", "orelse", "finalbody"):
-        yield from getattr(node, name, ())
+        found += getattr(node, name, ())
     for handler in getattr(node, "handlers", ()):
-        yield from handler.body
+        found += handler.body
     for case in getattr(node, "cases", ()):
-        yield from case.body
+        found += case.body
+    return found
 
 
 def _imported(tree: ast.Module) -> tuple[str, ...]:
@@ -218,7 +231,7 @@ def _imported(tree: ast.Module) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
             found.update(a.asname or a.name for a in node.names if a.name != "*")
         elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            blocks.extend(_blocks(node))
+            blocks.extend(inner_statements(node))
     return tuple(sorted(found))
 
 

@@ -10,6 +10,7 @@ and so may not (`is_protected`).
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import os
 import re
@@ -18,7 +19,7 @@ import tomllib
 import typing
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -225,6 +226,17 @@ def sources(tree: Path, toolchain: Toolchain) -> SourceFiles:
             else:
                 skipped[reason] += 1
     return SourceFiles(tuple(sorted(found)), dict(sorted(skipped.items())))
+
+
+def beside(tree: Path, sources: Container[str], tests: Iterable[str]) -> dict[str, bytes]:
+    """Files of a tree that hold tests, and its Python files that are no sources, with contents."""
+    paths = {path for path, is_link in _files(os.fspath(tree), "") if not is_link}
+    found: dict[str, bytes] = {}
+    for path in sorted(paths.intersection(tests) | {p for p in paths if p.endswith(".py")}):
+        if path not in sources:
+            with contextlib.suppress(OSError):
+                found[path] = (tree / path).read_bytes()
+    return found
 
 
 @cache

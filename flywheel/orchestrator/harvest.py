@@ -30,7 +30,16 @@ from flywheel.core.events import (
 from flywheel.core.identity import content_hash
 from flywheel.core.records import Candidate, Judged, Lane
 from flywheel.core.settings import Settings
-from flywheel.critic import RUNNER, Critic, Learned, learn, load_learned, save_learned, sources
+from flywheel.critic import (
+    RUNNER,
+    Critic,
+    Learned,
+    beside,
+    learn,
+    load_learned,
+    save_learned,
+    sources,
+)
 from flywheel.orchestrator.workbench import Workbench, jobs_of, phase, set_up
 from flywheel.store import (
     Buffer,
@@ -207,6 +216,7 @@ class _Loop:
             start=self.bench.start,
             jobs=self.jobs,
             sources=executed,
+            others=beside(tree, executed, self.learned.suite.paths),
             level=self.bench.probe.level,
             fail_fast=self.wanted.fail_fast,
         )

@@ -32,6 +32,7 @@ from flywheel.critic import (
     LaneServer,
     Layout,
     Learned,
+    beside,
     isolation_of,
     learn,
     sources,
@@ -142,14 +143,13 @@ def judge(
 ) -> tuple[Way, list[Judged]]:
     """Judge by the critic, first runs only; submits for at most `seconds`, then drains."""
     began = time.monotonic()
+    suite, tree = prepared.learned.suite, prepared.bench.environment.tree
     critic = Critic(
-        prepared.learned.suite,
+        suite,
         start=start or prepared.bench.start,
         jobs=jobs,
-        sources={
-            path: (prepared.bench.environment.tree / path).read_bytes()
-            for path in prepared.learned.suite.lines.files
-        },
+        sources={path: (tree / path).read_bytes() for path in suite.lines.files},
+        others=beside(tree, suite.lines.files, suite.paths),
         level=prepared.bench.probe.level,
         fail_fast=fail_fast,
         confirm=False,

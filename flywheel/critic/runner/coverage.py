@@ -149,9 +149,14 @@ class TraceFunctionMap(LineMap):
         threading.settrace(None)
 
 
+def can_watch_cheaply() -> bool:
+    """True where watching lines costs a few per cent, not several times the run."""
+    return hasattr(sys, "monitoring")
+
+
 def line_map(files: Dict[str, int]) -> LineMap:
     """The best collector this interpreter has."""
-    if hasattr(sys, "monitoring"):
+    if can_watch_cheaply():
         return MonitoringMap(files)
     try:
         import coverage  # type: ignore[import-not-found]

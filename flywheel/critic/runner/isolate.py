@@ -132,6 +132,8 @@ class End(NamedTuple):
     """CPU of the worker and of its children that it waited for."""
     detail: str
     """Why, for `setup` and `memory`; else empty."""
+    peak_bytes: int = 0
+    """Most memory the worker held at once, what it shares with the warm process included."""
 
 
 class _Filter(ctypes.Structure):
@@ -469,7 +471,8 @@ class Child:
         elif cause == "exited" and (self._output.over or self._result.over):
             cause = "output"
         output = b"".join(printed)[: self._config.output_bytes]
-        return End(cause, status, output, wall, usage.ru_utime + usage.ru_stime, detail)
+        cpu = usage.ru_utime + usage.ru_stime
+        return End(cause, status, output, wall, cpu, detail, usage.ru_maxrss << 10)
 
     def _watch(
         self,

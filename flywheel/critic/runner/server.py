@@ -12,6 +12,7 @@ import gc
 import json
 import mmap
 import os
+import resource
 import socket
 import sys
 import time
@@ -20,7 +21,7 @@ from typing import Any, Callable, Dict, List, Optional
 import pytest
 
 from flywheel_runner import isolate, session, swap
-from flywheel_runner.coverage import line_map
+from flywheel_runner.coverage import can_watch_cheaply, line_map
 
 ROOT = "/repo/"
 Request = Dict[str, Any]
@@ -61,6 +62,8 @@ class Server:
         self.prepare = None  # type: Optional[Callable[[Request], None]]
         self.bases = {}  # type: Dict[str, bytes]
         self.compiled = None  # type: Optional[session.CompiledTests]
+        self.resident = 0
+        """Most memory this process held before it served."""
         self.memory = mmap.mmap(-1, session.HEADER.size + config["max_tests"])
 
     def send(self, header: Dict[str, Any], body: bytes = b"") -> None:
@@ -78,6 +81,7 @@ class Server:
     def serve(self) -> None:
         """Until the critic hangs up."""
         self.isolation.join()
+        self.resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
         while True:
             end = self.buffer.find(b"\n")
             if end < 0:
@@ -144,6 +148,7 @@ class Server:
                 if status == "ran"
                 else ended.output[-2000:].decode("utf-8", "replace"),
                 "code": ended.status,
+                "grown": ended.peak_bytes - self.resident,
                 "position": session.HEADER.unpack_from(self.memory, 0)[0],
                 "outcomes": marks.replace(b"\0", b" ").decode("latin-1"),
                 "began": began,
@@ -184,7 +189,7 @@ def fresh_work(server: Server) -> Callable[[Request, session.Channel], None]:
         recorder.begin(channel, order, expected, request)
         timers = recorder.timers
         assert timers is not None
-        if request.get("lines"):
+        if request.get("lines") and (can_watch_cheaply() or not request.get("cheaply")):
             recorder.lines = line_map({ROOT + p: i for i, p in enumerate(request["lines"])})
 
         def on_collected(pytest_session: Any) -> None:
