@@ -110,6 +110,8 @@ class Critic:
         for position, path in enumerate(suite.paths):
             self._by_path[path] = self._by_path.get(path, 0) | 1 << position
         self._others = others
+        self._patterns: Sequence[Any] = ()
+        """Regular expressions that the clean suite compiles, for every server to have ready."""
         self._name_index: NameIndex | None = None
         self._not_warm: Bits = 0
         self._base_trials: dict[Bits, Trial] = {}
@@ -139,13 +141,17 @@ class Critic:
         if self.warm:
             there = tuple(positions(self._all & ~self._not_warm))
             run = self._run_now(
-                self._servers[Lane.WARM][0], Run(Lane.WARM, there, None, CONFIRM_LIMITS)
+                self._servers[Lane.WARM][0],
+                Run(Lane.WARM, there, None, CONFIRM_LIMITS, {"patterns": True}),
             )
             if run.reason:
                 self.not_warm_reason = f"the clean suite did not run: {run.reason}"
                 self._drop_warm()
             else:
                 self._not_warm |= bits(run.failed())
+                self._patterns = run.patterns
+                for server in [*self._servers[Lane.WARM], *self._servers[Lane.FRESH]]:
+                    server.compile_patterns(self._patterns)
         planted = self._sabotages()
         if not planted:
             raise CriticError(
@@ -183,6 +189,7 @@ class Critic:
     def _add_server(self, lane: Lane) -> LaneServer:
         server = self._start(lane)
         server.tell(self._suite.ids, self._suite.paths, self._suite.seconds)
+        server.compile_patterns(self._patterns)
         self._servers[lane].append(server)
         self._flying[server] = {}
         return server
@@ -312,9 +319,11 @@ class Critic:
             segment = source[start : candidate.span.start] + candidate.after.encode()
             segment += source[candidate.span.end : end]
             touch = self._names.touch(case.layout.tree, segment, candidate)
-        found = self._names.noticing(candidate.path, touch) if touch is not None else 0
-        if found:
-            return found
+        if touch is not None:
+            # One test besides, that would notice if the file could not be imported any more.
+            by_file = lines.whole_file(candidate.path) & self._all
+            canaries = [by_file] if by_file else self._by_path.values()
+            return self._names.noticing(candidate.path, touch) | bits(map(self._quickest, canaries))
         if self._suite.whole_seconds <= WHOLE_SUITE_SECONDS:
             return self._all
         return self._neighbours(lines.whole_file(candidate.path)) or self._all
@@ -328,6 +337,10 @@ class Critic:
                 tests.setdefault(path, []).append((self._suite.ids[position], position))
             self._name_index = NameIndex(self._suite.lines, self._sources, self._others, tests)
         return self._name_index
+
+    def _quickest(self, selection: Bits) -> int:
+        """Of these tests the one that takes the least time."""
+        return min(positions(selection), key=self._suite.seconds.__getitem__)
 
     def _neighbours(self, selection: Bits) -> Bits:
         """All tests of the files of these: one may look at what another executes."""
@@ -408,6 +421,11 @@ class Critic:
         if run.refused in ("structural", "kind"):
             case.selection = (self._structural(case) | case.selection) & self._all
             self._enqueue_case(case, Lane.FRESH, case.selection, JUDGE_LIMITS)
+            return
+        if case.selection != self._all and run.not_collected:
+            # Whatever imports the file fails: who that is only the whole suite says.
+            case.selection = self._all
+            self._enqueue_case(case, Lane.FRESH, self._all, JUDGE_LIMITS)
             return
         trial = run.trial(self._suite.ids, self._level)
         if run.refused:

@@ -152,6 +152,12 @@ class LaneServer:
         while not self.receive():
             continue
 
+    def compile_patterns(self, patterns: Sequence[Any]) -> None:
+        """Have the server compile these regular expressions once, for all its forks; waits."""
+        self.submit({"op": "patterns", "patterns": list(patterns)})
+        while not self.receive():
+            continue
+
     def receive(self) -> list[Reply]:
         """Replies that have arrived; blocks for at least some bytes. Raises `CriticError`."""
         try:

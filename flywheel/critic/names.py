@@ -6,6 +6,9 @@ binds are followed: whatever an import-time statement makes of one of them is al
 the tests chosen are those that execute a line that mentions an altered name, or mention one
 themselves. Two things of one name are taken to be one, so the choice is rather too wide; what
 only reflection shows is missed, and left to the critic's audits.
+
+Names are written as they are used: `NAME` is bound at the level of a module, `.name` is an
+attribute, of a class or of anything else, and `NAME()` stands for what a call of it alters.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 
 from flywheel.core.records import Candidate
@@ -28,9 +31,20 @@ from flywheel.critic.select import (
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _MAX_STRING = 200
-"""Longest string that may be the name of something, dotted or not."""
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+"""Longest string in code that may be the name of something, dotted or not."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """What a change of import-time code alters, before the names are followed."""
+
+    names: frozenset[str]
+    """Names that it binds or changes."""
+    lines: range
+    """Lines whose execution shows it as well: the body of its function or class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +58,23 @@ class _Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Touch:
-    """What a change of import-time code alters, before the names are followed."""
+class _Scope:
+    """Where a piece of code stands, as far as its names are concerned."""
 
-    names: frozenset[str]
-    """Names that it binds or changes."""
-    lines: range
-    """Lines whose execution shows it as well: the body of its function or class."""
+    imported: Set[str]
+    """Names that the file's imports bind: an attribute of one may be a module's."""
+    local: Set[str] = _NOTHING
+    """Names that are local variables here, and so nobody else's."""
+    in_class: bool = False
+    """True in a class body, where a bare name may be an attribute of the class."""
+
+    def bind(self, name: str) -> str:
+        """A name that is bound here, as it is used."""
+        return f".{name}" if self.in_class else name
+
+    def inside(self, function: ast.stmt) -> _Scope:
+        """The scope of a function's body."""
+        return _Scope(self.imported, self.local | _locals(function))
 
 
 class NameIndex:
@@ -77,10 +101,12 @@ class NameIndex:
         self._words: dict[str, Bits] = defaultdict(int)
         trees = {path: ast.parse(text) for path, text in sources.items()}
         for tree in trees.values():
-            self._bind(tree.body)
+            self._bind(tree.body, _Scope(_NOTHING))
+            self._bound.update(_stored_attributes(tree))
         for path, tree in trees.items():
-            self._block(path, tree.body, ())
-        self._read_others({**others, **{p: sources[p] for p in tests if p in sources}}, tests)
+            self._block(path, tree.body, _Scope(_imported(tree)), ())
+        doctests = {path: text for path, text in sources.items() if path in tests}
+        self._read_others({**others, **doctests}, tests)
 
     def noticing(self, path: str, touch: Touch) -> Bits:
         """Tests that can notice that these names are no longer what they were."""
@@ -100,8 +126,7 @@ class NameIndex:
 
         `tree` is the file's syntax before; `segment` the changed top-level statement, after.
         """
-        line, end_line = candidate.line, candidate.end_line
-        chain = list(_chain(tree, line, end_line))
+        chain = list(_chain(tree, candidate.line, candidate.end_line))
         try:
             changed = ast.parse(segment).body
         except (SyntaxError, ValueError):
@@ -110,25 +135,35 @@ class NameIndex:
             # An import of a name that is gone fails, whoever makes it.
             return None
         node = chain[-1]
-        owners = frozenset(one.name for one in chain if isinstance(one, ast.ClassDef))
+        classes = [one for one in chain if isinstance(one, ast.ClassDef)]
+        owners = frozenset(one.name for one in classes)
         if isinstance(node, _FUNCTIONS):
-            return self._touch_function(node, owners, candidate)
+            return (
+                None
+                if _for_any_name(node, owners)
+                else self._touch_function(node, owners, candidate)
+            )
         if isinstance(node, ast.ClassDef):
             return Touch(owners, range(header(node).start, last_line(node) + 1))
-        names = _altered(node, self._bound)
+        scope = _Scope(_imported(tree), in_class=bool(classes))
+        names = self._altered(node, scope)
         if names & {"*", "__all__"}:
             return None
-        outer = next((one for one in chain if isinstance(one, ast.ClassDef)), node)
+        outer = classes[0] if classes else node
         return Touch(owners | names, range(outer.lineno, last_line(outer) + 1))
 
     def touch_body(self, tree: ast.Module, candidate: Candidate) -> Touch | None:
         """What a change in a function's body alters when that body runs at import."""
         chain = list(_chain(tree, candidate.line, candidate.end_line))
-        node = chain[-1] if chain else None
-        if not isinstance(node, _FUNCTIONS):
+        if not chain or not isinstance(chain[-1], _FUNCTIONS):
             return None
+        node = chain[-1]
         owners = [one.name for one in chain if isinstance(one, ast.ClassDef)]
-        names = {node.name, *owners, *(_mentions([node]) & self._bound)}
+        scope = _Scope(_imported(tree), in_class=bool(owners))
+        name = scope.bind(node.name)
+        if _for_any_name(node, owners):
+            return None
+        names = {name, f"{name}()", *owners, *self._altered_inside(node, scope.inside(node))}
         return Touch(frozenset(names), range(header(node).start, last_line(node) + 1))
 
     def _touch_function(
@@ -145,10 +180,12 @@ class NameIndex:
             for one in node.decorator_list
         )
         names: Iterable[str] = ()
-        if not owners or whole or decorated:
+        if not owners:
             names = [node.name]
-        if owners and node.name.startswith("__"):
+        elif node.name.startswith("__"):
             names = owners  # called by what no name shows
+        elif whole or decorated:
+            names = [f".{node.name}"]
         return Touch(frozenset(names), lines)
 
     # -- following names -----------------------------------------------------------------
@@ -161,65 +198,102 @@ class NameIndex:
                 new = derived - found
                 found |= new
                 waiting.extend(new)
-        return found
+        # What begins so is used by what does not name it, or only in its class: that one counts.
+        return {name for name in found if not name.startswith(".__")}
 
     # -- reading the sources -------------------------------------------------------------
 
-    def _bind(self, block: Iterable[ast.stmt]) -> None:
+    def _bind(self, block: Iterable[ast.stmt], scope: _Scope) -> None:
         """Note the names that import-time code binds, at module level and in classes."""
         for node in block:
             if isinstance(node, _FUNCTIONS):
-                self._bound.add(node.name)
+                name = scope.bind(node.name)
+                self._bound.add(name)
                 if (
                     node.decorator_list
                     or isinstance(node, ast.AsyncFunctionDef)
                     or any(isinstance(one, ast.Yield | ast.YieldFrom) for one in ast.walk(node))
                 ):
-                    self._odd.add(node.name)
-                continue
-            if not isinstance(node, ast.Import | ast.ImportFrom):
-                names = {node.name} if isinstance(node, ast.ClassDef) else set(_targets(node))
+                    self._odd.add(name)
+            elif isinstance(node, ast.ClassDef):
+                self._bound.add(scope.bind(node.name))
+                self._odd.add(scope.bind(node.name))
+                self._bind(node.body, _Scope(_NOTHING, in_class=True))
+            else:
+                names = {scope.bind(name) for name in _targets(node)}
                 self._bound |= names
                 self._odd |= names
-            self._bind(inner_statements(node))
+                self._bind(inner_statements(node), scope)
 
-    def _block(self, path: str, block: Iterable[ast.stmt], owners: tuple[str, ...]) -> None:
+    def _block(
+        self, path: str, block: Iterable[ast.stmt], scope: _Scope, owners: tuple[str, ...]
+    ) -> None:
+        """Note what import-time statements make of what, and what functions mention."""
         for node in block:
             if isinstance(node, _FUNCTIONS):
-                self._derive({node.name}, _mentions(_head(node)))
+                name = scope.bind(node.name)
+                self._derive({name}, _mentions(_head(node), scope))
                 body = range(node.lineno, last_line(node) + 1)
-                self._bodies[node.name].append((path, body))
-                self._inside(path, node)
+                self._bodies[name].append((path, body))
+                inner = scope.inside(node)
+                self._inside(path, node, inner)
                 if self._lines.ran_at_import(path, body[1:]):
-                    names = _mentions([node]) & self._bound
-                    self._derive({node.name, *owners, *names}, names)
-                continue
-            if isinstance(node, ast.ClassDef):
-                self._derive({node.name}, _mentions(_head(node)))
-                self._bodies[node.name].append((path, range(node.lineno, last_line(node) + 1)))
-                self._block(path, node.body, (*owners, node.name))
-                continue
-            mentioned = _mentions([node]) if not inner_statements(node) else _mentions(_head(node))
-            self._derive({*_altered(node, self._bound), *owners}, mentioned)
-            self._block(path, inner_statements(node), owners)
+                    altered = self._altered_inside(node, inner)
+                    # A default may be handed out and changed by the name of the argument.
+                    altered |= _mentions([node.args], scope) & self._bound
+                    self._derive({name, *owners, *altered}, _mentions([node], inner))
+                    self._derived[f"{name}()"].append(frozenset(altered))
+            elif isinstance(node, ast.ClassDef):
+                name = scope.bind(node.name)
+                self._derive({name}, _mentions(_head(node), scope))
+                self._bodies[name].append((path, range(node.lineno, last_line(node) + 1)))
+                body_scope = _Scope(scope.imported, scope.local, in_class=True)
+                self._block(path, node.body, body_scope, (*owners, name))
+            else:
+                inner_block = inner_statements(node)
+                mentioned = _mentions(_head(node) if inner_block else [node], scope)
+                self._derive({*self._altered(node, scope), *owners}, mentioned)
+                self._block(path, inner_block, scope, owners)
 
-    def _inside(self, path: str, function: ast.stmt) -> None:
+    def _inside(self, path: str, function: ast.stmt, scope: _Scope) -> None:
         """Note what the statements of a function's body mention."""
         for node in inner_statements(function):
+            inner = scope.inside(node) if isinstance(node, _FUNCTIONS) else scope
             lines = header(node)
-            called, read = _calls_and_reads(_head(node) if inner_statements(node) else [node])
+            compound = inner_statements(node)
+            called, read = _calls_and_reads(_head(node) if compound else [node], scope)
             use = _Use(path, lines, called=False)
             call = _Use(path, lines, called=True)
             for name in (called | read) & self._bound:
                 self._uses[name].append(use if name in read else call)
-            self._inside(path, node)
+            self._inside(path, node, inner)
 
     def _derive(self, bound: Iterable[str], mentioned: Iterable[str]) -> None:
         names = frozenset(bound)
-        if names:
-            for name in mentioned:
-                if name in self._bound:
-                    self._derived[name].append(names)
+        for name in self._bound.intersection(mentioned):
+            if not name.startswith(".__"):
+                self._derived[name].append(names)
+
+    def _altered(self, node: ast.stmt, scope: _Scope) -> set[str]:
+        """Names that an import-time statement may alter, what its blocks do included."""
+        found = {scope.bind(name) for name in _targets(node)} | _changed(node, scope)
+        for inner in inner_statements(node):
+            if isinstance(inner, _DEFINITIONS):
+                found.add(scope.bind(inner.name))
+            else:
+                found |= self._altered(inner, scope)
+        return found
+
+    def _altered_inside(self, function: ast.stmt, scope: _Scope) -> set[str]:
+        """Names that a function's body may alter beyond its own variables."""
+        found: set[str] = set()
+        for node in inner_statements(function):
+            inner = scope.inside(node) if isinstance(node, _FUNCTIONS) else scope
+            found |= _changed(node, scope)
+            if isinstance(node, ast.Global):
+                found.update(node.names)
+            found |= self._altered_inside(node, inner)
+        return found
 
     # -- reading the tests ---------------------------------------------------------------
 
@@ -249,14 +323,13 @@ class NameIndex:
                 self._note(words[path], _users(path, words, tests))
 
     def _note(self, words: Iterable[str], tests: Bits) -> None:
-        for word in words:
-            if word in self._bound:
-                self._words[word] |= tests
+        for word in self._bound.intersection(words):
+            self._words[word] |= tests
 
 
 def _users(
     path: str,
-    words: Mapping[str, set[str]],
+    words: Mapping[str, Set[str]],
     tests: Mapping[str, Sequence[tuple[str, int]]],
 ) -> Bits:
     """Tests that may use a file that holds none: those below a conftest, those that name it."""
@@ -282,58 +355,61 @@ def _split(path: str, text: bytes) -> tuple[dict[str, set[str]], set[str]]:
     except (SyntaxError, ValueError):
         tree = None
     if tree is None:
-        return {}, set(_WORD.findall(text.decode(errors="replace")))
+        return {}, _in_text(text.decode(errors="replace"))
+    imported = _imported(tree)
 
-    def read(block: Iterable[ast.stmt]) -> None:
+    def read(block: Iterable[ast.stmt], scope: _Scope) -> None:
         for node in block:
             if isinstance(node, _FUNCTIONS):
-                by_function[node.name] |= _words_of(node)
+                by_function[node.name] |= _mentions([node], scope.inside(node)) | _strings([node])
+                rest.update(_mentions(node.decorator_list, scope))
             elif isinstance(node, ast.ClassDef):
-                for one in _head(node):
-                    rest.update(_words_of(one))
-                read(node.body)
+                rest.update(_mentions(_head(node), scope))
+                read(node.body, _Scope(imported, in_class=True))
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 # A name that is imported is noticed where it is used, unless it is renamed.
                 rest.update(alias.name for alias in node.names if alias.asname)
                 rest.update(_import_path(node))
             else:
-                rest.update(_words_of(node))
+                rest.update(_mentions([node], scope) | _strings([node]))
 
-    read(tree.body)
+    read(tree.body, _Scope(imported))
     return by_function, rest
 
 
 def _import_path(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-    if isinstance(node, ast.ImportFrom) and node.module:
-        names.append(node.module)
+    names = [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        # `from package import module`, or a name that is noticed where it is used.
+        names = [node.module] if node.module else []
     for name in names:
         yield from name.split(".")
 
 
-def _words_of(node: ast.AST) -> set[str]:
-    """Every name in a tree, and every word of its strings: examples in docstrings run, too."""
+def _in_text(text: str) -> set[str]:
+    """Words of a text, as names of either kind: examples in documentation run, too."""
+    words = set(_WORD.findall(text))
+    return words | {f".{word}" for word in words}
+
+
+def _strings(nodes: Iterable[ast.AST]) -> set[str]:
     found: set[str] = set()
-    for one in ast.walk(node):
-        if isinstance(one, ast.Name):
-            found.add(one.id)
-        elif isinstance(one, ast.Attribute):
-            found.add(one.attr)
-        elif isinstance(one, ast.arg | ast.keyword) and one.arg:
-            found.add(one.arg)
-        elif isinstance(one, ast.alias):
-            found.update(one.name.split("."))
-        elif isinstance(one, ast.Constant) and isinstance(one.value, str):
-            found.update(_WORD.findall(one.value))
+    for node in nodes:
+        for one in ast.walk(node):
+            if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                found |= _in_text(one.value)
     return found
 
 
-def _mentions(nodes: Iterable[ast.AST]) -> set[str]:
-    called, read = _calls_and_reads(nodes)
+# --- what code mentions, binds and changes ------------------------------------------------
+
+
+def _mentions(nodes: Iterable[ast.AST], scope: _Scope) -> set[str]:
+    called, read = _calls_and_reads(nodes, scope)
     return called | read
 
 
-def _calls_and_reads(nodes: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
+def _calls_and_reads(nodes: Iterable[ast.AST], scope: _Scope) -> tuple[set[str], set[str]]:
     """Names that are called, and names that are used in any other way."""
     called: set[str] = set()
     read: set[str] = set()
@@ -342,15 +418,32 @@ def _calls_and_reads(nodes: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
         for one in ast.walk(node):
             names = called if id(one) in functions else read
             if isinstance(one, ast.Name):
-                names.add(one.id)
+                if one.id not in scope.local:
+                    names.add(one.id)
+                    if scope.in_class:
+                        names.add(f".{one.id}")
             elif isinstance(one, ast.Attribute):
-                names.add(one.attr)
+                names.add(f".{one.attr}")
+                if _root(one) in scope.imported:
+                    names.add(one.attr)
+            elif isinstance(one, ast.keyword):
+                read.update([f".{one.arg}"] if one.arg else [])
             elif isinstance(one, ast.alias):
                 read.add(one.name)
+            elif isinstance(one, ast.MatchClass):
+                read.update(f".{name}" for name in one.kwd_attrs)
             elif isinstance(one, ast.Constant) and isinstance(one.value, str):
                 if len(one.value) <= _MAX_STRING:
-                    read.update(part for part in one.value.split(".") if part.isidentifier())
+                    parts = [part for part in one.value.split(".") if part.isidentifier()]
+                    read.update(parts, (f".{part}" for part in parts))
     return called, read
+
+
+def _root(node: ast.expr) -> str:
+    """The name at the left end of a chain of attributes, empty when there is none."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _head(node: ast.stmt) -> list[ast.AST]:
@@ -366,38 +459,97 @@ def _head(node: ast.stmt) -> list[ast.AST]:
     return found
 
 
+def _own(node: ast.stmt) -> Iterator[ast.AST]:
+    """All nodes of a statement but those of statements inside it."""
+    for one in _head(node):
+        yield from ast.walk(one)
+
+
 def _targets(node: ast.stmt) -> Iterator[str]:
-    """Names that a statement binds, and the things whose items or attributes it sets."""
-    for one in [node, *_head(node)] if inner_statements(node) else ast.walk(node):
+    """Bare names that a statement itself binds."""
+    for one in _own(node):
         if isinstance(one, ast.alias):
             yield one.asname or one.name.partition(".")[0]
-        elif isinstance(one, _DEFINITIONS):
-            yield one.name
-        for name in ast.walk(one) if one is not node else ():
-            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store | ast.Del):
-                yield name.id
-            elif isinstance(name, ast.Attribute | ast.Subscript):
-                if isinstance(name.ctx, ast.Store | ast.Del):
-                    yield from _bases(name)
+        elif isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store | ast.Del):
+            yield one.id
 
 
-def _bases(node: ast.expr) -> Iterator[str]:
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        if isinstance(node, ast.Attribute):
-            yield node.attr
-        node = node.value
-    if isinstance(node, ast.Name):
-        yield node.id
+def _changed(node: ast.stmt, scope: _Scope) -> set[str]:
+    """Things that a statement may change without binding them.
 
-
-def _altered(node: ast.stmt, bound: set[str]) -> set[str]:
-    """Names that running a statement may alter: what it binds; of mere calls, all they mention."""
-    found = set(_targets(node))
-    for inner in inner_statements(node):
-        found |= {inner.name} if isinstance(inner, _DEFINITIONS) else _altered(inner, bound)
-    if not found or isinstance(node, ast.Expr):
-        found |= _mentions([node]) & bound
+    Those whose attributes or items it sets, and those whose methods it calls or that it hands to
+    a call. What is reached through a local variable is left out: it came from a caller, or goes
+    to one, and they mention it.
+    """
+    found: set[str] = set()
+    for one in _own(node):
+        things: Sequence[ast.expr] = ()
+        if isinstance(one, ast.Attribute | ast.Subscript):
+            if isinstance(one.ctx, ast.Store | ast.Del):
+                things = [one if isinstance(one, ast.Attribute) else one.value]
+        elif isinstance(one, ast.Call):
+            if isinstance(one.func, ast.Attribute):
+                found.add(f".{one.func.attr}()")
+            if _root(one.func) in scope.imported or isinstance(one.func, ast.Name):
+                found.add(f"{getattr(one.func, 'attr', getattr(one.func, 'id', ''))}()")
+            on = [one.func.value] if isinstance(one.func, ast.Attribute) else []
+            on = [value for value in on if getattr(value, "id", None) not in scope.imported]
+            things = [*on, *one.args, *(keyword.value for keyword in one.keywords)]
+        for thing in things:
+            while isinstance(thing, ast.Subscript | ast.Starred):
+                thing = thing.value
+            if _root(thing) in scope.local:
+                continue
+            if isinstance(thing, ast.Attribute):
+                found.add(f".{thing.attr}")
+                if _root(thing) in scope.imported:
+                    found.add(thing.attr)
+            elif isinstance(thing, ast.Name):
+                found.add(scope.bind(thing.id))
     return found
+
+
+def _for_any_name(node: ast.FunctionDef | ast.AsyncFunctionDef, owners: Sized) -> bool:
+    """A module's own `__getattr__` or the like: it answers for names that stand nowhere."""
+    return not owners and node.name.startswith("__")
+
+
+def _stored_attributes(tree: ast.AST) -> Iterator[str]:
+    for one in ast.walk(tree):
+        if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store):
+            yield f".{one.attr}"
+
+
+def _imported(tree: ast.Module) -> frozenset[str]:
+    """Names that any import of a file binds, wherever it stands."""
+    return frozenset(
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    )
+
+
+def _locals(function: ast.stmt) -> set[str]:
+    """Variables of a function, those of functions inside it left out."""
+    found: set[str] = set()
+    shared: set[str] = set()
+    if isinstance(function, _FUNCTIONS):
+        found.update(one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg))
+    waiting = inner_statements(function)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Global):
+            shared.update(node.names)
+        elif isinstance(node, _DEFINITIONS):
+            found.add(node.name)
+        elif not isinstance(node, ast.Import | ast.ImportFrom):
+            found.update(_targets(node))
+            found.update(one.arg for one in _own(node) if isinstance(one, ast.arg))
+            waiting += inner_statements(node)
+        for handler in getattr(node, "handlers", ()):
+            found.update([handler.name] if handler.name else [])
+    return found - shared
 
 
 def _bound_by(block: Iterable[ast.stmt]) -> set[str]:

@@ -73,6 +73,8 @@ class Run:
     """Why the run gives no verdict, empty when it does."""
     restarts: int = 0
     """Times it was started over because its server died."""
+    patterns: tuple[Any, ...] = ()
+    """Regular expressions that the tests compiled, where they were asked for."""
     canary: bool | None = None
     """True when the planted failure was reported as one; None when none was planted."""
 
@@ -116,6 +118,7 @@ class Run:
         for place, columns in reply.failures.items():
             if place < len(asked):
                 self.details.setdefault(asked[place], columns)
+        self.patterns = tuple(reply.fields.get("patterns", ()))
         if "canary" in reply.fields and self.options.get("canary"):
             self.canary = bool(reply.fields["canary"])
         if reply.status == "ran":
@@ -156,6 +159,11 @@ class Run:
             phases=dict(self.phases),
             sandbox_level=level,
         )
+
+    @property
+    def not_collected(self) -> bool:
+        """True when a test failed before it began: its file or what that imports is broken."""
+        return any(columns.get("phase") == "collect" for columns in self.details.values())
 
     def failed(self) -> frozenset[int]:
         """Positions of tests that did not pass."""

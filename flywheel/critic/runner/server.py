@@ -12,10 +12,12 @@ import gc
 import json
 import mmap
 import os
+import re
 import resource
 import socket
 import sys
 import time
+import warnings
 from typing import Any, Callable, Dict, List, Optional
 
 import pytest
@@ -96,6 +98,9 @@ class Server:
                 self.suite.tell(request)
                 if self.compiled is not None:
                     self.compiled.prepare(_test_files(self.suite.paths))
+                self.send({"id": request["id"], "status": "ok"})
+            elif request["op"] == "patterns":
+                compile_patterns(request["patterns"])
                 self.send({"id": request["id"], "status": "ok"})
             else:
                 self.run(request)
@@ -313,6 +318,8 @@ def serve_warm(server: Server, pytest_session: Any) -> None:
         expected = [suite.seconds[index] for index in selected]
         recorder.begin(channel, order, expected, request)
         recorder.run(items)
+        if request.get("patterns"):
+            channel.send(patterns=compiled_patterns())
 
     server.prepare = prepare
     server.work = work
@@ -355,6 +362,29 @@ def _test_files(paths: List[str]) -> List[str]:
                 found[conftest] = None
             folder = os.path.dirname(folder)
     return [path for path in found if path.endswith(".py")]
+
+
+def compiled_patterns() -> List[Any]:
+    """The regular expressions in the cache of `re`: pattern, flags."""
+    return [
+        (pattern, int(flags))
+        for kind, pattern, flags in getattr(re, "_cache", ())
+        if kind is str and type(pattern) is str
+    ]
+
+
+def compile_patterns(patterns: List[Any]) -> None:
+    """Put regular expressions in the cache of `re`, where every fork finds them compiled.
+
+    A pattern never changes once it is compiled, so nothing can tell but the clock.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for pattern, flags in patterns:
+            try:
+                re.compile(pattern, flags)
+            except Exception:  # a fork meets it again, where it matters
+                continue
 
 
 def preload() -> None:

@@ -30,6 +30,8 @@ HEADER = struct.Struct("<i")
 """Head of the shared memory: position of the test that runs, -1 before the first."""
 DETAILS = 3
 """Failures rendered whole; of the rest the id, phase, type and message are kept."""
+WALL_FACTOR = 3.0
+"""Wall time that a test has, for each second of CPU: others may use the processor, too."""
 CANARY = "flywheel::canary"
 """Id of the planted test that must fail."""
 
@@ -72,7 +74,7 @@ class Timers:
         """Give the next test its time: `expected` seconds is what the baseline took."""
         cpu = max(self.floor, self.factor * expected)
         signal.setitimer(signal.ITIMER_PROF, cpu)
-        signal.setitimer(signal.ITIMER_REAL, 4 * cpu)
+        signal.setitimer(signal.ITIMER_REAL, WALL_FACTOR * cpu)
 
     def disarm(self) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
