@@ -422,7 +422,7 @@ class Critic:
             case.selection = (self._structural(case) | case.selection) & self._all
             self._enqueue_case(case, Lane.FRESH, case.selection, JUDGE_LIMITS)
             return
-        if case.selection != self._all and run.not_collected:
+        if case.selection != self._all and run.not_collected and not self._fail_fast:
             # Whatever imports the file fails: who that is only the whole suite says.
             case.selection = self._all
             self._enqueue_case(case, Lane.FRESH, self._all, JUDGE_LIMITS)

@@ -122,7 +122,7 @@ class Run:
         if "canary" in reply.fields and self.options.get("canary"):
             self.canary = bool(reply.fields["canary"])
         if reply.status == "ran":
-            if not self.options.get("fail_fast"):
+            if not (self.options.get("fail_fast") and self.failed()):
                 self._missing(asked, reply)
             self.remaining = ()
             return False

@@ -1,9 +1,10 @@
 """The fork server: takes requests from the critic, forks one isolated child for each.
 
-Two lanes share it. `fresh`: the server holds only the interpreter and pytest; each child
-imports the changed tree and runs pytest from start to end. `warm`: the server is itself inside
-pytest's run loop with the suite imported and collected; each child swaps the changed functions
-and runs the selected items. The server runs no test, so nothing a test does is inherited.
+Two lanes share it. `fresh`: the server holds the interpreter and pytest, which is configured and
+about to collect where that much imports nothing of the target but its conftest files; each child
+imports the changed tree, collects and runs. `warm`: the server is itself inside pytest's run loop
+with the suite imported and collected; each child swaps the changed functions and runs the
+selected items. The server runs no test, so nothing a test does is inherited.
 """
 
 from __future__ import annotations
@@ -175,8 +176,10 @@ def write_edit(server: Server, edit: Optional[Dict[str, Any]]) -> Optional[bytes
     return changed
 
 
-def fresh_work(server: Server) -> Callable[[Request, session.Channel], None]:
-    """What a fork of the fresh lane does."""
+def fresh_work(
+    server: Server, begin: Callable[[List[Any]], int]
+) -> Callable[[Request, session.Channel], None]:
+    """What a fork of the fresh lane does; `begin` has pytest go on with these plugins."""
 
     def work(request: Request, channel: session.Channel) -> None:
         write_edit(server, request.get("edit"))
@@ -230,13 +233,91 @@ def fresh_work(server: Server) -> Callable[[Request, session.Channel], None]:
         plugins = [plugin, recorder]
         if recorder.lines is not None:
             plugins.append(session.FixtureLines(recorder))
-        code = pytest.main(list(server.config["args"]), plugins=plugins)
+        code = begin(plugins)
         timers.disarm()
         channel.send(
             exit=int(code), canary=recorder.canary_failed, collect_errors=plugin.collect_errors[:20]
         )
 
     return work
+
+
+class StagePlugin:
+    """Stands where pytest is configured and about to collect, and serves from there."""
+
+    def __init__(self, serve: Callable[[Any], None]) -> None:
+        self.serve = serve
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: Any) -> bool:
+        self.serve(session)
+        os._exit(0)
+
+
+def can_stage(config: Dict[str, Any]) -> bool:
+    """Try, in a fork, whether pytest can be configured without importing what it is to judge."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            say = StagePlugin(lambda _: os.write(writing, b"y" if _nothing_imported() else b"n"))  # type: ignore[arg-type]
+            pytest.main(list(config["args"]), plugins=[say])
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(pid, 0)
+    return said == b"y"
+
+
+def _nothing_imported() -> bool:
+    """True when only test code of the repository is imported, and no thread was started."""
+    files = [str(getattr(module, "__file__", None)) for module in list(sys.modules.values())]
+    return isolate.threads() == 1 and all(
+        _is_test_code(name) for name in files if name.startswith(ROOT)
+    )
+
+
+def _is_test_code(name: str) -> bool:
+    """A conftest file, or the package of tests that it stands in: never a file that changes."""
+    parts = name.split("/")
+    return parts[-1] == "conftest.py" or (
+        parts[-1] == "__init__.py" and parts[-2] in ("tests", "test")
+    )
+
+
+def serve_staged(server: Server, pytest_session: Any) -> None:
+    """Serve the fresh lane from where pytest is about to collect."""
+    config = pytest_session.config
+    stage = next(p for p in config.pluginmanager.get_plugins() if isinstance(p, StagePlugin))
+    config.pluginmanager.unregister(stage)
+
+    def begin(plugins: List[Any]) -> int:
+        for plugin in plugins:
+            config.pluginmanager.register(plugin)
+        try:
+            config.hook.pytest_collection(session=pytest_session)
+            config.hook.pytest_runtestloop(session=pytest_session)
+        except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
+            return int(pytest.ExitCode.INTERRUPTED)
+        except pytest_session.Interrupted:
+            return int(pytest.ExitCode.INTERRUPTED)
+        except pytest.UsageError:
+            return int(pytest.ExitCode.USAGE_ERROR)
+        except BaseException:  # pytest or a plugin broke: its own hook records it
+            config.notify_exception(pytest.ExceptionInfo.from_current(), config.option)
+            return int(pytest.ExitCode.INTERNAL_ERROR)
+        return int(pytest.ExitCode.TESTS_FAILED if pytest_session.testsfailed else 0)
+
+    server.work = fresh_work(server, begin)
+    gc.collect()
+    server.send({"id": 0, "status": "ready", "threads": isolate.threads(), "items": 0})
+    server.serve()
 
 
 class WarmPlugin:
@@ -339,9 +420,18 @@ def main(
     sys.path[:0] = ["/repo", *config["pythonpath"]]
     server = Server(connection, config, isolation)
     if lane == "fresh":
-        server.work = fresh_work(server)
         server.compiled = session.CompiledTests()
         preload()
+        if can_stage(config):
+            pytest.main(
+                list(config["args"]),
+                plugins=[StagePlugin(lambda session: serve_staged(server, session))],
+            )
+
+        def begin(plugins: List[Any]) -> int:
+            return int(pytest.main(list(config["args"]), plugins=plugins))
+
+        server.work = fresh_work(server, begin)
         gc.collect()
         server.send({"id": 0, "status": "ready", "threads": isolate.threads(), "items": 0})
         server.serve()

@@ -331,6 +331,12 @@ class FreshPlugin:
     ) -> None:
         self.recorder = recorder
         self.wanted = wanted
+        self.names = None  # type: Any
+        """Names of the functions and classes that hold a wanted test; None when all are wanted."""
+        if wanted is not None:
+            self.names = {
+                part for test_id in wanted for part in test_id.partition("[")[0].split("::")[1:]
+            }
         self.skip_files = skip_files
         self.shuffle = shuffle
         self.on_collected = on_collected
@@ -341,6 +347,11 @@ class FreshPlugin:
         if collection_path is not None and self.skip_files(str(collection_path)):
             return True
         return None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(self, name: str) -> Any:
+        """Functions and classes that hold no wanted test are not looked into."""
+        return [] if self.names is not None and name not in self.names else None
 
     def pytest_exception_interact(self, node: Any, call: Any, report: Any) -> None:
         """A file that cannot be collected: its exception, before pytest makes text of it."""
