@@ -62,6 +62,18 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class EnvironmentLock:
+    """What makes a test environment the same again."""
+
+    environment_hash: str
+    """Identity of the environment."""
+    python: str
+    """Version of its Python, such as `3.12.1`."""
+    packages: tuple[str, ...]
+    """Exact packages, as `uv pip freeze` prints them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """A half-open region of a file, in UTF-8 byte offsets."""
 

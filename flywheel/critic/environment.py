@@ -35,6 +35,7 @@ from packaging.utils import canonicalize_name
 
 from flywheel.core.errors import BaselineError, EnvironmentBuildError
 from flywheel.core.identity import content_hash
+from flywheel.core.records import EnvironmentLock
 from flywheel.critic.interpreters import (
     Interpreter,
     choose,
@@ -65,7 +66,7 @@ PYTHON = f"{ENV}/bin/python"
 
 _FORMAT = 1
 """Raised when what is kept of an environment changes: older ones are then built anew."""
-_UV, _UV_CACHE = "/uv", "/uv-cache"
+_UV, _UV_CACHE, _CONSTRAINTS = "/uv", "/uv-cache", "/constraints.txt"
 _PATH = f"{ENV}/bin:{_UV}:/usr/local/bin:/usr/bin:/bin"
 _LITTER = {"__pycache__", ".pytest_cache", ".hypothesis", ".git"}
 _LIMITS = Limits(tmp_mb=2048, output_bytes=4 << 20)
@@ -182,6 +183,7 @@ class _Build:
     deadline: float
     progress: Callable[[str], None]
     pretend: Mapping[str, str]
+    lock: EnvironmentLock | None = None
     steps: list[Step] = field(default_factory=list)
     interpreter: Interpreter | None = None
     newest: str | None = None
@@ -228,16 +230,23 @@ def build(
     *,
     python: str | None = None,
     install: str | None = None,
+    lock: EnvironmentLock | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Environment:
     """Find or build the environment of a commit.
 
     `box` is a template: its bubblewrap and etc are used, its mounts and environment replaced.
     `python` names an interpreter, `install` gives the arguments of `uv pip install`; None for
-    either finds them out. Raises `EnvironmentBuildError`, and `BaselineError` when there is no
-    test to collect.
+    either finds them out. `lock` asks for an environment as it was: the very one where it is
+    still there, else one of the same Python and packages. Raises `EnvironmentBuildError`, and
+    `BaselineError` when there is no test to collect.
     """
     started = time.monotonic()
+    home = cache / "environments"
+    if lock is not None:
+        kept = _load(home / lock.environment_hash)
+        if kept is not None:
+            return _environment(home, cache, kept, checkout, toolchain, box, 0.0)
     read = checkout.read
     project = read_project(read)
     pretend = _pretend(project, checkout)
@@ -247,9 +256,8 @@ def build(
     packages = sorted(_top_levels(entries))
     key = content_hash(
         "definition", _FORMAT, toolchain.id, definition, packages, pretend, python, install,
-        sys.platform, platform.machine(),
+        sys.platform, platform.machine(), *([lock.python, *lock.packages] if lock else ()),
     )  # fmt: skip
-    home = cache / "environments"
     pointer = home / "by-definition" / key
     with _locked(home / "locks" / key):
         kept = _find(home, pointer)
@@ -273,6 +281,7 @@ def build(
             deadline=started + toolchain.profile.limits.build_seconds,
             progress=on_progress or (lambda _: None),
             pretend=pretend,
+            lock=lock,
         )
         try:
             kept = _build(running, home, key, python, install)
@@ -301,7 +310,7 @@ def _build(running: _Build, home: Path, key: str, python: str | None, install: s
     best: _Accepted | None = None
     failure: tuple[str, str] | None = None
     empty = False
-    order = _order(interpreters, _date(running.checkout))
+    order = _order(interpreters, _date(running.checkout) if running.lock is None else None)
     for number, (interpreter, running.newest) in enumerate(order):
         for rung in ladder if best is None else [best.rung]:
             accepted, said = _attempt(running, interpreter, rung)
@@ -358,6 +367,8 @@ def _date(checkout: Checkout) -> str | None:
 
 
 def _interpreters(running: _Build, python: str | None) -> list[Interpreter]:
+    if running.lock is not None:
+        return [named_interpreter(running.lock.python)]
     if python is not None:
         return [named_interpreter(python)]
     there = find_interpreters()
@@ -625,6 +636,11 @@ def _uv(running: _Build, arguments: Sequence[str]) -> Completed:
     }
     if running.newest is not None:
         variables["UV_EXCLUDE_NEWER"] = running.newest
+    if running.lock is not None:
+        exact = running.home / "constraints.txt"
+        exact.write_text("\n".join(line for line in running.lock.packages if "==" in line))
+        mounts.append(Mount(exact, _CONSTRAINTS))
+        variables["UV_CONSTRAINT"] = _CONSTRAINTS
     return _boxed(
         running,
         [f"{_UV}/uv", *arguments],
@@ -693,7 +709,15 @@ def _variables(pythonpath: Sequence[str]) -> dict[str, str]:
 def _find(home: Path, pointer: Path) -> _Kept | None:
     """The environment that a definition led to, None when it is gone or its Python is."""
     try:
-        found = json.loads((home / pointer.read_text() / "environment.json").read_text())
+        return _load(home / pointer.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _load(place: Path) -> _Kept | None:
+    """The environment in a folder, None when there is none that can be used."""
+    try:
+        found = json.loads((place / "environment.json").read_text())
         if found["format"] != _FORMAT or not Path(found["executable"]).exists():
             return None
         steps = tuple(Step(**step) for step in found.pop("steps"))

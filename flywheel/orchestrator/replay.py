@@ -16,11 +16,11 @@ from typing import Any
 from flywheel.core.errors import FlywheelError
 from flywheel.core.events import EventBus
 from flywheel.core.identity import bytes_hash
-from flywheel.core.records import Lane
+from flywheel.core.records import EnvironmentLock, Lane
 from flywheel.core.settings import Settings
 from flywheel.critic import CONFIRM_LIMITS, Run, edit_of
 from flywheel.orchestrator.workbench import Workbench, jobs_of, set_up
-from flywheel.store import Replayable, Store, baseline
+from flywheel.store import Replayable, Store, baseline, environment_lock
 from flywheel.workspace import Workspace
 
 WHOLE_SUITE_SECONDS = 10.0
@@ -65,15 +65,17 @@ def replay(
         on_done(replayed)
 
     for (repo, commit, _), members in groups.items():
+        lock = environment_lock(store, members[0].environment_hash)
         try:
-            bench = set_up(repo, settings, workspace, bus, commit=commit)
+            bench = set_up(repo, settings, workspace, bus, commit=commit, lock=lock)
         except FlywheelError as error:
             for row in members:
                 finish(Replayed(row.example_id, False, error.message, 0, 0, 0.0))
             continue
         tests = _tests(store, bench, members[0])
+        other = _difference(bench, members[0].environment_hash, lock)
         with concurrent.futures.ThreadPoolExecutor(jobs_of(settings)) as pool:
-            futures = [pool.submit(_replay_one, bench, row, tests) for row in members]
+            futures = [pool.submit(_replay_one, bench, row, tests, other) for row in members]
             for future in concurrent.futures.as_completed(futures):
                 finish(future.result())
     return done
@@ -98,7 +100,22 @@ def _tests(store: Store, bench: Workbench, row: Replayable) -> _Tests | None:
     )
 
 
-def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None) -> Replayed:
+def _difference(bench: Workbench, environment_hash: str, lock: EnvironmentLock | None) -> str:
+    """How the environment at hand differs from the one wanted, empty when it does not."""
+    environment = bench.environment
+    if environment.hash == environment_hash:
+        return ""
+    if lock is None:
+        return "its environment is not in the store"
+    python = ".".join(map(str, environment.version))
+    if python != lock.python:
+        return f"it needs Python {lock.python}, and this is {python}"
+    there = set(environment.lock.splitlines())
+    gone = sorted(line for line in lock.packages if "==" in line and line not in there)
+    return f"the environment is another one now: {', '.join(gone)} was there" if gone else ""
+
+
+def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None, other: str) -> Replayed:
     started = time.monotonic()
 
     def end(proven: bool, reason: str = "", failing: int = 0, selected: int = 0) -> Replayed:
@@ -108,8 +125,8 @@ def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None) -> Repl
 
     if tests is None:
         return end(False, "its baseline is not in the store")
-    if bench.environment.hash != row.environment_hash:
-        return end(False, "the environment is another one now")
+    if other:
+        return end(False, other)
     base = bench.environment.tree / row.candidate.path
     if not base.is_file() or bytes_hash(base.read_bytes()) != row.candidate.base_hash:
         return end(False, f"{row.candidate.path} is another file now")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flywheel.core.errors import SandboxError
 from flywheel.core.events import EventBus, PhaseEnded, PhaseProgressed, PhaseStarted, Warned
-from flywheel.core.records import Lane, Revision
+from flywheel.core.records import EnvironmentLock, Lane, Revision
 from flywheel.core.settings import Settings
 from flywheel.critic import (
     RUNNER,
@@ -108,10 +108,12 @@ def set_up(
     bus: EventBus,
     *,
     commit: str | None = None,
+    lock: EnvironmentLock | None = None,
 ) -> Workbench:
     """Resolve a repository, probe the sandbox, build the environment.
 
-    `commit` names another commit of the repository than its newest.
+    `commit` names another commit of the repository than its newest, `lock` an environment that
+    was, to be made again.
 
     Raises `RepositoryError`, `SandboxError`, `ToolchainError`, `EnvironmentBuildError`.
     """
@@ -153,6 +155,7 @@ def set_up(
             Box(found.bwrap, etc=make_etc(cache / "etc")),
             python=str(settings.harvest.python) if settings.harvest.python else None,
             install=settings.harvest.install,
+            lock=lock,
             on_progress=lambda text: bus.publish(PhaseProgressed("environment", 0, text)),
         )
     for note in environment.notes:

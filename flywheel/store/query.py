@@ -9,6 +9,7 @@ Knows nothing of terminals: it hands back records and data frames.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -19,7 +20,7 @@ import duckdb
 import polars as pl
 
 from flywheel.core.errors import UsageError
-from flywheel.core.records import Baseline, BaselineTest, Candidate, Span
+from flywheel.core.records import Baseline, BaselineTest, Candidate, EnvironmentLock, Span
 from flywheel.store.store import Store
 
 
@@ -211,6 +212,18 @@ def baseline(
         suite_seconds=suite_seconds,
         created_at=created_at,
     )
+
+
+def environment_lock(store: Store, environment_hash: str) -> EnvironmentLock | None:
+    """What a stored environment was made of, None when the store does not know it."""
+    with store.reading() as connection:
+        found = connection.execute(
+            "SELECT details FROM environments WHERE environment_hash = ?", [environment_hash]
+        ).fetchall()
+    if not found:
+        return None
+    details = json.loads(found[0][0])
+    return EnvironmentLock(environment_hash, details["python"], tuple(details["lock"]))
 
 
 def examples(store: Store, *, where: str | None = None, limit: int | None = None) -> pl.DataFrame:
