@@ -26,7 +26,7 @@ from flywheel.core.events import EventBus
 from flywheel.core.settings import load
 from flywheel.orchestrator.workbench import Workbench, jobs_of, set_up
 from flywheel.sandbox import Box, Mount, give_to_box, make_etc
-from flywheel.store import Replayable, Store, baseline, replayable, sql
+from flywheel.store import Replayable, Store, baseline, environment_lock, replayable, sql
 from flywheel.workspace import find
 
 HANGS = "hangs"
@@ -133,7 +133,8 @@ def main() -> int:
         sql(store, "SELECT example_id FROM examples WHERE error LIKE '%Timeout%'")["example_id"]
     )
     for (repo, commit), members in groups.items():
-        bench = set_up(repo, settings, workspace, EventBus(), commit=commit)
+        lock = environment_lock(store, members[0].environment_hash)
+        bench = set_up(repo, settings, workspace, EventBus(), commit=commit, lock=lock)
         known = baseline(
             store, bench.revision.revision_id, members[0].environment_hash, members[0].toolchain
         )
