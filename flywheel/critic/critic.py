@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import random
 import select
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,8 @@ AUDIT_SHARE = 8
 """One confirmation in so many runs the whole suite, to see that the selection misses nothing."""
 SLOW_SUITE_SECONDS = 10.0
 """Of a suite that takes longer, a quarter of that share."""
+SLOW_TEST_FACTOR = 3.0
+"""A test is slow that takes so many times as long as the suite's median."""
 DEPTH = 2
 """Requests a server holds: the one it runs and the next, so that it never idles."""
 
@@ -113,6 +116,8 @@ class Critic:
         self._patterns: Sequence[Any] = ()
         """Regular expressions that the clean suite compiles, for every server to have ready."""
         self._name_index: NameIndex | None = None
+        self._slow = SLOW_TEST_FACTOR * statistics.median(suite.seconds)
+        """Seconds beyond which a test comes last where the first failure ends the run."""
         self._not_warm: Bits = 0
         self._base_trials: dict[Bits, Trial] = {}
         self._base_waiting: dict[Bits, list[_Case]] = {}
@@ -162,6 +167,12 @@ class Critic:
             reason = self._blind(server, planted)
             if not reason:
                 continue
+            if server.lane is Lane.FRESH and planted[0][0].path in server.imported:
+                raise CriticError(
+                    f"pytest itself is made of {planted[0][0].path}, so it cannot judge it",
+                    cause="it is imported before any change can be made",
+                    hint="flywheel harvest --exclude …  leaves such files out",
+                )
             if server.lane is Lane.FRESH:
                 raise CriticError(
                     f"a planted error in {planted[0][0].path}:{planted[0][0].line} went unnoticed",
@@ -230,6 +241,10 @@ class Critic:
         """Take a candidate; its `Judged` comes out of `collect` some time later."""
         layout = self._layout(candidate.path)
         case = _Case(candidate, layout.place(candidate), layout)
+        if any(candidate.path in server.imported for server in self._servers[Lane.FRESH]):
+            run = Run(Lane.FRESH, (), None, JUDGE_LIMITS, reason="imported-by-pytest")
+            self._emit(case, run.trial(self._suite.ids, self._level), "unknown", run.reason)
+            return
         self._judge(case)
         self._dispatch()
 
@@ -391,7 +406,11 @@ class Critic:
         edit = self._edit(case.candidate, case.place)
         if case.first is not None:
             options = {"canary": True}
-        self._queue.append((Run(lane, tuple(positions(selection)), edit, limits, options), case))
+        chosen = tuple(positions(selection))
+        if "fail_fast" in options:
+            # Slow tests last: one failure is enough. Else in suite order, for fixtures' sake.
+            chosen = tuple(sorted(chosen, key=lambda i: self._suite.seconds[i] > self._slow))
+        self._queue.append((Run(lane, chosen, edit, limits, options), case))
 
     # -- answers -------------------------------------------------------------------------
 

@@ -98,6 +98,9 @@ class LaneServer:
         """Ids of the collected tests, once started (warm lane only)."""
         self.threads = 0
         """Threads the server had when it was ready; more than one cannot be forked safely."""
+        self.imported: frozenset[str] = frozenset()
+        """Files of the repository that the server itself imported (fresh lane only): pytest is
+        made of them, so no fork imports them anew."""
 
     def start(self, *, timeout: float) -> None:
         """Boot the server and wait until it is ready.
@@ -125,6 +128,7 @@ class LaneServer:
         if header["status"] != "ready":
             raise self._failed(f"pytest ended with code {header.get('code')}")
         self.threads = header["threads"]
+        self.imported = frozenset(header.get("imported", ()))
         self.items = tuple(json.loads(body)) if body else ()
         ours.settimeout(None)
 

@@ -46,7 +46,7 @@ class Run:
     lane: Lane
     """Where it runs."""
     selection: tuple[int, ...]
-    """Positions of the tests in the baseline, ascending."""
+    """Positions of the tests in the baseline, in the order in which they run."""
     edit: Mapping[str, Any] | None
     """The change, as the runner takes it; None runs the base."""
     limits: Limits

@@ -245,7 +245,7 @@ def fresh_work(
 class StagePlugin:
     """Stands where pytest is configured and about to collect, and serves from there."""
 
-    def __init__(self, serve: Callable[[Any], None]) -> None:
+    def __init__(self, serve: Callable[[Any], object]) -> None:
         self.serve = serve
 
     @pytest.hookimpl(tryfirst=True)
@@ -264,7 +264,11 @@ def can_stage(config: Dict[str, Any]) -> bool:
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 1)
             os.dup2(null, 2)
-            say = StagePlugin(lambda _: os.write(writing, b"y" if _nothing_imported() else b"n"))  # type: ignore[arg-type]
+            say = StagePlugin(
+                lambda _: os.write(
+                    writing, b"n" if imported_sources() or isolate.threads() > 1 else b"y"
+                )
+            )
             pytest.main(list(config["args"]), plugins=[say])
         finally:
             os._exit(0)
@@ -275,11 +279,11 @@ def can_stage(config: Dict[str, Any]) -> bool:
     return said == b"y"
 
 
-def _nothing_imported() -> bool:
-    """True when only test code of the repository is imported, and no thread was started."""
+def imported_sources() -> List[str]:
+    """Files of the repository that this process has imported, test code left out."""
     files = [str(getattr(module, "__file__", None)) for module in list(sys.modules.values())]
-    return isolate.threads() == 1 and all(
-        _is_test_code(name) for name in files if name.startswith(ROOT)
+    return sorted(
+        name[len(ROOT) :] for name in files if name.startswith(ROOT) and not _is_test_code(name)
     )
 
 
@@ -433,7 +437,15 @@ def main(
 
         server.work = fresh_work(server, begin)
         gc.collect()
-        server.send({"id": 0, "status": "ready", "threads": isolate.threads(), "items": 0})
+        server.send(
+            {
+                "id": 0,
+                "status": "ready",
+                "threads": isolate.threads(),
+                "items": 0,
+                "imported": imported_sources(),
+            }
+        )
         server.serve()
         return
     plugin = WarmPlugin(server)

@@ -372,8 +372,10 @@ class FreshPlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, session: Any, config: Any, items: List[Any]) -> None:
-        if self.wanted is not None:
-            items[:] = [item for item in items if item.nodeid in self.wanted]
+        wanted = self.wanted
+        if wanted is not None:
+            items[:] = [item for item in items if item.nodeid in wanted]
+            items.sort(key=lambda item: wanted[item.nodeid])
         if self.shuffle is not None:
             chance = random.Random(self.shuffle)
             groups = {}  # type: Dict[str, List[Any]]
