@@ -20,6 +20,8 @@ import measure
 from measure import Way
 
 from flywheel.core.records import Candidate, Judged, Lane
+from flywheel.critic import Layout
+from flywheel.critic.select import positions
 
 
 def measure_package(repo: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -63,7 +65,20 @@ def measure_package(repo: str, options: argparse.Namespace) -> dict[str, Any]:
     some_tests, _ = measure.judge_cold(
         "cold, covering tests", prepared, jobs=jobs, seconds=budget, covering=True
     )
-    ways += [whole, some_tests]
+    no_text, _ = measure.judge_cold(
+        "cold, whole suite, no failure text",
+        prepared,
+        jobs=jobs,
+        seconds=budget,
+        options=("--tb=no",),
+    )
+    ways += [whole, no_text, some_tests]
+    bound = bound_of(prepared, drawn)
+    print(
+        f"Tests that execute the change took {1000 * bound:.0f} ms a candidate in the baseline:"
+        f" with {jobs} jobs nothing that runs them all judges more than {jobs / bound:.3g} a"
+        " second, were nothing else to do.\n"
+    )
     print(measure.table(ways, whole), flush=True)
 
     print("\nMedian milliseconds a candidate, each lane alone; overhead is all but the tests.\n")
@@ -96,6 +111,19 @@ def measure_package(repo: str, options: argparse.Namespace) -> dict[str, Any]:
             prepared, [one for one in drawn if lane_of.get(one.candidate_id) is Lane.WARM], options
         ),
     }
+
+
+def bound_of(prepared: measure.Prepared, drawn: Sequence[Candidate]) -> float:
+    """Mean seconds that the tests that execute a change take, where tests execute it."""
+    suite = prepared.learned.suite
+    layouts = {path: Layout(text) for path, text in prepared.contents.items()}
+    found = []
+    for candidate in drawn:
+        place = layouts[candidate.path].place(candidate)
+        tests = suite.lines.covering(candidate.path, place.statement) if place is not None else 0
+        if tests:
+            found.append(sum(suite.seconds[i] for i in positions(tests)))
+    return statistics.mean(found)
 
 
 def sandbox_cost(

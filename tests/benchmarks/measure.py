@@ -326,7 +326,12 @@ class Cold:
 
 
 def cold(
-    bench: Workbench, candidate: Candidate | None, *, tests: Sequence[str] = (), timeout: float
+    bench: Workbench,
+    candidate: Candidate | None,
+    *,
+    tests: Sequence[str] = (),
+    options: Sequence[str] = (),
+    timeout: float,
 ) -> Cold:
     """Plain pytest in a fresh copy in a box of its own; the whole suite unless tests are named."""
     with tempfile.TemporaryDirectory(prefix="flywheel-cold-") as folder:
@@ -346,7 +351,7 @@ def cold(
             span = candidate.span
             file.write_bytes(text[: span.start] + candidate.after.encode() + text[span.end :])
         give_to_box(tree)
-        arguments = [*bench.environment.pytest_args, "-q", "--tb=short"]
+        arguments = [*bench.environment.pytest_args, *options]
         mounts = [*bench.environment.mounts, Mount(tree, "/repo", writable=True)]
         if tests:
             chosen = root / "tests.txt"
@@ -377,7 +382,13 @@ def cold_timeout(prepared: Prepared) -> float:
 
 
 def judge_cold(
-    name: str, prepared: Prepared, *, jobs: int, seconds: float, covering: bool = False
+    name: str,
+    prepared: Prepared,
+    *,
+    jobs: int,
+    seconds: float,
+    covering: bool = False,
+    options: Sequence[str] = (),
 ) -> tuple[Way, list[Cold]]:
     """Judge cold in the order of the draw, starting none after `seconds`."""
     suite = prepared.learned.suite
@@ -394,7 +405,7 @@ def judge_cold(
             if place is not None:
                 found = suite.lines.covering(candidate.path, place.statement)
                 tests = [suite.ids[i] for i in positions(found)]
-        return cold(prepared.bench, candidate, tests=tests, timeout=timeout)
+        return cold(prepared.bench, candidate, tests=tests, options=options, timeout=timeout)
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         results = [done for done in pool.map(one, prepared.candidates) if done is not None]
