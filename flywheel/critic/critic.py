@@ -115,7 +115,7 @@ class Critic:
         self._others = others
         self._patterns: Sequence[Any] = ()
         """Regular expressions that the clean suite compiles, for every server to have ready."""
-        self._name_index: NameIndex | None = None
+        self._names: NameIndex | None = None
         self._slow = SLOW_TEST_FACTOR * statistics.median(suite.seconds)
         """Seconds beyond which a test comes last where the first failure ends the run."""
         self._not_warm: Bits = 0
@@ -182,6 +182,7 @@ class Critic:
             self.not_warm_reason = f"a planted error went unnoticed: {reason}"
             self._drop_warm()
             break
+        self._names = self._index_names()
 
     def _blind(self, server: LaneServer, planted: Sequence[tuple[Candidate, Bits]]) -> str:
         """Why a server cannot see a planted error, empty when it can."""
@@ -322,6 +323,7 @@ class Critic:
     def _structural(self, case: _Case) -> Bits:
         """Tests that may notice a change of what runs at import."""
         lines, candidate, place = self._suite.lines, case.candidate, case.place
+        assert self._names is not None
         touch: Touch | None = None
         if place is not None and place.inside_body and place.function is not None:
             found = lines.covering(candidate.path, place.function)
@@ -343,15 +345,11 @@ class Critic:
             return self._all
         return self._neighbours(lines.whole_file(candidate.path)) or self._all
 
-    @property
-    def _names(self) -> NameIndex:
-        """Made when first asked for: it reads every file."""
-        if self._name_index is None:
-            tests: dict[str, list[tuple[str, int]]] = {}
-            for position, path in enumerate(self._suite.paths):
-                tests.setdefault(path, []).append((self._suite.ids[position], position))
-            self._name_index = NameIndex(self._suite.lines, self._sources, self._others, tests)
-        return self._name_index
+    def _index_names(self) -> NameIndex:
+        tests: dict[str, list[tuple[str, int]]] = {}
+        for position, path in enumerate(self._suite.paths):
+            tests.setdefault(path, []).append((self._suite.ids[position], position))
+        return NameIndex(self._suite.lines, self._sources, self._others, tests)
 
     def _quickest(self, selection: Bits) -> int:
         """Of these tests the one that takes the least time."""
