@@ -4,7 +4,7 @@ Nothing of the critic takes part: the commit is exported anew, the row's own pat
 with `git apply`, and the whole suite is run by `python -m pytest` with the repository's own
 options in one boxed process. The set of failing tests must be the one that the row names.
 
-    python tests/benchmarks/audit.py --sample 100 [--workspace FOLDER] [--json FILE]
+    python tests/benchmarks/audit.py --sample 100 [--workspace FOLDER] [--lane warm]
 """
 
 from __future__ import annotations
