@@ -6,16 +6,16 @@ Knows nothing of where candidates come from or where verdicts are kept.
 from flywheel.critic.baseline import Learned, learn
 from flywheel.critic.baseline import load as load_learned
 from flywheel.critic.baseline import save as save_learned
-from flywheel.critic.critic import CONFIRM_LIMITS, Critic, Suite
+from flywheel.critic.critic import Critic, Suite
 from flywheel.critic.environment import Environment, build
 from flywheel.critic.lane import RUNNER, RUNNER_TARGET, LaneServer, isolation_of
-from flywheel.critic.run import Run
+from flywheel.critic.run import PATIENT, Run
 from flywheel.critic.select import Layout, edit_of
 from flywheel.critic.toolchain import Toolchain, beside, detect, sources
 from flywheel.critic.toolchain import load as load_toolchains
 
 __all__ = [
-    "CONFIRM_LIMITS",
+    "PATIENT",
     "RUNNER",
     "RUNNER_TARGET",
     "Critic",

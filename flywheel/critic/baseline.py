@@ -1,8 +1,9 @@
 """What the suite says of the base commit, and what each of its tests executes.
 
-The suite runs several times in the fresh lane, once in random order and once with its lines
-watched. Only a test that passed every time judges; every other one is kept in the ledger with
-the reason. The outcome and the line map are cached by what they depend on.
+The suite runs several times in the fresh lane, once with its lines watched and once in random
+order, where watching costs little with its lines, too. Only a test that passed every time judges;
+every other one is kept in the ledger with the reason. The outcome and the line map are cached by
+what they depend on.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def learn(
         pending += [Run(Lane.FRESH, everything, None, BASELINE_LIMITS, options)]
     if first.remaining:
         pending.insert(0, first)
-    progress(f"running {len(ids)} tests {len(pending)} more times, once with lines watched")
+    progress(f"running {len(ids)} tests {len(pending)} more times, with lines watched")
     watched = _run_all(server, pending, [30.0] * len(ids), times)
     shuffled = [run for run in pending if "shuffle" in run.options]
     ordered = [first, *(run for run in pending if "shuffle" not in run.options)]

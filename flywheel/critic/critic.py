@@ -24,10 +24,8 @@ from flywheel.critic.run import PATIENT, Limits, Run
 from flywheel.critic.sabotage import sabotages
 from flywheel.critic.select import Bits, Layout, LineIndex, Place, bits, edit_of, positions
 
-JUDGE_LIMITS = Limits(floor=0.25, factor=5.0)
+JUDGE_LIMITS = Limits(floor=0.25, factor=5.0, wall=3.0)
 """Time limits of the first run: tight, for a hang is confirmed later with more patience."""
-CONFIRM_LIMITS = PATIENT
-"""Time limits of the confirmation."""
 PLANTED = 6
 """Planted errors to try where a lane refuses one; one that fails is proof enough."""
 MAX_DEATHS = 5
@@ -75,6 +73,8 @@ class _Case:
     confirmations: list[tuple[Bits, frozenset[int]]] = field(default_factory=list)
     confirmation: Trial | None = None
     selection: Bits = 0
+    importer: Bits = 0
+    """Tests that run besides those that can notice, to tell whether the file can be imported."""
     whole: bool | None = None
 
 
@@ -147,7 +147,7 @@ class Critic:
             there = tuple(positions(self._all & ~self._not_warm))
             run = self._run_now(
                 self._servers[Lane.WARM][0],
-                Run(Lane.WARM, there, None, CONFIRM_LIMITS, {"patterns": True}),
+                Run(Lane.WARM, there, None, PATIENT, {"patterns": True}),
             )
             if run.reason:
                 self.not_warm_reason = f"the clean suite did not run: {run.reason}"
@@ -163,16 +163,17 @@ class Critic:
                 "no test executes any function of the repository's own code",
                 hint="flywheel harvest --paths …  if the code lies in an unusual place",
             )
+        imported = self._servers[Lane.FRESH][0].imported
+        planted, unseen = [one for one in planted if one[0].path not in imported], planted
+        if not planted:
+            raise CriticError(
+                f"pytest itself is made of {unseen[0][0].path}, so it cannot judge it",
+                cause="it is imported before any change can be made",
+            )
         for server in [*self._servers[Lane.WARM], *self._servers[Lane.FRESH]]:
             reason = self._blind(server, planted)
             if not reason:
                 continue
-            if server.lane is Lane.FRESH and planted[0][0].path in server.imported:
-                raise CriticError(
-                    f"pytest itself is made of {planted[0][0].path}, so it cannot judge it",
-                    cause="it is imported before any change can be made",
-                    hint="flywheel harvest --exclude …  leaves such files out",
-                )
             if server.lane is Lane.FRESH:
                 raise CriticError(
                     f"a planted error in {planted[0][0].path}:{planted[0][0].line} went unnoticed",
@@ -189,7 +190,7 @@ class Critic:
         reason = ""
         for candidate, tests in planted:
             edit = self._edit(candidate, self._place(candidate))
-            run = Run(server.lane, tuple(positions(tests)), edit, CONFIRM_LIMITS)
+            run = Run(server.lane, tuple(positions(tests)), edit, PATIENT)
             run = self._run_now(server, run)
             if run.failed():
                 return ""
@@ -340,7 +341,9 @@ class Critic:
             # One test besides, that would notice if the file could not be imported any more.
             by_file = lines.whole_file(candidate.path) & self._all
             canaries = [by_file] if by_file else self._by_path.values()
-            return self._names.noticing(candidate.path, touch) | bits(map(self._quickest, canaries))
+            noticing = self._names.noticing(candidate.path, touch)
+            case.importer = bits(map(self._quickest, canaries)) & ~noticing
+            return noticing | case.importer
         if self._suite.whole_seconds <= WHOLE_SUITE_SECONDS:
             return self._all
         return self._neighbours(lines.whole_file(candidate.path)) or self._all
@@ -439,8 +442,9 @@ class Critic:
             case.selection = (self._structural(case) | case.selection) & self._all
             self._enqueue_case(case, Lane.FRESH, case.selection, JUDGE_LIMITS)
             return
-        if case.selection != self._all and run.not_collected and not self._fail_fast:
-            # Whatever imports the file fails: who that is only the whole suite says.
+        surprising = run.not_collected or bits(run.failed()) & case.importer
+        if surprising and case.selection != self._all and not self._fail_fast:
+            # Whatever imports the file may fail: who that is only the whole suite says.
             case.selection = self._all
             self._enqueue_case(case, Lane.FRESH, self._all, JUDGE_LIMITS)
             return
@@ -465,7 +469,7 @@ class Critic:
             self._enqueue_confirmation(case)
 
     def _enqueue_confirmation(self, case: _Case) -> None:
-        self._enqueue_case(case, Lane.FRESH, self._wider(case), CONFIRM_LIMITS)
+        self._enqueue_case(case, Lane.FRESH, self._wider(case), PATIENT)
 
     def _confirmed(self, case: _Case, run: Run) -> None:
         assert case.first is not None
@@ -513,9 +517,7 @@ class Critic:
         waiting = self._base_waiting.setdefault(selection, [])
         waiting.append(case)
         if len(waiting) == 1:
-            run = Run(
-                Lane.FRESH, tuple(positions(selection)), None, CONFIRM_LIMITS, {"canary": True}
-            )
+            run = Run(Lane.FRESH, tuple(positions(selection)), None, PATIENT, {"canary": True})
             self._queue.append((run, None))
 
     def _base_done(self, run: Run) -> None:

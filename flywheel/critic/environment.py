@@ -367,10 +367,20 @@ def _date(checkout: Checkout) -> str | None:
 
 
 def _interpreters(running: _Build, python: str | None) -> list[Interpreter]:
+    named = named_interpreter(python) if python is not None else None
     if running.lock is not None:
-        return [named_interpreter(running.lock.python)]
-    if python is not None:
-        return [named_interpreter(python)]
+        wanted = running.lock.python
+        there = [named] if named is not None else []
+        for one in [*there, *find_interpreters()]:
+            if _dotted(one) == wanted:
+                return [one]
+        raise EnvironmentBuildError(
+            f"{running.checkout.name} was judged with Python {wanted}, which is not found here",
+            cause="found: " + (describe(find_interpreters()) or "no CPython 3"),
+            hint="install it, or name where it is: python under [harvest] in flywheel.toml",
+        )
+    if named is not None:
+        return [named]
     there = find_interpreters()
     requires = running.project.requires_python
     chosen = choose(there, requires=requires, classified=running.project.classified)
@@ -741,8 +751,9 @@ def _environment(
 ) -> Environment:
     place = home / kept.hash
     tree = _tree_of(cache, checkout, kept)
-    if not tree.is_dir():
-        _make_tree(tree, place, kept, checkout, toolchain, box)
+    with _locked(home / "locks" / tree.parent.name):
+        if not tree.is_dir():
+            _make_tree(tree, place, kept, checkout, toolchain, box)
     return Environment(
         hash=kept.hash,
         version=kept.version,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
@@ -99,10 +100,10 @@ class NameIndex:
         self._odd: set[str] = set()
         """Names bound by more than a plain function: a call of one may not run its body."""
         self._words: dict[str, Bits] = defaultdict(int)
-        trees = {path: ast.parse(text) for path, text in sources.items()}
+        trees = {path: tree for path, text in sources.items() if (tree := _parse(text))}
         for tree in trees.values():
             self._bind(tree.body, _Scope(_NOTHING))
-            self._bound.update(_stored_attributes(tree))
+            self._bound.update(f".{one.attr}" for one in _stored(tree))
         for path, tree in trees.items():
             self._block(path, tree.body, _Scope(_imported(tree)), ())
         doctests = {path: text for path, text in sources.items() if path in tests}
@@ -127,11 +128,8 @@ class NameIndex:
         `tree` is the file's syntax before; `segment` the changed top-level statement, after.
         """
         chain = list(_chain(tree, candidate.line, candidate.end_line))
-        try:
-            changed = ast.parse(segment).body
-        except (SyntaxError, ValueError):
-            return None
-        if not chain or _bound_by(chain[:1]) != _bound_by(changed):
+        changed = _parse(segment)
+        if changed is None or not chain or _bound_by(chain[:1]) != _bound_by(changed.body):
             # An import of a name that is gone fails, whoever makes it.
             return None
         node = chain[-1]
@@ -147,7 +145,12 @@ class NameIndex:
             return Touch(owners, range(header(node).start, last_line(node) + 1))
         scope = _Scope(_imported(tree), in_class=bool(classes))
         names = self._altered(node, scope)
-        if names & {"*", "__all__"}:
+        known = self._bound | self._derived.keys()
+        if names & {"*", "__all__"} or not (owners or names & known):
+            # What it alters is not of this tree, or beyond telling: no name says who notices.
+            return None
+        inside = (name for one in _stored(node) for name in ast.walk(one.value))
+        if any(isinstance(one, ast.Name) and one.id in scope.imported for one in inside):
             return None
         outer = classes[0] if classes else node
         return Touch(owners | names, range(outer.lineno, last_line(outer) + 1))
@@ -301,59 +304,96 @@ class NameIndex:
         self, texts: Mapping[str, bytes], tests: Mapping[str, Sequence[tuple[str, int]]]
     ) -> None:
         words: dict[str, set[str]] = {}
+        shared: dict[str, set[str]] = {}
+        """Path -> what the file mentions outside its own tests, for whoever uses it."""
         for path, text in texts.items():
             by_function, rest = _split(path, text)
             words[path] = rest.union(*by_function.values())
-            those = tests.get(path)
-            if those is None:
-                continue
             everyone = 0
             by_name: dict[str, Bits] = defaultdict(int)
-            for test_id, position in those:
+            for test_id, position in tests.get(path, ()):
                 everyone |= 1 << position
-                by_name[test_id.partition("[")[0].rpartition("::")[2]] |= 1 << position
+                by_name[_function_of(test_id)] |= 1 << position
             for name, found in by_function.items():
                 if name in by_name:
                     self._note(found, by_name[name])
                 else:
                     rest |= found
+            # A class of tests that others inherit is theirs, too.
+            shared[path] = words[path] if path not in tests or b"class " in text else rest
             self._note(rest, everyone)
-        for path in texts:
-            if path not in tests:
-                self._note(words[path], _users(path, words, tests))
+        for path, users in _users(words, tests).items():
+            self._note(shared[path], users)
 
     def _note(self, words: Iterable[str], tests: Bits) -> None:
-        for word in self._bound.intersection(words):
+        """Tests mention these words: an attribute may be of a module that a fixture gives."""
+        either = {name for word in words for name in (word, word.lstrip("."))}
+        for word in self._bound & either:
             self._words[word] |= tests
 
 
+def _parse(text: bytes) -> ast.Module | None:
+    """The syntax of a file, None where there is none to be had."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            # Tests of parsers keep files that are made to break them.
+            return None
+
+
+def _function_of(test_id: str) -> str:
+    """The name of a test's function, without class and parameters."""
+    return test_id.partition("::")[2].partition("[")[0].rpartition("::")[2]
+
+
 def _users(
-    path: str,
-    words: Mapping[str, Set[str]],
-    tests: Mapping[str, Sequence[tuple[str, int]]],
-) -> Bits:
-    """Tests that may use a file that holds none: those below a conftest, those that name it."""
+    words: Mapping[str, Set[str]], tests: Mapping[str, Sequence[tuple[str, int]]]
+) -> dict[str, Bits]:
+    """For each file the tests of other files that may use it.
+
+    Those below a conftest, those that name it, and those that use a file that names it.
+    """
+    users: dict[str, Bits] = {}
+    by_word: dict[str, list[str]] = defaultdict(list)
+    stems = {path: _stem(path) for path in words}
+    for path, found in words.items():
+        for word in found & set(stems.values()):
+            by_word[word].append(path)
+    own = {path: sum(1 << position for _, position in tests.get(path, ())) for path in words}
+    for path in words:
+        folder, _, name = path.rpartition("/")
+        users[path] = 0
+        if name == "conftest.py":
+            for where, those in own.items():
+                if where.startswith(folder + "/" if folder else ""):
+                    users[path] |= those
+    changed = True
+    while changed:
+        changed = False
+        for path, stem in stems.items():
+            those = users[path]
+            for other in by_word.get(stem, ()):
+                if other != path:
+                    those |= own[other] | users[other]
+            if those != users[path]:
+                users[path], changed = those, True
+    return users
+
+
+def _stem(path: str) -> str:
+    """The name by which a file is imported, without its package."""
     folder, _, name = path.rpartition("/")
     stem = name.partition(".")[0]
-    if stem == "__init__":
-        stem = folder.rpartition("/")[2]
-    total = 0
-    for where, those in tests.items():
-        below = name == "conftest.py" and where.startswith(folder + "/" if folder else "")
-        if below or stem in words.get(where, ()):
-            for _, position in those:
-                total |= 1 << position
-    return total
+    return folder.rpartition("/")[2] if stem == "__init__" else stem
 
 
 def _split(path: str, text: bytes) -> tuple[dict[str, set[str]], set[str]]:
     """Names that each function of a file mentions, and those that the rest of it mentions."""
     by_function: dict[str, set[str]] = defaultdict(set)
     rest: set[str] = set()
-    try:
-        tree = ast.parse(text) if path.endswith(".py") else None
-    except (SyntaxError, ValueError):
-        tree = None
+    tree = _parse(text) if path.endswith(".py") else None
     if tree is None:
         return {}, _in_text(text.decode(errors="replace"))
     imported = _imported(tree)
@@ -514,10 +554,11 @@ def _for_any_name(node: ast.FunctionDef | ast.AsyncFunctionDef, owners: Sized) -
     return not owners and node.name.startswith("__")
 
 
-def _stored_attributes(tree: ast.AST) -> Iterator[str]:
+def _stored(tree: ast.AST) -> Iterator[ast.Attribute]:
+    """Attributes that code sets."""
     for one in ast.walk(tree):
         if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store):
-            yield f".{one.attr}"
+            yield one
 
 
 def _imported(tree: ast.Module) -> frozenset[str]:

@@ -33,6 +33,8 @@ class Limits:
     """Seconds of CPU every test may take."""
     factor: float
     """Times its baseline that it may take, where that is more."""
+    wall: float = 6.0
+    """Seconds of wall time it has for each of CPU: others may use the processor, too."""
 
 
 PATIENT = Limits(floor=2.0, factor=10.0)
@@ -90,6 +92,7 @@ class Run:
             "tests": list(self.remaining),
             "floor": self.limits.floor,
             "factor": self.limits.factor,
+            "wall_factor": self.limits.wall,
             "wall": 30.0 + 10 * self.limits.floor + 2 * self.limits.factor * expected,
             "collect_seconds": 60.0,
             "default_seconds": 6.0,

@@ -18,7 +18,7 @@ from flywheel.core.events import EventBus
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import EnvironmentLock, Lane
 from flywheel.core.settings import Settings
-from flywheel.critic import CONFIRM_LIMITS, Run, edit_of
+from flywheel.critic import PATIENT, Run, edit_of
 from flywheel.orchestrator.workbench import Workbench, jobs_of, set_up
 from flywheel.store import Replayable, Store, baseline, environment_lock
 from flywheel.workspace import Workspace
@@ -163,7 +163,7 @@ def _run(
     server = bench.start(Lane.FRESH)
     try:
         server.tell(tests.ids, tests.paths, tests.seconds)
-        run = Run(Lane.COLD, selection, edit, CONFIRM_LIMITS, {"canary": True})
+        run = Run(Lane.COLD, selection, edit, PATIENT, {"canary": True})
         while True:
             server.submit(run.request(tests.seconds))
             replies = server.receive()

@@ -29,6 +29,8 @@ from flywheel.sandbox import Box, Mount, give_to_box, make_etc
 from flywheel.store import Replayable, Store, baseline, environment_lock, replayable, sql
 from flywheel.workspace import find
 
+UNENDING = "pytest did not end"
+"""What is said where plain pytest was killed, as a hang that takes memory is."""
 HANGS = "hangs"
 """What is said of a row on which plain pytest does not end."""
 PLUGIN = """
@@ -102,7 +104,7 @@ def audit(bench: Workbench, row: Replayable, judging: frozenset[str], timeout: f
             elif when == "call" or outcome == "skipped":
                 passed.add(test_id)
         if not ended:
-            return f"pytest did not end: {completed.output[-300:]}"
+            return f"{UNENDING}: {completed.output[-300:]}"
         failing = {test for test in judging if test in failed or test not in passed | failed}
         expected = set(row.failing)
         if failing != expected:
@@ -146,7 +148,7 @@ def main() -> int:
                 functools.partial(audit, bench, judging=judging, timeout=timeout), members
             )
             for row, reason in zip(members, reasons, strict=True):
-                if reason == HANGS and row.example_id in hangs:
+                if reason.startswith((HANGS, UNENDING)) and row.example_id in hangs:
                     hanging += 1
                 elif reason:
                     disagreed += 1

@@ -120,7 +120,10 @@ def bound_of(prepared: measure.Prepared, drawn: Sequence[Candidate]) -> float:
     found = []
     for candidate in drawn:
         place = layouts[candidate.path].place(candidate)
-        tests = suite.lines.covering(candidate.path, place.statement) if place is not None else 0
+        by_line = suite.lines.files[candidate.path].tests
+        tests = 0
+        for line in place.statement if place is not None else ():
+            tests |= by_line.get(line, 0)
         if tests:
             found.append(sum(suite.seconds[i] for i in positions(tests)))
     return statistics.mean(found)

@@ -9,7 +9,7 @@ import pytest
 
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Candidate, Span
-from flywheel.critic.names import NameIndex
+from flywheel.critic.names import NameIndex, Touch
 from flywheel.critic.select import FileLines, Layout, LineIndex, positions
 
 SOURCE = dedent(
@@ -129,3 +129,40 @@ def test_lines_that_depend_on_the_order_select_the_whole_file():
     assert LineIndex({"a.py": steady}).covering("a.py", [3]) == 0b1
     unsteady = FileLines(tests={3: 0b1, 7: 0b10}, unsteady={3})
     assert LineIndex({"a.py": unsteady}).covering("a.py", [3]) == 0b11
+
+
+def test_what_a_test_reaches_through_other_files_counts():
+    helper = b"import shop\ndef deep(): return shop.HALF\n"
+    files = {
+        "tests/deeper.py": helper,
+        "tests/helpers.py": b"from tests import deeper\n",
+        "tests/test_a.py": b"from tests import helpers\ndef test_a(): helpers.deeper.deep()\n",
+        "tests/test_b.py": b"def test_b(): pass\n",
+    }
+    tests = {"tests/test_a.py": [("tests/test_a.py::test_a", 0)],
+             "tests/test_b.py": [("tests/test_b.py::test_b", 1)]}  # fmt: skip
+    index = NameIndex(LineIndex({}), {"shop.py": b"HALF = 1\n"}, files, tests)
+    assert index.noticing("shop.py", Touch(frozenset({"HALF"}), range(0))) == 0b01
+
+
+def test_files_that_break_parsers_are_read_as_words():
+    files = {"test_a.py": b"HALF = " + b"-" * 100_000 + b"1\n"}
+    index = NameIndex(
+        LineIndex({}), {"shop.py": b"HALF = 1\n"}, files, {"test_a.py": [("test_a.py::test_a", 0)]}
+    )
+    assert index.noticing("shop.py", Touch(frozenset({"HALF"}), range(0))) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["sys.setrecursionlimit(5000)", "decimal.getcontext().prec = 50", "decimal.BASE = 2"],
+)
+def test_what_is_altered_elsewhere_may_be_noticed_by_anyone(statement):
+    source = f"import decimal, sys\n{statement}\n".encode()
+    index = NameIndex(LineIndex({}), {"a.py": source}, {}, {})
+    start = source.index(statement.encode())
+    candidate = Candidate(
+        path="a.py", symbol="", span=Span(start, start), before="", after="", line=2, end_line=2,
+        source="written", operator="hand", good="", bad="", base_hash="",
+    )  # fmt: skip
+    assert index.touch(ast.parse(source), source[start:], candidate) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.core.records import Lane, Outcome
-from flywheel.critic import CONFIRM_LIMITS, RUNNER, RUNNER_TARGET, LaneServer, Run, isolation_of
+from flywheel.critic import PATIENT, RUNNER, RUNNER_TARGET, LaneServer, Run, isolation_of
 from flywheel.sandbox import Box, Level, Limits, Mount, Probe, give_to_box, make_etc, make_slot
 
 LIMITS = Limits(memory_mb=256, processes=32, overlay_mb=8, tmp_mb=8, shm_mb=8)
@@ -68,7 +68,7 @@ def judge(warm: Probe, tmp_path: Path) -> Iterator[Judge]:
         servers.append(server)
         server.start(timeout=30)
         server.tell(["test_one.py::test_one"], ["test_one.py"], [0.01])
-        judged = Run(Lane.FRESH, (0,), None, CONFIRM_LIMITS, {"canary": True})
+        judged = Run(Lane.FRESH, (0,), None, PATIENT, {"canary": True})
         more = True
         while more:
             server.submit(judged.request([0.01]))

@@ -15,6 +15,7 @@ import mmap
 import os
 import re
 import resource
+import signal
 import socket
 import sys
 import time
@@ -99,6 +100,7 @@ class Server:
                 self.suite.tell(request)
                 if self.compiled is not None:
                     self.compiled.prepare(_test_files(self.suite.paths))
+                self.resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
                 self.send({"id": request["id"], "status": "ok"})
             elif request["op"] == "patterns":
                 compile_patterns(request["patterns"])
@@ -260,6 +262,7 @@ def can_stage(config: Dict[str, Any]) -> bool:
     pid = os.fork()
     if pid == 0:
         try:
+            os.setsid()
             os.close(reading)
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 1)
@@ -273,10 +276,20 @@ def can_stage(config: Dict[str, Any]) -> bool:
         finally:
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read()
     os.waitpid(pid, 0)
-    return said == b"y"
+    # What a conftest started may live on and hold the pipe: its end is not waited for.
+    os.set_blocking(reading, False)
+    try:
+        said = os.read(reading, 1)
+    except BlockingIOError:
+        said = b""
+    os.close(reading)
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return said == b"y"
+    # It left a process behind, and would again.
+    return False
 
 
 def imported_sources() -> List[str]:
@@ -427,6 +440,7 @@ def main(
         server.compiled = session.CompiledTests()
         preload()
         if can_stage(config):
+            # Returns only where pytest now fails before it collects: each fork then says so.
             pytest.main(
                 list(config["args"]),
                 plugins=[StagePlugin(lambda session: serve_staged(server, session))],
@@ -478,10 +492,11 @@ def compiled_patterns() -> List[Any]:
 def compile_patterns(patterns: List[Any]) -> None:
     """Put regular expressions in the cache of `re`, where every fork finds them compiled.
 
-    A pattern never changes once it is compiled, so nothing can tell but the clock.
+    A pattern never changes once it is compiled, so nothing can tell but the clock. One that warns
+    is left out: a test may look for the warning.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("error")
         for pattern, flags in patterns:
             try:
                 re.compile(pattern, flags)

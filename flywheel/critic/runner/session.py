@@ -1,8 +1,9 @@
 """Running selected tests under pytest's own protocol, and reporting what they said.
 
 One plugin serves both lanes. In the warm lane pytest has collected the suite in the server and
-stands in its run loop; a fork runs some of the items. In the fresh lane the fork itself calls
-`pytest.main`, so the package and its conftest files are imported from the changed tree.
+stands in its run loop; a fork runs some of the items. In the fresh lane the fork collects, and
+calls `pytest.main` itself where the server cannot stand before collection; the package is
+imported from the changed tree.
 
 Per test one character is kept in memory shared with the server, so that a killed run still
 says how far it came: `.` passed, `F` failed, `E` error, `s` skipped, `x` expected failure,
@@ -30,8 +31,6 @@ HEADER = struct.Struct("<i")
 """Head of the shared memory: position of the test that runs, -1 before the first."""
 DETAILS = 3
 """Failures rendered whole; of the rest the id, phase, type and message are kept."""
-WALL_FACTOR = 3.0
-"""Wall time that a test has, for each second of CPU: others may use the processor, too."""
 CANARY = "flywheel::canary"
 """Id of the planted test that must fail."""
 
@@ -62,9 +61,10 @@ class Timers:
     never returns to the interpreter is caught too; chaining lets the default action kill.
     """
 
-    def __init__(self, descriptor: int, floor: float, factor: float) -> None:
-        self.floor = floor
-        self.factor = factor
+    def __init__(self, descriptor: int, request: Dict[str, Any]) -> None:
+        self.floor = request["floor"]  # type: float
+        self.factor = request["factor"]  # type: float
+        self.wall_factor = request["wall_factor"]  # type: float
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         for number in (signal.SIGPROF, signal.SIGALRM):
@@ -74,7 +74,7 @@ class Timers:
         """Give the next test its time: `expected` seconds is what the baseline took."""
         cpu = max(self.floor, self.factor * expected)
         signal.setitimer(signal.ITIMER_PROF, cpu)
-        signal.setitimer(signal.ITIMER_REAL, WALL_FACTOR * cpu)
+        signal.setitimer(signal.ITIMER_REAL, self.wall_factor * cpu)
 
     def disarm(self) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -131,7 +131,7 @@ class Recorder:
         self.expected = expected
         self.fail_fast = bool(request.get("fail_fast"))
         self.want_times = bool(request.get("times"))
-        self.timers = Timers(channel.descriptor, request["floor"], request["factor"])
+        self.timers = Timers(channel.descriptor, request)
 
     # -- reports -------------------------------------------------------------------------
 
@@ -335,7 +335,9 @@ class FreshPlugin:
         """Names of the functions and classes that hold a wanted test; None when all are wanted."""
         if wanted is not None:
             self.names = {
-                part for test_id in wanted for part in test_id.partition("[")[0].split("::")[1:]
+                part
+                for test_id in wanted
+                for part in test_id.partition("::")[2].partition("[")[0].split("::")
             }
         self.skip_files = skip_files
         self.shuffle = shuffle
