@@ -11,7 +11,7 @@ from flywheel.critic.environment import Environment, build
 from flywheel.critic.lane import RUNNER, RUNNER_TARGET, LaneServer, isolation_of
 from flywheel.critic.run import PATIENT, Run
 from flywheel.critic.select import Layout, edit_of
-from flywheel.critic.toolchain import Toolchain, beside, detect, sources
+from flywheel.critic.toolchain import Toolchain, detect, other_files, sources
 from flywheel.critic.toolchain import load as load_toolchains
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "Run",
     "Suite",
     "Toolchain",
-    "beside",
     "build",
     "detect",
     "edit_of",
@@ -34,6 +33,7 @@ __all__ = [
     "learn",
     "load_learned",
     "load_toolchains",
+    "other_files",
     "save_learned",
     "sources",
 ]

@@ -150,17 +150,11 @@ class LaneServer:
 
     def tell(self, ids: Sequence[str], paths: Sequence[str], seconds: Sequence[float]) -> None:
         """Give the server the numbering of the tests; waits until it has it."""
-        self.submit(
-            {"op": "tests", "ids": list(ids), "paths": list(paths), "seconds": list(seconds)}
-        )
-        while not self.receive():
-            continue
+        self._ask({"op": "tests", "ids": list(ids), "paths": list(paths), "seconds": list(seconds)})
 
     def compile_patterns(self, patterns: Sequence[Any]) -> None:
         """Have the server compile these regular expressions once, for all its forks; waits."""
-        self.submit({"op": "patterns", "patterns": list(patterns)})
-        while not self.receive():
-            continue
+        self._ask({"op": "patterns", "patterns": list(patterns)})
 
     def receive(self) -> list[Reply]:
         """Replies that have arrived; blocks for at least some bytes. Raises `CriticError`."""
@@ -190,6 +184,11 @@ class LaneServer:
         size = self._output.seek(0, 2)
         self._output.seek(max(0, size - 4000))
         return self._output.read().decode(errors="replace").strip()
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        self.submit(request)
+        while not self.receive():
+            continue
 
     def _fill(self) -> None:
         assert self._socket is not None

@@ -228,12 +228,12 @@ def sources(tree: Path, toolchain: Toolchain) -> SourceFiles:
     return SourceFiles(tuple(sorted(found)), dict(sorted(skipped.items())))
 
 
-def beside(tree: Path, sources: Container[str], tests: Iterable[str]) -> dict[str, bytes]:
-    """Files of a tree that hold tests, and its Python files that are no sources, with contents."""
+def other_files(tree: Path, *, watched: Container[str], tests: Iterable[str]) -> dict[str, bytes]:
+    """Contents of the files that hold tests, and of the Python files that are not watched."""
     paths = {path for path, is_link in _files(os.fspath(tree), "") if not is_link}
     found: dict[str, bytes] = {}
     for path in sorted(paths.intersection(tests) | {p for p in paths if p.endswith(".py")}):
-        if path not in sources:
+        if path not in watched:
             with contextlib.suppress(OSError):
                 found[path] = (tree / path).read_bytes()
     return found

@@ -34,9 +34,9 @@ from flywheel.critic import (
     RUNNER,
     Critic,
     Learned,
-    beside,
     learn,
     load_learned,
+    other_files,
     save_learned,
     sources,
 )
@@ -216,7 +216,7 @@ class _Loop:
             start=self.bench.start,
             jobs=self.jobs,
             sources=executed,
-            others=beside(tree, executed, self.learned.suite.paths),
+            others=other_files(tree, watched=executed, tests=self.learned.suite.paths),
             level=self.bench.probe.level,
             fail_fast=self.wanted.fail_fast,
         )

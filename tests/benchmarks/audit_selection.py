@@ -61,10 +61,10 @@ def measure_package(repo: str, number: int, seed: int) -> dict[str, Any]:
         whole = judged(prepared, candidates)
     differ = []
     for key, one in chosen.items():
-        missing = set(whole[key].trial.failing) ^ set(one.trial.failing)
-        if missing:
+        differing = set(whole[key].trial.failing) ^ set(one.trial.failing)
+        if differing:
             change = one.candidate
-            differ.append(f"{change.path}:{change.line} {change.operator}: {sorted(missing)[:3]}")
+            differ.append(f"{change.path}:{change.line} {change.operator}: {sorted(differing)[:3]}")
     seconds = [sum(o.trial.seconds for o in found.values()) for found in (chosen, whole)]
     selected = statistics.mean(one.trial.selected for one in chosen.values())
     print(

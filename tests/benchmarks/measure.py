@@ -32,9 +32,9 @@ from flywheel.critic import (
     LaneServer,
     Layout,
     Learned,
-    beside,
     isolation_of,
     learn,
+    other_files,
     sources,
 )
 from flywheel.critic.select import positions
@@ -149,7 +149,7 @@ def judge(
         start=start or prepared.bench.start,
         jobs=jobs,
         sources={path: (tree / path).read_bytes() for path in suite.lines.files},
-        others=beside(tree, suite.lines.files, suite.paths),
+        others=other_files(tree, watched=suite.lines.files, tests=suite.paths),
         level=prepared.bench.probe.level,
         fail_fast=fail_fast,
         confirm=False,

@@ -19,7 +19,7 @@ from flywheel.core.events import EventBus
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Candidate, Judged, Lane, Span
 from flywheel.core.settings import HarvestSettings, PathSettings, SandboxSettings, Settings
-from flywheel.critic import Critic, Learned, beside, learn, sources
+from flywheel.critic import Critic, Learned, learn, other_files, sources
 from flywheel.orchestrator.workbench import Workbench, set_up
 from flywheel.sandbox import Mount, give_to_box
 from flywheel.workspace import init
@@ -136,7 +136,7 @@ class Target:
             start=self.bench.start,
             jobs=jobs,
             sources={path: (tree / path).read_bytes() for path in suite.lines.files},
-            others=beside(tree, suite.lines.files, suite.paths),
+            others=other_files(tree, watched=suite.lines.files, tests=suite.paths),
             level=str(self.bench.probe.level),
         )
         try:
