@@ -136,11 +136,9 @@ class NameIndex:
         classes = [one for one in chain if isinstance(one, ast.ClassDef)]
         owners = frozenset(one.name for one in classes)
         if isinstance(node, _FUNCTIONS):
-            return (
-                None
-                if _for_any_name(node, owners)
-                else self._touch_function(node, owners, candidate)
-            )
+            if _for_any_name(node, owners):
+                return None
+            return self._touch_function(node, owners, candidate)
         if isinstance(node, ast.ClassDef):
             return Touch(owners, range(header(node).start, last_line(node) + 1))
         scope = _Scope(_imported(tree), in_class=bool(classes))
