@@ -119,6 +119,8 @@ class Critic:
         self._slow = SLOW_TEST_FACTOR * statistics.median(suite.seconds)
         """Seconds beyond which a test comes last where the first failure ends the run."""
         self._not_warm: Bits = 0
+        self._not_plain: Bits = 0
+        """Tests that fail when they are called without pytest's protocol."""
         self._base_trials: dict[Bits, Trial] = {}
         self._base_waiting: dict[Bits, list[_Case]] = {}
         self.mismatches = 0
@@ -145,15 +147,20 @@ class Critic:
         self._open_warm()
         if self.warm:
             there = tuple(positions(self._all & ~self._not_warm))
-            run = self._run_now(
-                self._servers[Lane.WARM][0],
-                Run(Lane.WARM, there, None, PATIENT, {"patterns": True}),
-            )
-            if run.reason:
-                self.not_warm_reason = f"the clean suite did not run: {run.reason}"
+            server = self._servers[Lane.WARM][0]
+            options = {"plain": True, "patterns": True}
+            run = self._run_now(server, Run(Lane.WARM, there, None, PATIENT, options))
+            again = run
+            if run.failed() and not run.reason:
+                failed = tuple(sorted(run.failed()))
+                again = self._run_now(server, Run(Lane.WARM, failed, None, PATIENT))
+            if run.reason or again.reason:
+                reason = run.reason or again.reason
+                self.not_warm_reason = f"the clean suite did not run: {reason}"
                 self._drop_warm()
             else:
-                self._not_warm |= bits(run.failed())
+                self._not_plain = bits(run.failed())
+                self._not_warm |= bits(again.failed())
                 self._patterns = run.patterns
                 for server in [*self._servers[Lane.WARM], *self._servers[Lane.FRESH]]:
                     server.compile_patterns(self._patterns)
@@ -405,7 +412,10 @@ class Critic:
         if case.by_function:
             options["by_function"] = True
         edit = self._edit(case.candidate, case.place)
+        if not selection & self._not_plain:
+            options["plain"] = True
         if case.first is not None:
+            # What is to be believed goes by pytest's own protocol.
             options = {"canary": True}
         chosen = tuple(positions(selection))
         if "fail_fast" in options:

@@ -98,6 +98,8 @@ class LaneServer:
         """Ids of the collected tests, once started (warm lane only)."""
         self.threads = 0
         """Threads the server had when it was ready; more than one cannot be forked safely."""
+        self.plain = 0
+        """Tests of the warm lane that can be called without pytest's protocol."""
         self.imported: frozenset[str] = frozenset()
         """Files of the repository that the server itself imported (fresh lane only): pytest is
         made of them, so no fork imports them anew."""
@@ -128,6 +130,7 @@ class LaneServer:
         if header["status"] != "ready":
             raise self._failed(f"pytest ended with code {header.get('code')}")
         self.threads = header["threads"]
+        self.plain = header.get("plain", 0)
         self.imported = frozenset(header.get("imported", ()))
         self.items = tuple(json.loads(body)) if body else ()
         ours.settimeout(None)

@@ -48,8 +48,13 @@ def trim_stack(dump: str) -> str:
     return "\n".join(lines)
 
 
+_ADDRESS = "0x..."
+_MARKED = re.compile(rf"^(?P<line>.*{re.escape(_ADDRESS)}.*)\n[E ]*\? [ +^-]+$", re.MULTILINE)
+"""A line of a diff with an address in it, and below it the marks of where the lines differ."""
+
+
 def clean(text: str) -> str:
     """`text` with run-to-run noise taken out; the same input gives the same output."""
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
-    return text
+    return _MARKED.sub(r"\g<line>", text) if _ADDRESS in text else text

@@ -567,6 +567,120 @@ HAZARDS = {
         (("return True", "return False"), ("return True", "return None"), ("return 1", "return 2"),
          ("return 1", "return 0")),
     ),
+    "surroundings": Hazard(
+        """
+        import logging
+        import os
+        import sys
+        import warnings
+        def handled():
+            return bool(logging.getLogger().handlers)
+        def phase():
+            return os.environ["PYTEST_CURRENT_TEST"].rsplit("(", 1)[1]
+        def loud(text):
+            print(text)
+            sys.stderr.write(text)
+            return sys.stdout
+        def old():
+            warnings.warn("old", DeprecationWarning, stacklevel=2)
+            return 1
+        def shown():
+            return len(warnings.filters)
+        def give():
+            return None
+        class Noisy:
+            def __del__(self):
+                self.fine = 1
+        def answer(x):
+            return x
+        """,
+        """
+        import logging, unittest, warnings
+        import pytest
+        from zoo import surroundings as s
+        def test_handled():
+            logging.basicConfig(level=1)
+            logging.getLogger("x").warning("seen")
+            assert s.handled() and logging.getLogger().level == logging.WARNING
+        def test_level(): assert s.handled() is True
+        def test_phase(): assert s.phase() == "call)"
+        @pytest.mark.parametrize("n", [1, 2], ids=["odd\\x00", "even"])
+        def test_phases(n): assert s.phase() == "call)" and n
+        def test_loud(): assert s.loud("x" * 1000) is not None
+        def test_old():
+            with pytest.warns(DeprecationWarning): s.old()
+        def test_old_again():
+            with warnings.catch_warnings(record=True) as caught: s.old()
+            assert len(caught) == 1
+        def test_filters():
+            warnings.simplefilter("error")
+            with pytest.raises(DeprecationWarning): s.old()
+        def test_filters_again(): assert s.old() == 1 and s.shown() > 0
+        def test_give(): return s.give()
+        def test_noisy(): s.Noisy()
+        def test_after_noise(): assert True
+        def test_skip():
+            if s.answer(1) != 1: pytest.skip("changed")
+        def test_unittest_skip():
+            if s.answer(1) != 1: raise unittest.SkipTest("changed")
+        def test_xfail():
+            if s.answer(1) != 1: pytest.xfail("changed")
+        def test_answer(): assert s.answer([1, 2]) == [1, 2]
+        class TestState:
+            kept = 0
+            def test_first(self):
+                self.kept = s.answer(1)
+                assert self.kept == 1
+            def test_second(self): assert self.kept == 0
+        """,
+        (("return bool(logging.getLogger().handlers)", "return not logging.getLogger().handlers"),
+         ('rsplit("(", 1)[1]', 'rsplit("(", 1)[0]'),
+         ("sys.stderr.write(text)", "return None"),
+         ("DeprecationWarning, stack", "UserWarning, stack"),
+         ("return len(warnings.filters)", "return 0"),
+         ("return None", "return 1"), ("return None", "return answer.__await__"),
+         ("self.fine = 1", "raise ValueError"),
+         ("return x\n", "return 2\n"), ("return x\n", "return str(x)\n")),
+    ),
+    "torn_down": Hazard(
+        """
+        OPEN = []
+        def acquire(what):
+            OPEN.append(what)
+        def release(what):
+            OPEN.remove(what)
+        """,
+        """
+        import pytest
+        from zoo import torn_down as t
+        @pytest.fixture
+        def mine():
+            t.acquire("mine")
+            yield
+            t.release("mine")
+        class TestA:
+            @pytest.fixture(scope="class")
+            def ours(self):
+                t.acquire("ours")
+                yield
+                t.release("ours")
+            def test_one(self, ours): assert t.OPEN == ["ours"]
+            def test_two(self): assert t.OPEN in ([], ["ours"])
+        class TestB:
+            def test_three(self): assert t.OPEN == []
+            def test_four(self, mine): assert t.OPEN == ["mine"]
+        def test_five(): assert t.OPEN == []
+        class TestC:
+            def setup_method(self): t.acquire("method")
+            def teardown_method(self): t.release("method")
+            def test_six(self): assert t.OPEN == ["method"]
+        class TestD:
+            def test_seven(self): assert t.OPEN == []
+        """,
+        (("OPEN.append(what)", "OPEN.append(what * 2)"), ("OPEN.remove(what)", "OPEN[:] = []"),
+         ("OPEN.remove(what)", "pass"), ("OPEN.remove(what)", "1 / 0")),
+        only_audit=True,
+    ),
     "documented": Hazard(
         '''
         """Doctests.

@@ -112,6 +112,14 @@ def test_every_test_of_the_zoo_that_passes_judges(zoo: Zoo) -> None:
     }, left_out
 
 
+def test_most_tests_of_the_zoo_are_called_without_the_protocol(zoo: Zoo) -> None:
+    server = zoo.target.bench.start(Lane.WARM)
+    try:
+        assert server.plain > len(server.items) / 2
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_verdict_is_that_of_plain_pytest(zoo: Zoo, name: str) -> None:
     change = CHANGES[name]
@@ -210,6 +218,51 @@ def test_a_warning_that_the_configuration_makes_an_error_fails_the_import(
     with target.critic(jobs=1) as critic:
         judged = target.judge(critic, [change])[change]
     _agrees(judged, target.truth(change), 2)
+
+
+WARY = """
+import warnings
+def count(x):
+    return x + 1
+class Thing:
+    def __del__(self):
+        pass
+"""
+WARY_TESTS = """
+import threading
+from zoo.wary import Thing, count
+def test_one(): assert count(1) == 2
+def test_thing(): Thing()
+def test_thread():
+    thread = threading.Thread(target=count, args=(1,))
+    thread.start()
+    thread.join()
+def test_idle(): assert True
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("return x + 1", "return warnings.warn('old') or x + 1"),
+        ("        pass", "        raise ValueError('unraisable')"),
+        ("return x + 1", "return 1 / 0"),
+    ],
+)
+def test_a_warning_that_the_configuration_makes_an_error_fails_the_test(
+    tmp_path: Path, cache: Path, before: str, after: str
+) -> None:
+    files = {
+        "pytest.ini": "[pytest]\nfilterwarnings = error\n",
+        "zoo/wary.py": WARY,
+        "tests/test_wary.py": WARY_TESTS,
+    }
+    target = _target(files, tmp_path, cache)
+    change = Change("zoo/wary.py", before, after)
+    with target.critic(jobs=1) as critic:
+        judged = target.judge(critic, [change])[change]
+    assert set(judged.trial.failing) == target.truth(change)
+    _agrees(judged, target.truth(change), len(target.learned.suite.ids))
 
 
 def test_the_status_of_a_hang_and_of_a_memory_bomb_is_told(zoo: Zoo) -> None:

@@ -17,6 +17,9 @@ MESSAGE_LIMIT = 2000
 """Characters kept of a message."""
 FRAME_LIMIT = 24
 """Frames of the repository kept: the first half and the last half."""
+COUNTED_FRAMES = 100
+"""Of more frames left out the number is not told: how deep a recursion went depends on where it
+began, and the same failure must give the same text."""
 
 
 def text_of(value: object) -> str:
@@ -109,7 +112,9 @@ def frames(entries: List[Any]) -> List[str]:
         lines.append("    [%d library frame%s]" % (folded, "" if folded == 1 else "s"))
     if len(lines) > FRAME_LIMIT:
         half = FRAME_LIMIT // 2
-        lines[half:-half] = ["    [%d frames]" % (len(lines) - 2 * half)]
+        left_out = len(lines) - 2 * half
+        told = str(left_out) if left_out <= COUNTED_FRAMES else "more than %d" % COUNTED_FRAMES
+        lines[half:-half] = ["    [%s frames]" % told]
     return lines
 
 

@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 
-from flywheel_runner import isolate, session, swap
+from flywheel_runner import isolate, plain, session, swap
 from flywheel_runner.coverage import can_watch_cheaply, line_map
 
 ROOT = "/repo/"
@@ -219,6 +219,8 @@ def fresh_work(
                 taken = recorder.lines.take()
                 channel.send(imported={str(name): sorted(found) for name, found in taken.items()})
             channel.send(collected_at=time.monotonic())
+            if request.get("plain"):
+                recorder.plain = plain.PlainTests(pytest_session)
 
         plugin = session.FreshPlugin(
             recorder,
@@ -367,8 +369,10 @@ def serve_warm(server: Server, pytest_session: Any) -> None:
     # What every fork would compute for itself is computed here once.
     recorder = session.Recorder()
     pytest_session.config.pluginmanager.register(recorder, "flywheel-recorder")
+    plain_tests = plain.PlainTests(pytest_session)
     for item in pytest_session.items:
         item.location  # noqa: B018  (a cached property)
+        plain_tests.arguments(item)
 
     def prepare(request: Request) -> None:
         """Compile the unchanged statement once, here, where the forks inherit it."""
@@ -415,6 +419,7 @@ def serve_warm(server: Server, pytest_session: Any) -> None:
         items = [by_id[suite.ids[index]] for index in selected]
         expected = [suite.seconds[index] for index in selected]
         recorder.begin(channel, order, expected, request)
+        recorder.plain = plain_tests if request.get("plain") else None
         recorder.run(items)
         if request.get("patterns"):
             channel.send(patterns=compiled_patterns())
@@ -423,7 +428,13 @@ def serve_warm(server: Server, pytest_session: Any) -> None:
     server.work = work
     gc.collect()
     server.send(
-        {"id": 0, "status": "ready", "threads": threads, "items": len(by_id)},
+        {
+            "id": 0,
+            "status": "ready",
+            "threads": threads,
+            "items": len(by_id),
+            "plain": sum(found is not None for found in plain_tests.known.values()),
+        },
         json.dumps(list(by_id)).encode(),
     )
     server.serve()

@@ -25,7 +25,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 import pytest
 from _pytest.assertion import util as _assertion
 
-from flywheel_runner import render
+from flywheel_runner import plain, render
 
 HEADER = struct.Struct("<i")
 """Head of the shared memory: position of the test that runs, -1 before the first."""
@@ -117,6 +117,8 @@ class Recorder:
         self.want_times = False
         self.canary_failed = False
         self.fail_fast = False
+        self.plain = None  # type: Optional[plain.PlainTests]
+        """Calls plain tests without pytest's protocol; None when all are to go by it."""
 
     def begin(
         self,
@@ -147,16 +149,7 @@ class Recorder:
             longrepr = ("", 0, "Skipped: %s" % render.text_of(excinfo.value))
         else:
             outcome = "failed"
-            if self.rendered < DETAILS:
-                details = render.failure(excinfo.value, excinfo.tb, call.when)
-            else:
-                details = {
-                    "phase": call.when,
-                    "type": type(excinfo.value).__name__,
-                    "message": render.text_of(excinfo.value).split("\n", 1)[0],
-                    "assertion": "",
-                    "traceback": "",
-                }
+            details = self._details(excinfo.value, excinfo.tb, call.when)
             longrepr = details["message"]
         report = pytest.TestReport(
             nodeid=item.nodeid,
@@ -173,6 +166,18 @@ class Recorder:
         )
         report.flywheel = details  # type: ignore[attr-defined]
         return report
+
+    def _details(self, error: BaseException, tb: Any, phase: str) -> Dict[str, str]:
+        """Columns of a failure: of the first few with the traceback, of the rest in short."""
+        if self.rendered < DETAILS:
+            return render.failure(error, tb, phase)
+        return {
+            "phase": phase,
+            "type": type(error).__name__,
+            "message": render.text_of(error).split("\n", 1)[0],
+            "assertion": "",
+            "traceback": "",
+        }
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.nodeid.endswith(CANARY):
@@ -236,7 +241,8 @@ class Recorder:
                     self.timers.arm(self.expected[position] if self.expected else 1.0)
             random.seed(0)
             began = time.perf_counter()
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if self.plain is None or position < 0 or not self._call(item, position, following):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             took = time.perf_counter() - began
             if self.timers is not None:
                 self.timers.disarm()
@@ -252,6 +258,34 @@ class Recorder:
             self.channel.send(times=times)
         if self.lines is not None:
             self._send_rest()
+
+    def _call(self, item: Any, position: int, following: Any) -> bool:
+        """Run a plain test without pytest's protocol; False when it has to go by it."""
+        assert self.plain is not None
+        if not self.plain.takes(item):
+            return False
+        explained = self.rendered < DETAILS
+        if not explained:
+            _assertion._reprcompare, _assertion._config = None, item.config
+        try:
+            error = self.plain.call(item, explained=explained)
+        except plain.NotPlain:
+            return False
+        if error is None:
+            outcome = "."
+        elif isinstance(error, plain.SKIPPED):
+            outcome = "s"
+        elif isinstance(error, pytest.xfail.Exception):
+            outcome = "x"
+        else:
+            outcome = "F"
+            details = self._details(error, error.__traceback__, "call")
+            self.rendered += 1
+            self.channel.send(failure=position, **details)
+        self.outcomes[position] = outcome
+        self.channel.mark(position, outcome)
+        self.plain.leave(following)
+        return True
 
     def take(self, fixture: Any = None) -> None:
         """Lines since the last look are of the test that runs, and of all users of `fixture`."""
