@@ -36,8 +36,8 @@ MAX_CONFIRMATIONS = 3
 """Confirmations that may disagree before a candidate is given up as unknown."""
 AUDIT_SHARE = 8
 """One confirmation in so many runs the whole suite, to see that the selection misses nothing."""
-SLOW_SUITE_SECONDS = 10.0
-"""Of a suite that takes longer, a quarter of that share."""
+AUDIT_TIME = 0.1
+"""Share of all time from which on audits wait, but for the first of each file."""
 SLOW_TEST_FACTOR = 3.0
 """A test is slow that takes so many times as long as the suite's median."""
 DEPTH = 2
@@ -126,6 +126,8 @@ class Critic:
         self.mismatches = 0
         """Candidates whose confirmation found other failures than the first run."""
         self._audited_paths: set[str] = set()
+        self._run_seconds = self._audit_seconds = 0.0
+        """Time that all runs took, and of it the audits."""
         self.audits = 0
         """Confirmations that ran the whole suite."""
         self.widened: set[str] = set()
@@ -388,22 +390,18 @@ class Critic:
         """Whether a survivor is run by the whole suite: a share, and all of widened files."""
         if case.selection == self._all:
             return False
-        chosen = int(case.candidate.candidate_id, 16) % self._share == 0
-        return chosen or case.candidate.path in self.widened
-
-    @property
-    def _share(self) -> int:
-        slow = self._suite.whole_seconds > SLOW_SUITE_SECONDS
-        return AUDIT_SHARE * 4 if slow else AUDIT_SHARE
+        return case.candidate.path in self.widened or self._drawn(case.candidate)
 
     def _audited(self, candidate: Candidate) -> bool:
-        """Whether a candidate is confirmed by the whole suite: the first of its file, then a share.
-
-        The choice depends on the candidate alone, so it is the same in every run.
-        """
+        """Whether a candidate is confirmed by the whole suite: the first of its file, then some."""
         first = candidate.path not in self._audited_paths
         self._audited_paths.add(candidate.path)
-        return first or int(candidate.candidate_id, 16) % self._share == 0
+        return first or self._drawn(candidate)
+
+    def _drawn(self, candidate: Candidate) -> bool:
+        """One in so many, as long as audits have not taken more than their share of the time."""
+        due = self._audit_seconds <= AUDIT_TIME * self._run_seconds
+        return due and int(candidate.candidate_id, 16) % AUDIT_SHARE == 0
 
     def _enqueue_case(self, case: _Case, lane: Lane, selection: Bits, limits: Limits) -> None:
         options: dict[str, Any] = {}
@@ -415,8 +413,11 @@ class Critic:
         if not selection & self._not_plain:
             options["plain"] = True
         if case.first is not None:
-            # What is to be believed goes by pytest's own protocol.
-            options = {"canary": True}
+            # What is stored has failed by pytest's own protocol; an audit knows nothing else.
+            options = (
+                {} if selection == self._all else {**options, "protocol": sorted(case.first_failed)}
+            )
+            options["canary"] = True
         chosen = tuple(positions(selection))
         if "fail_fast" in options:
             # Slow tests last: one failure is enough. Else in suite order, for fixtures' sake.
@@ -436,6 +437,9 @@ class Critic:
         self._finished(run, case)
 
     def _finished(self, run: Run, case: _Case | None) -> None:
+        self._run_seconds += run.seconds
+        if case is not None and case.whole:
+            self._audit_seconds += run.seconds
         if case is None:
             self._base_done(run)
         elif case.first is None:
@@ -527,7 +531,8 @@ class Critic:
         waiting = self._base_waiting.setdefault(selection, [])
         waiting.append(case)
         if len(waiting) == 1:
-            run = Run(Lane.FRESH, tuple(positions(selection)), None, PATIENT, {"canary": True})
+            options = {"canary": True, "plain": not selection & self._not_plain}
+            run = Run(Lane.FRESH, tuple(positions(selection)), None, PATIENT, options)
             self._queue.append((run, None))
 
     def _base_done(self, run: Run) -> None:

@@ -677,8 +677,7 @@ HAZARDS = {
         class TestD:
             def test_seven(self): assert t.OPEN == []
         """,
-        (("OPEN.append(what)", "OPEN.append(what * 2)"), ("OPEN.remove(what)", "OPEN[:] = []"),
-         ("OPEN.remove(what)", "pass"), ("OPEN.remove(what)", "1 / 0")),
+        (("OPEN.remove(what)", "pass"), ("OPEN.remove(what)", "OPEN[:] = []")),
         only_audit=True,
     ),
     "documented": Hazard(

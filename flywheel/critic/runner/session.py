@@ -119,6 +119,8 @@ class Recorder:
         self.fail_fast = False
         self.plain = None  # type: Optional[plain.PlainTests]
         """Calls plain tests without pytest's protocol; None when all are to go by it."""
+        self.by_protocol = frozenset()  # type: Any
+        """Positions of tests that are to go by it whether plain or not."""
 
     def begin(
         self,
@@ -133,6 +135,9 @@ class Recorder:
         self.expected = expected
         self.fail_fast = bool(request.get("fail_fast"))
         self.want_times = bool(request.get("times"))
+        kept = frozenset(request.get("protocol", ()))
+        selected = request.get("tests") or ()
+        self.by_protocol = {place for place, index in enumerate(selected) if index in kept}
         self.timers = Timers(channel.descriptor, request)
 
     # -- reports -------------------------------------------------------------------------
@@ -262,7 +267,7 @@ class Recorder:
     def _call(self, item: Any, position: int, following: Any) -> bool:
         """Run a plain test without pytest's protocol; False when it has to go by it."""
         assert self.plain is not None
-        if not self.plain.takes(item):
+        if position in self.by_protocol or not self.plain.takes(item):
             return False
         explained = self.rendered < DETAILS
         if not explained:
