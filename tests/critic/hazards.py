@@ -569,6 +569,7 @@ HAZARDS = {
     ),
     "surroundings": Hazard(
         """
+        import io
         import logging
         import os
         import sys
@@ -581,6 +582,9 @@ HAZARDS = {
             print(text)
             sys.stderr.write(text)
             return sys.stdout
+        def hush():
+            kept, sys.stdout = sys.stdout, io.StringIO()
+            sys.stdout = kept
         def old():
             warnings.warn("old", DeprecationWarning, stacklevel=2)
             return 1
@@ -595,7 +599,7 @@ HAZARDS = {
             return x
         """,
         """
-        import logging, unittest, warnings
+        import logging, sys, unittest, warnings
         import pytest
         from zoo import surroundings as s
         def test_handled():
@@ -607,6 +611,9 @@ HAZARDS = {
         @pytest.mark.parametrize("n", [1, 2], ids=["odd\\x00", "even"])
         def test_phases(n): assert s.phase() == "call)" and n
         def test_loud(): assert s.loud("x" * 1000) is not None
+        def test_hush(): s.hush()
+        def test_hushed_no_more():
+            assert type(sys.stdout).__name__ != "StringIO" and not sys.stdout.closed
         def test_old():
             with pytest.warns(DeprecationWarning): s.old()
         def test_old_again():
@@ -637,6 +644,7 @@ HAZARDS = {
          ('rsplit("(", 1)[1]', 'rsplit("(", 1)[0]'),
          ("sys.stderr.write(text)", "return None"),
          ("DeprecationWarning, stack", "UserWarning, stack"),
+         ("sys.stdout = kept", "pass"), ("sys.stdout = kept", "sys.stdout.close()"),
          ("return len(warnings.filters)", "return 0"),
          ("return None", "return 1"), ("return None", "return answer.__await__"),
          ("self.fine = 1", "raise ValueError"),

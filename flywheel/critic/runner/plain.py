@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
 import types
 import unittest
 import warnings
@@ -47,6 +48,8 @@ BYSTANDERS = (
 """Modules whose hooks leave a plain test alone: pytest's own, and such as act on coroutines or on
 what hypothesis has decorated, which is never plain."""
 ACTING_MARKS = frozenset(["skip", "skipif", "xfail", "filterwarnings", "usefixtures"])
+ACTING_ATTRIBUTES = frozenset(["is_hypothesis_test", "setup", "teardown"])
+"""What hypothesis and nose hang on a function."""
 PACKAGE_SETUP = ("setup_module", "setUpModule", "teardown_module", "tearDownModule")
 SKIPPED = (pytest.skip.Exception, unittest.SkipTest)
 STOPS = (pytest.exit.Exception, KeyboardInterrupt)
@@ -68,8 +71,7 @@ class PlainTests:
         self.collectors = {}  # type: Dict[Any, bool]
         try:
             self.usable = _is_only_pytest(config) and self._adopt(config)
-        except (AttributeError, ImportError, KeyError):
-            # Another pytest than those this was written against.
+        except Exception:  # another pytest than those this was written against
             self.usable = False
 
     def _adopt(self, config: Any) -> bool:
@@ -124,7 +126,9 @@ class PlainTests:
         if not {"runtest", "setup", "teardown"}.isdisjoint(item.__dict__):
             return None
         function = getattr(item.obj, "__func__", item.obj)
-        if type(function) is not types.FunctionType or hasattr(function, "is_hypothesis_test"):
+        if type(function) is not types.FunctionType or not ACTING_ATTRIBUTES.isdisjoint(
+            function.__dict__
+        ):
             return None
         unwrapped = inspect.unwrap(function)
         for one in (function, unwrapped):
@@ -180,6 +184,7 @@ class PlainTests:
         assert arguments is not None
         os.environ["PYTEST_CURRENT_TEST"] = ("%s (call)" % item.nodeid).replace("\x00", "(null)")
         self.capture.resume_global_capture()
+        self.streams = {"stdout": sys.stdout, "stderr": sys.stderr}
         explaining = None
         if explained:
             explaining = self.explain(item)
@@ -225,13 +230,17 @@ class PlainTests:
             state.teardown_exact(following)
 
     def _forget_output(self) -> None:
-        """What a test prints is not kept."""
+        """What a test prints is not kept, and streams that it replaced are put back."""
         capturing = self.capture._global_capturing
-        if capturing is not None and any(
-            stream is not None and stream.tmpfile.tell()
-            for stream in (capturing.out, capturing.err)
-        ):
-            self.capture.read_global_capture()
+        if capturing is None:
+            return
+        for stream, name in ((capturing.out, "stdout"), (capturing.err, "stderr")):
+            if stream is None:
+                continue
+            if getattr(sys, name) is not self.streams[name]:
+                self.capture.suspend_global_capture(in_=False)
+            if stream.tmpfile.tell():
+                self.capture.read_global_capture()
 
 
 def _is_only_pytest(config: Any) -> bool:
