@@ -29,6 +29,8 @@ from flywheel.critic.select import Bits, FileLines, LineIndex, bits
 
 BASELINE_LIMITS = Limits(floor=30.0, factor=0.0)
 """Seconds of CPU a test of the base commit may take."""
+VERSION = 3
+"""Of the file that a baseline is kept in."""
 SHUFFLE_SEED = 1
 """Seed of the run in random order."""
 _MARKS = {".": "passed", "F": "failed", "E": "error", "s": "skipped", "x": "xfailed", "T": "hangs"}
@@ -116,7 +118,9 @@ def learn(
         created_at=datetime.now(UTC),
     )
     index = _index(files, watched, {old: new for new, old in enumerate(judging)})
-    return Learned(baseline, _suite(baseline, index))
+    progress("running each test file by itself")
+    reach = _reach(server, [(place, paths[place]) for place in judging], sorted(index.files))
+    return Learned(baseline, _suite(baseline, index, reach))
 
 
 def save(learned: Learned, path: Path) -> None:
@@ -134,7 +138,9 @@ def save(learned: Learned, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with gzip.open(partial, "wt", compresslevel=5) as file:
-        json.dump({"version": 2, "baseline": record, "lines": lines}, file)
+        reach = {name: f"{found:x}" for name, found in learned.suite.reach.items()}
+        stored = {"version": VERSION, "baseline": record, "lines": lines, "reach": reach}
+        json.dump(stored, file)
     partial.replace(path)
 
 
@@ -145,7 +151,7 @@ def load(path: Path, revision_id: str) -> Learned | None:
             stored = json.load(file)
     except (OSError, ValueError, EOFError):
         return None
-    if stored.get("version") != 2:
+    if stored.get("version") != VERSION:
         return None
     record = stored["baseline"]
     record["revision_id"] = revision_id
@@ -160,10 +166,11 @@ def load(path: Path, revision_id: str) -> Learned | None:
         )
         for name, kept in stored["lines"].items()
     }
-    return Learned(baseline, _suite(baseline, LineIndex(files)))
+    reach = {name: int(found, 16) for name, found in stored["reach"].items()}
+    return Learned(baseline, _suite(baseline, LineIndex(files), reach))
 
 
-def _suite(baseline: Baseline, index: LineIndex) -> Suite:
+def _suite(baseline: Baseline, index: LineIndex, reach: Mapping[str, Bits]) -> Suite:
     judging = [test for test in baseline.tests if test.judges]
     return Suite(
         ids=tuple(test.test_id for test in judging),
@@ -171,6 +178,7 @@ def _suite(baseline: Baseline, index: LineIndex) -> Suite:
         seconds=tuple(test.seconds for test in judging),
         whole_seconds=sum(test.seconds for test in judging),
         lines=index,
+        reach=reach,
     )
 
 
@@ -236,6 +244,35 @@ def _run_all(
                 run.ends.clear()
                 flying[server.submit(run.request(seconds))] = (run, run.remaining)
     return watched
+
+
+def _reach(
+    server: LaneServer, judging: Sequence[tuple[int, str]], files: Sequence[str]
+) -> dict[str, Bits]:
+    """Source -> positions (among those that judge) of tests whose file loads it.
+
+    `judging` are the tests that judge: their place in the server's list, their file. Each test
+    file is run by itself, so nothing that another has loaded is there; it is not run where
+    collecting it has loaded all of `files`.
+    """
+    groups: dict[str, list[int]] = {}
+    for number, (_, path) in enumerate(judging):
+        groups.setdefault(path, []).append(number)
+    if len(groups) < 2:
+        return {}
+    found: dict[str, Bits] = {}
+    for numbers in groups.values():
+        places = tuple(judging[number][0] for number in numbers)
+        run = Run(Lane.FRESH, places, None, BASELINE_LIMITS, {"reach": list(files)})
+        server.submit(run.request([30.0] * (max(places) + 1)))
+        replies: list[Reply] = []
+        while not replies:
+            replies = server.receive()
+        reached = replies[0].fields.get("reach") if replies[0].status == "ran" else None
+        # One that ended early or started a process may have loaded anything.
+        for name in files if reached is None else [files[index] for index in reached]:
+            found[name] = found.get(name, 0) | bits(numbers)
+    return found
 
 
 def _take_times(asked: Sequence[int], reply: Reply, times: dict[int, list[float]]) -> None:

@@ -36,8 +36,8 @@ MAX_CONFIRMATIONS = 3
 """Confirmations that may disagree before a candidate is given up as unknown."""
 AUDIT_SHARE = 8
 """One confirmation in so many runs the whole suite, to see that the selection misses nothing."""
-AUDIT_TIME = 0.1
-"""Share of all time from which on audits wait, but for the first of each file."""
+AUDIT_TIME = 0.15
+"""Share of all time that audits may take; beyond it they wait."""
 SLOW_TEST_FACTOR = 3.0
 """A test is slow that takes so many times as long as the suite's median."""
 DEPTH = 2
@@ -58,6 +58,9 @@ class Suite:
     """Seconds a whole run takes."""
     lines: LineIndex
     """What each test executes; positions are those of `ids`."""
+    reach: Mapping[str, Bits] = field(default_factory=dict)
+    """Source -> tests of the files that load it when run by themselves: no other test can notice
+    a change of it. Without an entry any test may."""
 
 
 @dataclass(slots=True)
@@ -350,12 +353,16 @@ class Critic:
             # One test besides, that would notice if the file could not be imported any more.
             by_file = lines.whole_file(candidate.path) & self._all
             canaries = [by_file] if by_file else self._by_path.values()
-            noticing = self._names.noticing(candidate.path, touch)
+            noticing = self._names.noticing(candidate.path, touch) & self._reaching(candidate)
             case.importer = bits(map(self._quickest, canaries)) & ~noticing
             return noticing | case.importer
         if self._suite.whole_seconds <= WHOLE_SUITE_SECONDS:
-            return self._all
-        return self._neighbours(lines.whole_file(candidate.path)) or self._all
+            return self._reaching(candidate)
+        return self._neighbours(lines.whole_file(candidate.path)) or self._reaching(candidate)
+
+    def _reaching(self, candidate: Candidate) -> Bits:
+        """Tests that load the file of a candidate, whatever they do with it."""
+        return self._suite.reach.get(candidate.path, 0) & self._all or self._all
 
     def _index_names(self) -> NameIndex:
         tests: dict[str, list[tuple[str, int]]] = {}
@@ -394,14 +401,20 @@ class Critic:
 
     def _audited(self, candidate: Candidate) -> bool:
         """Whether a candidate is confirmed by the whole suite: the first of its file, then some."""
-        first = candidate.path not in self._audited_paths
-        self._audited_paths.add(candidate.path)
-        return first or self._drawn(candidate)
+        if candidate.path in self._audited_paths:
+            return self._drawn(candidate)
+        if self._audits_due:
+            self._audited_paths.add(candidate.path)
+            return True
+        return False
 
     def _drawn(self, candidate: Candidate) -> bool:
-        """One in so many, as long as audits have not taken more than their share of the time."""
-        due = self._audit_seconds <= AUDIT_TIME * self._run_seconds
-        return due and int(candidate.candidate_id, 16) % AUDIT_SHARE == 0
+        return self._audits_due and int(candidate.candidate_id, 16) % AUDIT_SHARE == 0
+
+    @property
+    def _audits_due(self) -> bool:
+        """True while audits have taken no more than their share of the time."""
+        return self._audit_seconds <= AUDIT_TIME * self._run_seconds
 
     def _enqueue_case(self, case: _Case, lane: Lane, selection: Bits, limits: Limits) -> None:
         options: dict[str, Any] = {}
@@ -457,10 +470,11 @@ class Critic:
             self._enqueue_case(case, Lane.FRESH, case.selection, JUDGE_LIMITS)
             return
         surprising = run.not_collected or bits(run.failed()) & case.importer
-        if surprising and case.selection != self._all and not self._fail_fast:
-            # Whatever imports the file may fail: who that is only the whole suite says.
-            case.selection = self._all
-            self._enqueue_case(case, Lane.FRESH, self._all, JUDGE_LIMITS)
+        loading = case.selection | self._reaching(case.candidate)
+        if surprising and case.selection != loading and not self._fail_fast:
+            # Whatever imports the file may fail.
+            case.selection = loading
+            self._enqueue_case(case, Lane.FRESH, loading, JUDGE_LIMITS)
             return
         trial = run.trial(self._suite.ids, self._level)
         if run.refused:

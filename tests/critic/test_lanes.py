@@ -14,6 +14,7 @@ from flywheel.core.errors import BaselineError, SandboxError
 from flywheel.core.records import Judged, Lane, Status
 from flywheel.critic import critic as rules
 from flywheel.critic.interpreters import find_interpreters
+from flywheel.critic.select import positions
 from flywheel.sandbox import Level, probe
 
 pytestmark = pytest.mark.slow
@@ -74,7 +75,9 @@ def zoo(
     folder = tmp_path_factory.mktemp("zoo")
     target = Target(FILES, folder=folder, cache=cache, python=python)
     changes = list(CHANGES.values())
-    with target.critic() as critic:
+    with pytest.MonkeyPatch.context() as patch, target.critic() as critic:
+        # The first change of each file is audited, however long that takes.
+        patch.setattr(rules, "AUDIT_TIME", 100.0)
         assert critic.warm, critic.not_warm_reason
         judged = target.judge(critic, changes)
         ended = target.judge(critic, list(ENDING_CHANGES.values()))
@@ -218,6 +221,56 @@ def test_a_warning_that_the_configuration_makes_an_error_fails_the_import(
     with target.critic(jobs=1) as critic:
         judged = target.judge(critic, [change])[change]
     _agrees(judged, target.truth(change), 2)
+
+
+APART = {
+    "zoo/__init__.py": "",
+    "zoo/early.py": "LIMIT = int('3')\ndef f(x):\n    return x + LIMIT\n",
+    "zoo/late.py": "LIMIT = int('4')\ndef f(x):\n    return x + LIMIT\n",
+    "zoo/other.py": "from zoo import early\nLIMIT = int('5')\ndef f(x):\n    return x\n",
+    "tests/test_early.py": "from zoo.early import f\ndef test_early(): assert f(1) == 4\n",
+    "tests/test_late.py": """
+        def test_late():
+            from zoo.late import f
+            assert f(1) == 5
+        """,
+    "tests/test_other.py": "from zoo.other import f\ndef test_other(): assert f(1) == 1\n",
+    "tests/test_child.py": """
+        import subprocess, sys
+        def test_child():
+            subprocess.run([sys.executable, "-c", "import zoo.late"], check=True)
+        """,
+    "tests/test_text.py": """
+        def test_text():
+            with open("zoo/late.py") as file: assert "LIMIT" in file.read()
+        """,
+    "tests/test_idle.py": "def test_idle(): assert True\n",
+}
+
+
+def test_only_tests_of_files_that_load_a_module_are_asked_of_its_import(
+    tmp_path: Path, cache: Path
+) -> None:
+    target = Target(APART, folder=tmp_path, cache=cache, python=sys.executable, baseline_runs=2)
+    suite = target.learned.suite
+    reach = {
+        path: {Path(suite.paths[i]).stem[5:] for i in positions(found)}
+        for path, found in suite.reach.items()
+    }
+    assert reach["zoo/early.py"] == {"early", "other", "child"}
+    assert reach["zoo/late.py"] == {"late", "text", "child"}
+    assert reach["zoo/other.py"] == {"other", "child"}
+    changes = [
+        Change("zoo/early.py", "int('3')", "int('x')"),
+        Change("zoo/late.py", "int('4')", "int('x')"),
+        Change("zoo/late.py", "LIMIT = int('4')\n", ""),
+        Change("zoo/other.py", "int('5')", "int('6')"),
+    ]
+    with target.critic(jobs=1) as critic:
+        judged = target.judge(critic, changes)
+    for change in changes:
+        _agrees(judged[change], target.truth(change), 6)
+    assert judged[changes[0]].trial.selected == 3
 
 
 WARY = """

@@ -26,6 +26,7 @@ import pytest
 
 from flywheel_runner import isolate, plain, session, swap
 from flywheel_runner.coverage import can_watch_cheaply, line_map
+from flywheel_runner.reach import Reach
 
 ROOT = "/repo/"
 Request = Dict[str, Any]
@@ -202,8 +203,12 @@ def fresh_work(
         if request.get("lines") and (can_watch_cheaply() or not request.get("cheaply")):
             recorder.lines = line_map({ROOT + p: i for i, p in enumerate(request["lines"])})
 
+        reach = Reach([ROOT + path for path in request["reach"]]) if "reach" in request else None
+
         def on_collected(pytest_session: Any) -> None:
             session.settle()
+            if reach is not None and reach.is_whole():
+                pytest_session.items[:] = []
             if wanted is None:
                 for item in pytest_session.items:
                     order.setdefault(item.nodeid, len(order))
@@ -239,6 +244,8 @@ def fresh_work(
             plugins.append(session.FixtureLines(recorder))
         code = begin(plugins)
         timers.disarm()
+        if reach is not None:
+            channel.send(reach=reach.found())
         channel.send(
             exit=int(code), canary=recorder.canary_failed, collect_errors=plugin.collect_errors[:20]
         )
