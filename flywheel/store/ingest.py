@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -387,25 +387,15 @@ def _trial_row(
         "lane": str(trial.lane),
         "selected": trial.selected,
         "passing": trial.passing,
-        "failing": list(trial.failing),
-        "erroring": list(trial.erroring),
+        "failing": _listed(trial.failing),
+        "erroring": _listed(trial.erroring),
         "error_test": first and first.test_id,
         "error_phase": first and first.phase,
         "error_type": first and first.type,
         "error_message": first and first.message,
         "error_assertion": first and first.assertion,
         "error_traceback": first and first.traceback,
-        "more_failures": [
-            {
-                "test_id": failure.test_id,
-                "phase": failure.phase,
-                "type": failure.type,
-                "message": failure.message,
-                "assertion": failure.assertion,
-                "traceback": failure.traceback,
-            }
-            for failure in failures[1:]
-        ],
+        "more_failures": _listed([asdict(failure) for failure in failures[1:]]),
         "phases": [(name, round(seconds, 6)) for name, seconds in trial.phases.items()],
         "seconds": round(trial.seconds, 6),
         "sandbox_level": trial.sandbox_level,
@@ -441,10 +431,6 @@ def _fix_row(key: str, one: Judged, baseline_id: str, now: datetime) -> dict[str
 
 _TEXT, _REAL, _INT = pa.string(), pa.float64(), pa.int32()
 _TIME = pa.timestamp("us", tz="UTC")
-_TEXTS = pa.list_(_TEXT)
-_FAILURE = pa.struct(
-    [(name, _TEXT) for name in ("test_id", "phase", "type", "message", "assertion", "traceback")]
-)
 _TYPES: dict[str, pa.DataType] = {
     "span_start": _INT,
     "span_end": _INT,
@@ -457,9 +443,6 @@ _TYPES: dict[str, pa.DataType] = {
     "seconds": _REAL,
     "suite_seconds": _REAL,
     "flake_rate": _REAL,
-    "failing": _TEXTS,
-    "erroring": _TEXTS,
-    "more_failures": pa.list_(_FAILURE),
     "phases": pa.map_(_TEXT, _REAL),
     "proven": pa.bool_(),
     "created_at": _TIME,
@@ -514,3 +497,8 @@ def _encodable(value: Any) -> Any:
 
 def _json(value: Mapping[str, object]) -> str:
     return json.dumps(value, sort_keys=True, default=str)
+
+
+def _listed(values: Sequence[object]) -> str:
+    """A list for a column of JSON: as text it is compressed with those of the rows beside it."""
+    return json.dumps(_encodable(list(values)), ensure_ascii=False, separators=(",", ":"))

@@ -255,8 +255,9 @@ def example(store: Store, id_prefix: str) -> Example:
         names = [column[0] for column in cursor.description or ()]
         row = dict(zip(names, cursor.fetchall()[0], strict=True))
         proofs = connection.execute(
-            "SELECT kind, status, outcome, lane, selected, passing, len(failing), seconds,"
-            " sandbox_level FROM trials WHERE candidate_id = ? AND baseline_id = ?"
+            "SELECT kind, status, outcome, lane, selected, passing,"
+            " json_array_length(failing), seconds, sandbox_level"
+            " FROM trials WHERE candidate_id = ? AND baseline_id = ?"
             " ORDER BY array_position(['judge', 'confirm', 'good'], kind)",
             [row["candidate_id"], row["baseline_id"]],
         ).fetchall()
@@ -310,7 +311,7 @@ def replayable(
                    c.end_line, c.source, c.operator, c.good, c.bad, c.base_hash, c.patch
             FROM examples e
             JOIN candidates c ON c.candidate_id = e.candidate_id
-            JOIN trials k ON k.kind = 'confirm' AND k.candidate_id = e.candidate_id
+            JOIN confirmations k ON k.candidate_id = e.candidate_id
                 AND k.baseline_id = e.baseline_id
             WHERE e.example_id IN ?
             ORDER BY e.created_at, e.example_id

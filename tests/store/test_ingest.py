@@ -155,11 +155,14 @@ def test_text_that_utf_8_cannot_say_is_stored_spelled_out(
     one = make(1)
     odd = TestFailure("t::a", "call", "ValueError", "half \udce9 \x00", "", "trace \ud800")
     assert one.confirmation is not None
-    trial = replace(one.confirmation, failures=(odd,), failing=("t::a",))
+    further = replace(odd, test_id="t::b\x00\udce9")
+    trial = replace(one.confirmation, failures=(odd, further), failing=("t::a", further.test_id))
     ingest(store, [replace(one, trial=trial, confirmation=trial)], baseline_id=baseline_id)
     row = examples(store).row(0, named=True)
     assert row["error_message"] == "half \\udce9 \x00"
     assert row["traceback"] == "trace \\ud800"
+    assert row["failing_tests"] == ["t::a", "t::b\x00\\udce9"]
+    assert row["error"].count("half \\udce9 \x00") == 2
 
 
 def test_the_error_reads_whole_first_and_names_every_failing_test(

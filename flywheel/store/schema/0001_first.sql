@@ -3,8 +3,8 @@
 -- a content hash and ingestion leaves out what is already there, which costs one scan of an id
 -- column where an index would have to be loaded at every opening.
 --
--- zstd is named where text is long; text inside lists and structs gets it too, by the setting
--- zstd_min_string_length of every writing session.
+-- zstd is named where text is long. Lists whose items say much the same from row to row are kept
+-- as JSON for its sake: a list of names takes 12 bytes a name as VARCHAR[], less than one this way.
 
 CREATE TABLE revisions (
     revision_id VARCHAR NOT NULL,
@@ -69,7 +69,8 @@ CREATE TABLE candidates (
 -- One row a run of a candidate. `kind`: judge (gave the verdict), confirm (the bad code again,
 -- apart from the first), good (the good code on the same tests). The first failure is columns,
 -- the further ones whose details were kept are `more_failures`. Where the confirmation failed in
--- the very words of the judging trial, the words are kept once, with the confirmation.
+-- the very words of the judging trial, the words are kept once, with the confirmation. `failing`
+-- and `erroring` are lists of test ids.
 CREATE TABLE trials (
     candidate_id VARCHAR NOT NULL,
     baseline_id VARCHAR NOT NULL,
@@ -80,22 +81,15 @@ CREATE TABLE trials (
     lane VARCHAR NOT NULL,
     selected INTEGER NOT NULL,
     passing INTEGER NOT NULL,
-    failing VARCHAR[] NOT NULL,
-    erroring VARCHAR[] NOT NULL,
+    failing JSON NOT NULL USING COMPRESSION zstd,
+    erroring JSON NOT NULL USING COMPRESSION zstd,
     error_test VARCHAR,
     error_phase VARCHAR,
     error_type VARCHAR,
     error_message VARCHAR USING COMPRESSION zstd,
     error_assertion VARCHAR USING COMPRESSION zstd,
     error_traceback VARCHAR USING COMPRESSION zstd,
-    more_failures STRUCT(
-        test_id VARCHAR,
-        phase VARCHAR,
-        "type" VARCHAR,
-        message VARCHAR,
-        assertion VARCHAR,
-        traceback VARCHAR
-    )[] NOT NULL,
+    more_failures JSON NOT NULL USING COMPRESSION zstd,
     phases MAP(VARCHAR, DOUBLE) NOT NULL,
     seconds DOUBLE NOT NULL,
     sandbox_level VARCHAR NOT NULL,
@@ -154,6 +148,17 @@ FROM fixes
 WHERE proven
 QUALIFY row_number() OVER (PARTITION BY example_id ORDER BY created_at, baseline_id) = 1;
 
+-- The run that a proof rests on, its lists as lists.
+CREATE VIEW confirmations AS
+SELECT * REPLACE (
+    from_json(failing, '["VARCHAR"]') AS failing,
+    from_json(erroring, '["VARCHAR"]') AS erroring,
+    from_json(more_failures, '[{"test_id": "VARCHAR", "phase": "VARCHAR", "type": "VARCHAR",
+        "message": "VARCHAR", "assertion": "VARCHAR", "traceback": "VARCHAR"}]') AS more_failures
+)
+FROM trials
+WHERE kind = 'confirm';
+
 -- The product: bad code that fails again and again, its error, and good code that passes.
 CREATE VIEW examples AS
 SELECT
@@ -208,8 +213,7 @@ JOIN candidates c ON c.candidate_id = p.candidate_id
 JOIN baselines b ON b.baseline_id = p.baseline_id
 JOIN revisions r ON r.revision_id = b.revision_id
 JOIN verdicts v ON v.candidate_id = p.candidate_id AND v.baseline_id = p.baseline_id
-JOIN trials k ON k.kind = 'confirm'
-    AND k.candidate_id = p.candidate_id AND k.baseline_id = p.baseline_id
+JOIN confirmations k ON k.candidate_id = p.candidate_id AND k.baseline_id = p.baseline_id
 JOIN trials g ON g.kind = 'good'
     AND g.candidate_id = p.candidate_id AND g.baseline_id = p.baseline_id
 LEFT JOIN tests t ON t.baseline_id = p.baseline_id AND t.test_id = coalesce(k.error_test, k.failing[1]);
