@@ -36,7 +36,7 @@ MAX_CONFIRMATIONS = 3
 """Confirmations that may disagree before a candidate is given up as unknown."""
 AUDIT_SHARE = 8
 """One confirmation in so many runs the whole suite, to see that the selection misses nothing."""
-AUDIT_TIME = 0.15
+AUDIT_TIME = 0.1
 """Share of all time that audits may take; beyond it they wait."""
 SLOW_TEST_FACTOR = 3.0
 """A test is slow that takes so many times as long as the suite's median."""

@@ -153,7 +153,7 @@ def harvest(
         loop.run(operators)
         summary = _summary(bench, learned, loop, baseline_seconds, time.monotonic() - clock)
         record_run(store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary))
-        store.checkpoint()
+        store.tidy()
     bus.publish(
         HarvestEnded(
             run_id,

@@ -45,6 +45,10 @@ ROW_GROUP = 8192
 """Rows that are rewritten together. A checkpoint rewrites the last group of every column; at
 DuckDB's usual 122,880 that took two seconds, at 8192 it takes 50 ms and the file is no larger."""
 
+FREE_SHARE = 0.25
+"""Share of the file's blocks that may be free when a harvest has ended; beyond it the file is
+written anew. Checkpoints write elsewhere what they rewrite, and the file never shrinks."""
+
 TIMEOUT = 60.0
 """Seconds a session waits for its turn."""
 
@@ -137,16 +141,30 @@ class Store:
                         connection.rollback()
                     raise
                 connection.commit()
-                self._tidy(connection)
+                self._shorten_log(connection)
 
-    def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file, so that opening is quick again."""
+    def tidy(self) -> None:
+        """Fold the write-ahead log into the file, and drop what of the file is free."""
         if not self.exists:
             return
         with self._session(exclusive=True, doing="tidying the store"):
             connection = self._connect(read_only=False)
             with self._closing(connection, "tidy"):
-                connection.execute("CHECKPOINT")
+                connection.execute("CHECKPOINT store")
+                total, free = connection.execute(
+                    "SELECT total_blocks, free_blocks FROM pragma_database_size()"
+                    " WHERE database_name = 'store'"
+                ).fetchall()[0]
+                if free <= FREE_SHARE * total or version_of(connection) != newest(self._steps):
+                    return
+                try:
+                    self._rewrite(connection)
+                except (duckdb.Error, OSError) as error:
+                    # Every row is safe where it was.
+                    logger.warning(
+                        "The store %s could not be written anew: %s", self.path, _first_line(error)
+                    )
+                    self._new_file()
 
     @contextmanager
     def harvest_lock(self, repo: str) -> Iterator[None]:
@@ -218,6 +236,38 @@ class Store:
             raise
         return connection
 
+    def _rewrite(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Copy all rows into a new file, which takes the name when it is whole."""
+        made = self._new_file()
+        connection.execute(_attach(made, "fresh"))
+        connection.execute("USE fresh")
+        migrate(connection, self._steps)
+        tables = connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'fresh'"
+        ).fetchall()
+        connection.begin()
+        for (table,) in tables:
+            connection.execute(f"DELETE FROM fresh.{table}")
+            connection.execute(f"INSERT INTO fresh.{table} BY NAME FROM store.{table}")
+        connection.commit()
+        connection.execute("CHECKPOINT fresh")
+        connection.close()
+        self._put_in_place(made)
+
+    def _new_file(self) -> Path:
+        """Where a file is made that will take the store's name; what was left there is removed."""
+        made = self.path.with_name(f"{self.path.name}.new")
+        for left in (made, made.with_name(f"{made.name}.wal")):
+            left.unlink(missing_ok=True)
+        return made
+
+    def _put_in_place(self, made: Path) -> None:
+        """Give a whole file its name; the logs of both files must hold nothing any more."""
+        for path in (made, self.path):
+            # A log without its file would be replayed into the new one.
+            path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+        made.replace(self.path)
+
     def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self.timeout
         while True:
@@ -233,19 +283,13 @@ class Store:
 
     def _create(self) -> None:
         """Make the file whole and only then give it its name."""
-        made = self.path.with_name(f"{self.path.name}.new")
-        log = made.with_name(f"{made.name}.wal")
         try:
-            for left in (made, log):
-                left.unlink(missing_ok=True)
+            made = self._new_file()
             connection = _writable(made)
             with self._closing(connection, "create"):
                 migrate(connection, self._steps)
                 connection.execute("CHECKPOINT")
-            log.unlink(missing_ok=True)
-            # A log without its file would be replayed into the new one.
-            self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
-            made.replace(self.path)
+            self._put_in_place(made)
         except OSError as error:
             raise _unusable(self.path, error) from error
         except duckdb.Error as error:
@@ -261,7 +305,7 @@ class Store:
             with suppress(duckdb.Error):
                 connection.close()
 
-    def _tidy(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _shorten_log(self, connection: duckdb.DuckDBPyConnection) -> None:
         log = self.path.with_name(f"{self.path.name}.wal")
         try:
             if log.stat().st_size < LOG_LIMIT:
@@ -277,14 +321,18 @@ class Store:
 def _writable(path: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=_WRITING)
     try:
-        # Only ATTACH takes the size of a row group, and it is asked at every opening.
-        name = str(path).replace("'", "''")
-        connection.execute(f"ATTACH '{name}' AS store (ROW_GROUP_SIZE {ROW_GROUP})")
+        connection.execute(_attach(path, "store"))
         connection.execute("USE store")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _attach(path: Path, name: str) -> str:
+    # Only ATTACH takes the size of a row group, and it is asked at every opening.
+    quoted = str(path).replace("'", "''")
+    return f"ATTACH '{quoted}' AS {name} (ROW_GROUP_SIZE {ROW_GROUP})"
 
 
 def _first_line(error: BaseException) -> str:

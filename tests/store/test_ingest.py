@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -242,6 +243,39 @@ def test_two_thousand_rows_take_at_most_two_kilobytes_each(
     for first in range(0, 2000, 200):
         batch = [make(number) for number in range(first, first + 200)]
         ingest(store, batch, baseline_id=baseline_id)
-    store.checkpoint()
+    store.tidy()
     files = sum(file.stat().st_size for file in store.path.parent.iterdir())
     assert files / 2000 <= 2048
+
+
+def test_a_file_with_much_free_room_is_written_anew_with_all_its_rows(
+    store: Store, make: Make, baseline_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for first in range(0, 600, 100):
+        batch = [make(number) for number in range(first, first + 100)]
+        ingest(store, batch, baseline_id=baseline_id)
+        with monkeypatch.context() as patch:
+            patch.setattr("flywheel.store.store.FREE_SHARE", 1.0)
+            store.tidy()
+    before = examples(store), store.path.stat().st_size
+    versions = sql(store, "SELECT version, name FROM schema_version")
+    store.tidy()
+    assert store.path.stat().st_size < 0.75 * before[1]
+    assert examples(store).equals(before[0])
+    assert sql(store, "SELECT version, name FROM schema_version").equals(versions)
+    assert ingest(store, [make(599), make(600)], baseline_id=baseline_id).known == 1
+
+
+def test_no_room_to_write_a_file_anew_leaves_it_as_it_was(
+    store: Store, make: Make, baseline_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(store, [make(number) for number in range(50)], baseline_id=baseline_id)
+    monkeypatch.setattr("flywheel.store.store.FREE_SHARE", -1.0)
+    monkeypatch.setattr("flywheel.store.store.migrate", _no_room)
+    store.tidy()
+    assert examples(store).height == 50
+    assert [file.name for file in store.path.parent.glob("*.new*")] == []
+
+
+def _no_room(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -139,7 +139,7 @@ def test_a_damaged_file_is_an_error_with_a_hint(
     store: Store, damage: str, baseline_id: str, make: Callable[..., Judged]
 ) -> None:
     ingest(store, [make(number) for number in range(50)], baseline_id=baseline_id)
-    store.checkpoint()
+    store.tidy()
     data = store.path.read_bytes()
     middle = os.urandom(len(data) - 12288)
     store.path.write_bytes(
