@@ -75,6 +75,7 @@ class _Case:
     by_function: bool = False
     confirmations: list[tuple[Bits, frozenset[int]]] = field(default_factory=list)
     confirmation: Trial | None = None
+    leftovers: int = 0
     selection: Bits = 0
     importer: Bits = 0
     """Tests that run besides those that can notice, to tell whether the file can be imported."""
@@ -124,7 +125,7 @@ class Critic:
         self._not_warm: Bits = 0
         self._not_plain: Bits = 0
         """Tests that fail when they are called without pytest's protocol."""
-        self._base_trials: dict[Bits, Trial] = {}
+        self._base_trials: dict[Bits, tuple[Trial, int]] = {}
         self._base_waiting: dict[Bits, list[_Case]] = {}
         self.mismatches = 0
         """Candidates whose confirmation found other failures than the first run."""
@@ -430,7 +431,7 @@ class Critic:
             options = (
                 {} if selection == self._all else {**options, "protocol": sorted(case.first_failed)}
             )
-            options["canary"] = True
+            options["canary"] = options["leftovers"] = True
         chosen = tuple(positions(selection))
         if "fail_fast" in options:
             # Slow tests last: one failure is enough. Else in suite order, for fixtures' sake.
@@ -533,36 +534,40 @@ class Critic:
         elif len(failed) == len(self._suite.ids):
             self._emit(case, case.first, "breaks-everything", "", trial)
         else:
-            case.confirmation = trial
+            case.confirmation, case.leftovers = trial, run.leftovers
             self._check_base(case, selection)
 
     def _check_base(self, case: _Case, selection: Bits) -> None:
         """The good code must pass the same tests in the same order."""
-        trial = self._base_trials.get(selection)
-        if trial is not None:
-            self._keep(case, trial)
+        known = self._base_trials.get(selection)
+        if known is not None:
+            self._keep(case, *known)
             return
         waiting = self._base_waiting.setdefault(selection, [])
         waiting.append(case)
         if len(waiting) == 1:
-            options = {"canary": True, "plain": not selection & self._not_plain}
+            plain = not selection & self._not_plain
+            options = {"canary": True, "leftovers": True, "plain": plain}
             run = Run(Lane.FRESH, tuple(positions(selection)), None, PATIENT, options)
             self._queue.append((run, None))
 
     def _base_done(self, run: Run) -> None:
         selection = bits(run.selection)
         trial = run.trial(self._suite.ids, self._level)
-        self._base_trials[selection] = trial
+        self._base_trials[selection] = trial, run.leftovers
         for case in self._base_waiting.pop(selection, []):
-            self._keep(case, trial)
+            self._keep(case, trial, run.leftovers)
 
-    def _keep(self, case: _Case, good: Trial) -> None:
+    def _keep(self, case: _Case, good: Trial, leftovers: int) -> None:
         assert case.first is not None
         confirmation = case.confirmation
         if good.reason:
             self._emit(case, case.first, "unknown", f"base: {good.reason}", confirmation, good)
         elif good.failing:
             self._emit(case, case.first, "unknown", "base-fails-selection", confirmation, good)
+        elif case.leftovers > leftovers:
+            # When they are collected decides which test fails besides.
+            self._emit(case, case.first, "unknown", "leftovers-fail-tests", confirmation, good)
         else:
             self._emit(case, case.first, "valid", "", confirmation, good)
 

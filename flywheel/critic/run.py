@@ -79,6 +79,8 @@ class Run:
     """Regular expressions that the tests compiled, where they were asked for."""
     canary: bool | None = None
     """True when the planted failure was reported as one; None when none was planted."""
+    leftovers: int = 0
+    """Errors that destroying what the tests left behind gave, where they were asked for."""
 
     def __post_init__(self) -> None:
         self.remaining = self.remaining or self.selection
@@ -122,6 +124,7 @@ class Run:
             if place < len(asked):
                 self.details.setdefault(asked[place], columns)
         self.patterns = tuple(reply.fields.get("patterns", ()))
+        self.leftovers += int(reply.fields.get("leftovers", 0))
         if "canary" in reply.fields and self.options.get("canary"):
             self.canary = bool(reply.fields["canary"])
         if reply.status == "ran":

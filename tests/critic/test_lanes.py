@@ -318,6 +318,44 @@ def test_a_warning_that_the_configuration_makes_an_error_fails_the_test(
     _agrees(judged, target.truth(change), len(target.learned.suite.ids))
 
 
+LEAVING = """
+class Box:
+    def __init__(self, value):
+        self.me, self.value = self, value
+async def value():
+    return 1
+async def total():
+    box = Box(value())
+    return 1 + await box.value
+"""
+LEAVING_TESTS = """
+import asyncio
+from zoo.leaving import total
+def test_total(): assert asyncio.run(total()) == 2
+def test_idle(): assert True
+def test_idle_too(): assert True
+"""
+
+
+@pytest.mark.parametrize(("filters", "left"), [("error", True), ("default", False)])
+def test_a_change_whose_leftovers_fail_whatever_runs_then_never_becomes_data(
+    tmp_path: Path, cache: Path, filters: str, left: bool
+) -> None:
+    files = {
+        "pytest.ini": f"[pytest]\nfilterwarnings = {filters}\n",
+        "zoo/leaving.py": LEAVING,
+        "tests/test_leaving.py": LEAVING_TESTS,
+    }
+    target = _target(files, tmp_path, cache)
+    forgotten = Change("zoo/leaving.py", "await box.value", "box.value")
+    wrong = Change("zoo/leaving.py", "return 1 +", "return 2 +")
+    with target.critic(jobs=1) as critic:
+        judged = target.judge(critic, [forgotten, wrong])
+    expected = ("unknown", "leftovers-fail-tests") if left else ("valid", "")
+    assert (judged[forgotten].verdict, judged[forgotten].reason) == expected
+    assert judged[wrong].verdict == "valid"
+
+
 def test_the_status_of_a_hang_and_of_a_memory_bomb_is_told(zoo: Zoo) -> None:
     assert zoo.ended[ENDING_CHANGES["deadlock"]].trial.status is Status.TIMEOUT
     assert zoo.ended[ENDING_CHANGES["bomb"]].trial.status is Status.OUT_OF_MEMORY

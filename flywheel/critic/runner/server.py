@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 
-from flywheel_runner import isolate, plain, session, swap
+from flywheel_runner import isolate, leftovers, plain, session, swap
 from flywheel_runner.coverage import can_watch_cheaply, line_map
 from flywheel_runner.reach import Reach
 
@@ -227,12 +227,18 @@ def fresh_work(
             if request.get("plain"):
                 recorder.plain = plain.PlainTests(pytest_session)
 
+        def on_run(pytest_session: Any) -> None:
+            if request.get("leftovers"):
+                timers.disarm()
+                channel.send(leftovers=leftovers.found(pytest_session.config))
+
         plugin = session.FreshPlugin(
             recorder,
             wanted=wanted,
             skip_files=skipped.__contains__,
             shuffle=request.get("shuffle"),
             on_collected=on_collected,
+            on_run=on_run,
             canary=bool(request.get("canary")),
         )
         if recorder.lines is not None:

@@ -366,6 +366,7 @@ class FreshPlugin:
         skip_files: Callable[[str], bool],
         shuffle: Optional[int],
         on_collected: Callable[[Any], None],
+        on_run: Callable[[Any], None],
         canary: bool,
     ) -> None:
         self.recorder = recorder
@@ -381,6 +382,7 @@ class FreshPlugin:
         self.skip_files = skip_files
         self.shuffle = shuffle
         self.on_collected = on_collected
+        self.on_run = on_run
         self.canary = canary
         self.collect_errors = []  # type: List[Dict[str, str]]
 
@@ -435,6 +437,7 @@ class FreshPlugin:
         self.on_collected(session)
         silence(session.config)
         self.recorder.run(session.items)
+        self.on_run(session)
         return True
 
 
