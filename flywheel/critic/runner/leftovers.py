@@ -20,7 +20,7 @@ def found(config: Any) -> int:
         from _pytest.warnings import catch_warnings_for_item
     except ImportError:  # another pytest than those this was written against
         return 0
-    errors = []  # type: List[str]
+    errors = []  # type: Any
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
         if hasattr(sys, name):
             delattr(sys, name)
