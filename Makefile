@@ -65,6 +65,7 @@ demo: $(READY)
 	@$(BIN)/flywheel --quiet --workspace $(DEMO) init
 	$(BIN)/flywheel --workspace $(DEMO) harvest --repo pypi:inflection==0.5.1 --max-candidates 120
 	@example=$$($(BIN)/flywheel --workspace $(DEMO) examples --limit 1 --json \
+	    --where "len(failing_tests) <= 3" \
 	    | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)[0]["example_id"])'); \
 	$(BIN)/flywheel --workspace $(DEMO) show "$$example"; \
 	echo "Next: $(BIN)/flywheel --workspace $(DEMO) replay $$example"

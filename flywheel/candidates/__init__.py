@@ -1,10 +1,11 @@
 """Where candidates come from: mutation operators, their sites, pruning and sampling.
 
-It reads source text and nothing else: it knows no tests, no repository, no store.
+It reads source text and a repository's history; it knows no tests and no store.
 """
 
 from flywheel.candidates.operators import select as select_operators
+from flywheel.candidates.revert import RevertSource
 from flywheel.candidates.sample import NotReady
-from flywheel.candidates.source import MutationSource, Source
+from flywheel.candidates.source import MutationSource, Source, Sources
 
-__all__ = ["MutationSource", "NotReady", "Source", "select_operators"]
+__all__ = ["MutationSource", "NotReady", "RevertSource", "Source", "Sources", "select_operators"]

@@ -17,7 +17,7 @@ from flywheel.candidates.module import Definition, Edit, Module
 from flywheel.candidates.operator import AnyOperator
 from flywheel.core.identity import bytes_hash
 from flywheel.core.patch import unified_patch
-from flywheel.core.records import Candidate, Span
+from flywheel.core.records import Candidate, FixCommit, Span
 
 MODULE_SYMBOL = "<module>"
 """The symbol of what stands outside every definition."""
@@ -74,7 +74,34 @@ def sites(
                     yield site
 
 
-def candidate(path: str, source: bytes, site: Site) -> Candidate:
+def site_of(edit: Edit, operator: str, module: Module) -> Site:
+    """The site of an edit that no operator made, in the smallest statement that holds it."""
+    node: ast.AST = module.tree
+    while True:
+        blocks = [
+            child
+            for child in ast.iter_child_nodes(node)
+            if child in module.parents and isinstance(child, ast.stmt | _Block)
+        ]
+        inner = next((one for one in blocks if _holds(one, edit.span, module)), None)
+        if inner is None:
+            break
+        node = inner
+    if isinstance(node, ast.Module):
+        # It spans several statements of the module: begin with the first.
+        after = (one for one in node.body if module.extent(one).end > edit.span.start)
+        node = next(after, node)
+    return _site(operator, edit, node, module)
+
+
+def candidate(
+    path: str,
+    source: bytes,
+    site: Site,
+    *,
+    made_by: str = "mutated",
+    origin: FixCommit | None = None,
+) -> Candidate:
     """The record of one site's change to the file at `path` (repository-relative, POSIX)."""
     start, end = site.edit.span.start, site.edit.span.end
     head = source[site.extent.start : start]
@@ -90,13 +117,25 @@ def candidate(path: str, source: bytes, site: Site) -> Candidate:
         after=site.edit.text,
         line=site.line,
         end_line=site.end_line,
-        source="mutated",
+        source=made_by,
+        origin=origin,
         operator=site.operator,
         good=good,
         bad=bad,
         base_hash=bytes_hash(source),
         patch=unified_patch(path, source[:start] + site.edit.text.encode() + source[end:], source),
     )
+
+
+_Block = ast.excepthandler | ast.match_case
+"""What holds statements and is none."""
+
+
+def _holds(node: ast.AST, span: Span, module: Module) -> bool:
+    if not isinstance(node, ast.stmt):
+        return any(_holds(child, span, module) for child in node.body)  # type: ignore[attr-defined]
+    extent = module.extent(node)
+    return extent.start <= span.start and span.end <= extent.end
 
 
 def _site(operator: str, edit: Edit, node: ast.AST, module: Module) -> Site:

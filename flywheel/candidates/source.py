@@ -1,7 +1,7 @@
 """A source of candidates: what a harvest draws from and reports back to.
 
-A source yields whole `Candidate` records, one at a time, and learns from verdicts. Mutation is
-the one there is; whatever else makes candidates joins by the same three methods.
+A source yields whole `Candidate` records, one at a time, and learns from verdicts. Mutation is one,
+the history another; whatever else makes candidates joins by the same methods.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ from flywheel.core.records import Candidate
 class Source(Protocol):
     """What a harvest asks of whatever makes candidates. None of the methods raises."""
 
-    made: int
-    """Candidates made so far, pruned ones included."""
-    pruned: Counter[str]
-    """Reason -> candidates dropped before any test."""
+    @property
+    def made(self) -> int:
+        """Candidates made so far, pruned ones included."""
+        ...
+
+    @property
+    def pruned(self) -> Counter[str]:
+        """Reason -> candidates dropped before any test."""
+        ...
 
     def draw(self) -> Candidate | NotReady | None:
         """The next candidate; `NotReady` until an earlier one is reported, None at the end."""
@@ -80,3 +85,35 @@ class MutationSource:
     def report(self, drawn: Candidate, verdict: str, seconds: float) -> None:
         """Tell the sampler what came of a candidate."""
         self._sampler.report(self._draws.pop(drawn.candidate_id), verdict, seconds)
+
+
+class Sources:
+    """Several sources as one: each is drawn to its end, in the order given."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        """`sources` by the name that their candidates carry."""
+        self._sources = sources
+        self._waiting = list(sources.values())
+
+    @property
+    def made(self) -> int:
+        """Candidates made so far, pruned ones included."""
+        return sum(source.made for source in self._sources.values())
+
+    @property
+    def pruned(self) -> Counter[str]:
+        """Reason -> candidates dropped before any test."""
+        return sum((source.pruned for source in self._sources.values()), Counter())
+
+    def draw(self) -> Candidate | NotReady | None:
+        """The next candidate of the first source that has one left."""
+        while self._waiting:
+            drawn = self._waiting[0].draw()
+            if drawn is not None:
+                return drawn
+            self._waiting.pop(0)
+        return None
+
+    def report(self, drawn: Candidate, verdict: str, seconds: float) -> None:
+        """Tell the source that made it."""
+        self._sources[drawn.source].report(drawn, verdict, seconds)

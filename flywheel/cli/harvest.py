@@ -32,7 +32,8 @@ def harvest(
         typer.Option("--repo", help="A path, a git URL, or pypi:NAME or pypi:NAME==VERSION."),
     ],
     source: Annotated[
-        list[str] | None, typer.Option("--source", help="Where candidates come from.")
+        list[str] | None,
+        typer.Option("--source", help="Where from: mutated, reverted."),
     ] = None,
     paths: Annotated[
         list[str] | None, typer.Option("--paths", help="Only these folders, files or globs.")

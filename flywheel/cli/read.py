@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Rows of a table when `--limit` is not given; `--json` then prints them all."""
+NAMES_SHOWN = 10
+"""Names of tests that fail besides, as `show` prints them."""
 
 _VISIBLE = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
@@ -187,12 +189,17 @@ def _print_example(session: Session, found: Example) -> None:
     for line in found.patch.splitlines():
         session.out.print(Text(_safe(line), style=_DIFF_STYLES.get(line[:1], "")))
     heading("The error")
-    session.out.print(Text(_safe(found.error)))
+    session.out.print(Text(_safe(_shortened(found.error))))
+    if found.statement:
+        heading("What the commit said that fixed it")
+        session.out.print(Text(_safe(found.statement)))
     heading("Where it comes from")
     fact("repository", found.repo)
     fact("commit", found.commit)
     fact("license", found.license or "none found")
     fact("made by", f"{found.operator} ({found.source}); the fix is {found.fix_origin}")
+    if found.origin:
+        fact("taken from", found.origin)
     fact("environment", f"{found.environment_hash}, {found.toolchain}")
     heading("How it was proven")
     names = {"judge": "bad, judged", "confirm": "bad, again", "good": "good"}
@@ -204,6 +211,16 @@ def _print_example(session: Session, found: Example) -> None:
         )
     if found.flake_rate is not None:
         fact("flake rate", f"{found.flake_rate:.1%} of the base runs of {found.test_id}")
+
+
+def _shortened(error: str) -> str:
+    """The error with the first of the tests that fail besides; `--json` has them all."""
+    head, besides, names = error.partition("\n\nalso failing:\n")
+    more = names.split("\n")
+    if len(more) <= NAMES_SHOWN:
+        return error
+    left = len(more) - NAMES_SHOWN
+    return "\n".join([head + besides + more[0], *more[1:NAMES_SHOWN], f"… and {left} more"])
 
 
 def _print_table(session: Session, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -8,6 +8,7 @@ can never be mistaken for a verdict.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -84,6 +85,20 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class FixCommit:
+    """A commit of the repository's history that a candidate was taken from."""
+
+    commit: str
+    """Full hash."""
+    committed_at: datetime
+    """With time zone."""
+    statement: str
+    """Its message, without what gives the fix away."""
+    signals: Mapping[str, object]
+    """Why it was taken for a bug fix: anything JSON can say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A change to one file that may or may not break a test."""
 
@@ -114,6 +129,8 @@ class Candidate:
     patch: str = ""
     """Unified diff of the file, from changed to base: what a fix does (`core.patch`); empty when
     not made."""
+    origin: FixCommit | None = None
+    """The commit it was taken from; None for one that was made up."""
 
     @property
     def candidate_id(self) -> str:

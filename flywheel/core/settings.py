@@ -63,12 +63,21 @@ def _split(value: object) -> object:
     return value
 
 
+def _split_each(value: object) -> object:
+    """The same where a flag may be given several times, too: `--source a,b --source c`."""
+    value = _split(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
+        return [name for part in value for name in map(str.strip, part.split(",")) if name]
+    return value
+
+
 def _expand(value: object) -> object:
     return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111  a str may be no path yet
 
 
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_split_each)]
 UserPath = Annotated[Path, BeforeValidator(_expand)]
 
 
@@ -87,13 +96,13 @@ class HarvestSettings(Section):
     """Python interpreter of the environment to test in; none: one is built."""
     install: str | None = None
     """How to install the repository, as arguments of `uv pip install`; none: found out."""
-    source: Names = ("mutated",)
-    """Where candidates come from."""
+    source: Words = ("mutated",)
+    """Where candidates come from: "mutated" code, bug fixes of the history "reverted"."""
     paths: Names = ()
     """Only change files that match one of these patterns; none: every file but the tests."""
     exclude: Names = ()
     """Never change files that match one of these patterns."""
-    operators: Names = ()
+    operators: Words = ()
     """Only use these operators or families of operators; none: all."""
     max_candidates: int = Field(default=2000, ge=0)
     """Judge at most this many candidates; 0: all there are."""

@@ -1,7 +1,21 @@
 """Floor 1: repositories. Resolves what a user names to one commit, and exports its tree."""
 
 from flywheel.git.checkout import Checkout, Entry
+from flywheel.git.history import Blobs, Commit, FileChange, is_shallow, log
 from flywheel.git.index import IndexSettings, index_settings
+from flywheel.git.merge import merge
 from flywheel.git.resolve import resolve
 
-__all__ = ["Checkout", "Entry", "IndexSettings", "index_settings", "resolve"]
+__all__ = [
+    "Blobs",
+    "Checkout",
+    "Commit",
+    "Entry",
+    "FileChange",
+    "IndexSettings",
+    "index_settings",
+    "is_shallow",
+    "log",
+    "merge",
+    "resolve",
+]

@@ -10,14 +10,21 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flywheel.candidates import MutationSource, NotReady, Source, select_operators
+from flywheel.candidates import (
+    MutationSource,
+    NotReady,
+    RevertSource,
+    Source,
+    Sources,
+    select_operators,
+)
 from flywheel.core.errors import BaselineError, UsageError
 from flywheel.core.events import (
     CandidateJudged,
@@ -40,6 +47,7 @@ from flywheel.critic import (
     save_learned,
     sources,
 )
+from flywheel.orchestrator.history import funnel, revert_source
 from flywheel.orchestrator.workbench import Workbench, jobs_of, phase, set_up
 from flywheel.store import (
     Buffer,
@@ -54,6 +62,9 @@ from flywheel.store import (
     retire,
 )
 from flywheel.workspace import Workspace
+
+SOURCES = ("reverted", "mutated")
+"""Where candidates may come from, in the order in which they are drawn."""
 
 POLL_SECONDS = 0.5
 """How long the loop waits for a verdict before it looks at its limits again."""
@@ -138,8 +149,10 @@ def harvest(
     the loop early, keeps everything and is told in the summary's `ended`.
     """
     wanted = settings.harvest
-    if unknown := set(wanted.source) - {"mutated"}:
-        raise UsageError(f"unknown source: {', '.join(sorted(unknown))}", hint="--source mutated")
+    if unknown := set(wanted.source) - set(SOURCES):
+        raise UsageError(
+            f"unknown source: {', '.join(sorted(unknown))}", hint=f"--source {','.join(SOURCES)}"
+        )
     operators = select_operators(wanted.operators)
     started = datetime.now(UTC)
     clock = time.monotonic()
@@ -192,6 +205,7 @@ class _Loop:
         self.mismatches = self.audits = 0
         self.widened: set[str] = set()
         self.stored_examples = 0
+        self.history: RevertSource | None = None
         self._store = store
         self._buffer = Buffer(store, baseline_id=learned.baseline.baseline_id)
         self._known = known_verdicts(store, learned.baseline.baseline_id)
@@ -221,15 +235,11 @@ class _Loop:
             fail_fast=self.wanted.fail_fast,
         )
         try:
-            source = MutationSource(
-                contents,
-                operators=operators,
-                covered=critic.covered_lines,
-                seed=self.wanted.seed,
-            )
-            with phase(self.bus, "judge"), _interruptible(self):
-                self._began = time.monotonic()
-                self._judge_all(critic, source)
+            with ExitStack() as held:
+                source = self._source(contents, operators, critic, held)
+                with phase(self.bus, "judge"), _interruptible(self):
+                    self._began = time.monotonic()
+                    self._judge_all(critic, source)
         finally:
             critic.close()
             self.seconds = time.monotonic() - self._began if self._began else 0.0
@@ -238,6 +248,35 @@ class _Loop:
             self._stored(self._buffer.flush())
             settled = known_verdicts(self._store, self.learned.baseline.baseline_id)
             self.stored_examples = sum(one.verdict == "valid" for one in settled.values())
+
+    def _source(
+        self,
+        contents: Mapping[str, bytes],
+        operators: Sequence[Any],
+        critic: Critic,
+        held: ExitStack,
+    ) -> Source:
+        """All sources the user wants; what they keep open is closed with `held`."""
+        chosen: dict[str, Source] = {}
+        for name in SOURCES:
+            if name not in self.wanted.source:
+                continue
+            if name == "mutated":
+                chosen[name] = MutationSource(
+                    contents,
+                    operators=operators,
+                    covered=critic.covered_lines,
+                    seed=self.wanted.seed,
+                )
+            else:
+                self.history = chosen[name] = revert_source(
+                    self.bench.checkout,
+                    self.bench.toolchain,
+                    contents,
+                    held=held,
+                    covered=critic.covered_lines,
+                )
+        return Sources(chosen)
 
     def _judge_all(self, critic: Critic, source: Source) -> None:
         drawing = True
@@ -517,5 +556,6 @@ def _summary(
         "by_operator": {
             name: dict(counts) for name, counts in sorted(loop.tally.by_operator.items())
         },
+        "history": funnel(loop.history) if loop.history is not None else None,
         "by_source": {name: dict(counts) for name, counts in loop.tally.by_source.items()},
     }

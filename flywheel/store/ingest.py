@@ -23,7 +23,15 @@ import pyarrow as pa
 
 from flywheel.core.errors import StoreError
 from flywheel.core.identity import bytes_hash, content_hash
-from flywheel.core.records import Baseline, Candidate, Judged, Revision, TestFailure, Trial
+from flywheel.core.records import (
+    Baseline,
+    Candidate,
+    FixCommit,
+    Judged,
+    Revision,
+    TestFailure,
+    Trial,
+)
 from flywheel.store.store import Store
 
 BATCH_ROWS = 200
@@ -243,6 +251,13 @@ def ingest(store: Store, judged: Sequence[Judged], *, baseline_id: str) -> Inges
         fresh = {key: one for key, one in batch.items() if key not in before or key in set(settled)}
         candidates = [_candidate_row(key, one.candidate, now) for key, one in fresh.items()]
         _insert(connection, "candidates", candidates, new_by=("candidate_id",))
+        origins = {
+            one.candidate.origin.commit: one.candidate.origin
+            for one in fresh.values()
+            if one.candidate.origin is not None
+        }
+        commits = [_commit_row(origin) for origin in origins.values()]
+        _insert(connection, "fix_commits", commits, new_by=("commit",))
         trials = [
             row for key, one in fresh.items() for row in _trial_rows(key, one, baseline_id, now)
         ]
@@ -353,7 +368,17 @@ def _candidate_row(key: str, candidate: Candidate, now: datetime) -> dict[str, A
         "bad": candidate.bad,
         "patch": candidate.patch,
         "base_hash": candidate.base_hash,
+        "origin": candidate.origin and candidate.origin.commit,
         "created_at": now,
+    }
+
+
+def _commit_row(origin: FixCommit) -> dict[str, Any]:
+    return {
+        "commit": origin.commit,
+        "committed_at": origin.committed_at,
+        "statement": origin.statement,
+        "signals": _json(origin.signals),
     }
 
 
@@ -446,6 +471,7 @@ _TYPES: dict[str, pa.DataType] = {
     "phases": pa.map_(_TEXT, _REAL),
     "proven": pa.bool_(),
     "created_at": _TIME,
+    "committed_at": _TIME,
     "started_at": _TIME,
     "ended_at": _TIME,
 }
@@ -468,7 +494,7 @@ def _insert(
     except UnicodeEncodeError:
         incoming = pa.Table.from_pylist([_encodable(row) for row in rows], schema=schema)
     connection.register("incoming", incoming)
-    same = " AND ".join(f"known.{name} = incoming.{name}" for name in new_by)
+    same = " AND ".join(f'known."{name}" = incoming."{name}"' for name in new_by)
     unless = f" WHERE NOT EXISTS (SELECT 1 FROM {table} known WHERE {same})" if new_by else ""
     connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming{unless}")
     connection.unregister("incoming")

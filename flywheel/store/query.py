@@ -115,6 +115,10 @@ class Example:
     """`profile@hash`."""
     fix_origin: str
     """Where the good code came from: `original` …"""
+    origin: str | None
+    """Full hash of the commit the bug was taken from, None for one that was made up."""
+    statement: str | None
+    """That commit's message without what gives the fix away."""
     line: int
     """First changed line of the base file."""
     end_line: int

@@ -63,7 +63,17 @@ CREATE TABLE candidates (
     bad VARCHAR NOT NULL USING COMPRESSION zstd,
     patch VARCHAR NOT NULL USING COMPRESSION zstd,
     base_hash VARCHAR NOT NULL,
+    origin VARCHAR,
     created_at TIMESTAMPTZ NOT NULL
+);
+
+-- Commits of histories that candidates were taken from; `candidates.origin` names them.
+-- `statement` is the commit's message without what gives the fix away.
+CREATE TABLE fix_commits (
+    "commit" VARCHAR NOT NULL,
+    committed_at TIMESTAMPTZ NOT NULL,
+    statement VARCHAR NOT NULL USING COMPRESSION zstd,
+    signals JSON NOT NULL USING COMPRESSION zstd
 );
 
 -- One row a run of a candidate. `kind`: judge (gave the verdict), confirm (the bad code again,
@@ -203,6 +213,8 @@ SELECT
     b.environment_hash,
     b.toolchain,
     p.origin AS fix_origin,
+    c.origin,
+    f.statement,
     c.line,
     c.end_line,
     p.candidate_id,
@@ -216,6 +228,7 @@ JOIN verdicts v ON v.candidate_id = p.candidate_id AND v.baseline_id = p.baselin
 JOIN confirmations k ON k.candidate_id = p.candidate_id AND k.baseline_id = p.baseline_id
 JOIN trials g ON g.kind = 'good'
     AND g.candidate_id = p.candidate_id AND g.baseline_id = p.baseline_id
+LEFT JOIN fix_commits f ON f."commit" = c.origin
 LEFT JOIN tests t ON t.baseline_id = p.baseline_id AND t.test_id = coalesce(k.error_test, k.failing[1]);
 
 -- Covered code whose change no test noticed: a gap in the tests.

@@ -1,0 +1,192 @@
+"""Which commits read like bug fixes, and why the others are passed over.
+
+A commit is weighed by what it says (words of repair, words of housekeeping, issues it names or
+closes) and by what it touches (kinds of files, sizes, tests). Each signal is kept, so that a reader
+may weigh them otherwise. Whether it *is* a fix, only tests tell.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flywheel.git import Commit, FileChange
+
+MAX_SOURCES = 8
+"""Source files beyond which a commit is more than a fix."""
+MAX_LINES = 300
+"""Changed lines of source beyond which it is."""
+NEEDED = 2
+"""Weight from which on a commit counts as a fix."""
+
+
+def _words(*patterns: str) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(patterns)})\b", re.IGNORECASE)
+
+
+_REPAIR = (
+    *("fix(?:e[sd]|ing)?", "bug(?:s|fix(?:es)?)?", "hotfix", "regression", "broken"),
+    "crash(?:es|ed|ing)?",
+)
+_STRONG = _words(*_REPAIR)
+_FIX = _words(
+    *_REPAIR,
+    *("breaks?", "incorrect(?:ly)?", "wrong(?:ly)?", "fail(?:s|ed|ing|ure)?", "error(?:s|neous)?"),
+    *("leak(?:s|ed)?", "correct(?:s|ed|ly)?", "repair(?:s|ed)?", "off[- ]by[- ]one", "overflow"),
+    *("infinite (?:loop|recursion)", "hang(?:s|ing)?", "deadlock", "should(?: not|n't)"),
+    *("must not", "handle[sd]?", "ensure[sd]?", "prevent(?:s|ed)?", "avoid(?:s|ed)?", "missing"),
+    "properly",
+)
+_CHORE = _words(
+    *("typos?", "spelling", "docs?", "docstrings?", "documentation", "readme", "changelog"),
+    *("comments?", "lint(?:er|ing)?", "flake8", "pep-?8", "pylint", "ruff", "black", "isort"),
+    *("mypy", "pyright", "typing", "type (?:hints?|annotations?)", "stubs?", "format(?:ting)?"),
+    *("whitespace", "indentation", "style", "coverage", "travis", "tox", "ci", "github actions?"),
+    *("workflow", "pre-commit", "bump", "release", "version", "merge", r"deprecat\w*"),
+    *(r"refactor\w*", "clean ?up", "rename[sd]?", "imports?", "benchmarks?", "doctests?"),
+    *("warnings?", r"python ?[23](?:\.\d+)?", "pypy", "compat(?:ibility)?", "modernize"),
+    "(?:unit ?)?tests?",
+)
+_FEATURE = re.compile(
+    r"^\W*(?:feat\w*\b|add(?:s|ed|ing)?\b|new\b|implement\w*|introduc\w*|support\w*|allow\w*|speed)",
+    re.IGNORECASE,
+)
+_CLOSES = re.compile(
+    r"\b(?:fix(?:e[sd])?|close[sd]?|resolve[sd]?)[\s:]+(?:issue\s*)?(?:[\w./-]*#|gh-|issue\s*)\d+",
+    re.IGNORECASE,
+)
+_ISSUE = re.compile(r"(?:#|\bgh-|\bissues?[ /#]*)(\d+)\b", re.IGNORECASE)
+
+
+class Passed(enum.StrEnum):
+    """Why a commit is passed over."""
+
+    MERGE = "merge"
+    """It joins branches; what it joins is looked at by itself."""
+    ROOT = "root"
+    """Nothing is before it: the first commit, or the edge of a shallow clone."""
+    NO_SOURCE = "no-source"
+    """It changes no file that a candidate may change."""
+    NEW_FILES = "new-files"
+    """All source it touches is new, gone or merely moved: there is no earlier code."""
+    TOO_LARGE = "too-large"
+    """It changes more source than a fix does."""
+    NOT_A_FIX = "not-fix-like"
+    """Nothing it says or touches makes it a fix."""
+    FILE_GONE = "file-gone"
+    """The newest commit has none of its files any more, or they run at no test."""
+    CONFLICT = "conflict"
+    """What it changed has been changed again since."""
+    UNDONE = "undone"
+    """The newest commit has the earlier code already."""
+    UNREADABLE = "unreadable"
+    """The repository lacks its contents (a partial clone), or they are no text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What speaks for and against a commit being a bug fix."""
+
+    fix_words: tuple[str, ...]
+    """Words of repair in its subject."""
+    chore_words: tuple[str, ...]
+    """Words of housekeeping in its subject."""
+    feature: bool
+    """Its subject begins as that of a new feature does."""
+    closes: bool
+    """It says that it fixes or closes an issue."""
+    issues: tuple[str, ...]
+    """Numbers of the issues it names."""
+    test_files: int
+    """Tests it changes."""
+    source_files: int
+    """Source files it changes that were there before."""
+    source_lines: int
+    """Lines of those it adds or removes."""
+    kinds: dict[str, int]
+    """Files by kind: `source`, `test`, `binary`, `submodule`, `other`."""
+    weight: int
+    """The sum; `NEEDED` makes it a fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A commit that reads like a bug fix."""
+
+    commit: Commit
+    """The commit."""
+    signals: Signals
+    """Why it counts as a fix."""
+    sources: tuple[FileChange, ...]
+    """Its changes of source files that were there before."""
+
+
+def look(
+    commit: Commit, *, is_source: Callable[[str], bool], is_test: Callable[[str], bool]
+) -> Fix | Passed:
+    """What a commit is: a fix, or the first reason to pass it over."""
+    if len(commit.parents) > 1:
+        return Passed.MERGE
+    if not commit.parents:
+        return Passed.ROOT
+    kinds: Counter[str] = Counter()
+    touched = []
+    for change in commit.changes:
+        kind = _kind(change, is_source, is_test)
+        kinds[kind] += 1
+        if kind == "source":
+            touched.append(change)
+    if not touched:
+        return Passed.NO_SOURCE
+    sources = tuple(
+        change for change in touched if change.status in "MR" and change.old != change.new
+    )
+    if not sources:
+        return Passed.NEW_FILES
+    lines = sum(change.added + change.removed for change in sources)
+    if len(sources) > MAX_SOURCES or lines > MAX_LINES:
+        return Passed.TOO_LARGE
+    signals = _signals(commit, kinds, len(sources), lines)
+    if signals.weight < NEEDED:
+        return Passed.NOT_A_FIX
+    return Fix(commit, signals, sources)
+
+
+def _signals(commit: Commit, kinds: Counter[str], sources: int, lines: int) -> Signals:
+    subject, message = commit.subject, f"{commit.subject}\n{commit.body}"
+    fix_words = tuple(dict.fromkeys(word.lower() for word in _FIX.findall(subject)))
+    chore_words = tuple(dict.fromkeys(word.lower() for word in _CHORE.findall(subject)))
+    feature = _FEATURE.match(subject) is not None
+    closes = _CLOSES.search(message) is not None
+    issues = tuple(dict.fromkeys(_ISSUE.findall(message)))
+    weight = 2 if _STRONG.search(subject) else bool(fix_words)
+    weight += 2 if closes else bool(issues)
+    weight += bool(kinds["test"])
+    weight -= 2 * bool(chore_words) + 2 * feature
+    return Signals(
+        fix_words=fix_words,
+        chore_words=chore_words,
+        feature=feature,
+        closes=closes,
+        issues=issues,
+        test_files=kinds["test"],
+        source_files=sources,
+        source_lines=lines,
+        kinds=dict(kinds),
+        weight=weight,
+    )
+
+
+def _kind(
+    change: FileChange, is_source: Callable[[str], bool], is_test: Callable[[str], bool]
+) -> str:
+    if change.submodule:
+        return "submodule"
+    if change.binary:
+        return "binary"
+    if is_test(change.path):
+        return "test"
+    return "source" if is_source(change.path) else "other"

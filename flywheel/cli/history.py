@@ -1,0 +1,98 @@
+"""`flywheel history`: what of a repository's past could become candidates."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flywheel.cli.session import Session
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(history)
+
+
+def history(
+    context: typer.Context,
+    repo: Annotated[str, typer.Option("--repo", help="A path or a git URL.")],
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="Stop after so many candidates; 0: all.")
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show which bug fixes of the past can be undone in the newest code.
+
+    Runs no test and builds nothing: it tells how many commits read like bug fixes, how many of
+    those can be undone today, and why the others were passed over.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from flywheel.core.events import EventBus, Warned
+    from flywheel.orchestrator import look_through
+
+    session = Session.of(context)
+    settings = session.configuration().settings
+    bus = EventBus()
+
+    def told(event: object) -> None:
+        if isinstance(event, Warned):
+            session.say(f"[yellow]![/yellow] {escape(event.message)} [dim]({event.hint})[/dim]")
+
+    bus.subscribe(told)
+    with session.err.status("looking through the history") as status:
+        found = look_through(
+            repo,
+            settings,
+            session.workspace,
+            bus,
+            limit=limit,
+            on_commits=lambda commits, fixes: status.update(f"{commits} commits, {fixes} fixes"),
+        )
+    if as_json:
+        session.print_json(
+            {
+                "repo": found.repo,
+                "commit": found.commit,
+                "shallow": found.shallow,
+                **found.funnel,
+                "fixes": [
+                    {
+                        "commit": one.origin.commit,
+                        "committed_at": one.origin.committed_at.isoformat(),
+                        "statement": one.origin.statement,
+                        "signals": one.origin.signals,
+                        "path": one.path,
+                        "symbol": one.symbol,
+                        "operator": one.operator,
+                        "patch": one.patch,
+                    }
+                    for one in found.candidates
+                    if one.origin is not None
+                ],
+            }
+        )
+        return
+    out, funnel = session.out, found.funnel
+    out.print(f"{funnel['commits']} commits of {escape(found.repo)}")
+    out.print(f"  {funnel['fix_like']} read like bug fixes")
+    out.print(f"  {funnel['applied']} of those can be undone in the newest code")
+    out.print(f"  {funnel['candidates']} candidates come of them")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("passed over")
+    table.add_column("commits", justify="right")
+    for reason, count in funnel["passed_over"].items():
+        table.add_row(reason, str(count))
+    out.print(table)
+    for one in found.candidates[:10]:
+        assert one.origin is not None
+        said = one.origin.statement.partition("\n")[0]
+        row = (one.origin.commit[:10], one.path, one.symbol, said)
+        out.print("  ".join(map(escape, row)), soft_wrap=True)
+    session.next_step(
+        f"flywheel harvest --repo {repo} --source reverted"
+        if found.candidates
+        else f"flywheel harvest --repo {repo}"
+    )
