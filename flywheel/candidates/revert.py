@@ -66,10 +66,12 @@ class RevertSource:
         is_source: Callable[[str], bool],
         is_test: Callable[[str], bool],
         covered: Callable[[str], Set[int]] | None,
+        name: str = "reverted",
     ) -> None:
         """`contents` are the files that may change, `read` gives a content by its git hash.
 
-        Without `covered`, whether tests run the changed lines is not asked.
+        Without `covered`, whether tests run the changed lines is not asked. `name` is what the
+        candidates say they come from.
         """
         self.made = 0
         self.pruned: Counter[str] = Counter()
@@ -86,6 +88,7 @@ class RevertSource:
         self._read = read
         self._rules = (is_source, is_test)
         self._covered = covered
+        self._name = name
         self._pruner = Pruner()
         self._modules: dict[str, Module] = {}
         self._drawing = self._candidates()
@@ -176,7 +179,7 @@ class RevertSource:
             self.pruned[reason.value] += 1
             return None
         origin = _origin(reverted.fix, edit, source)
-        return candidate(path, source, site, made_by="reverted", origin=origin)
+        return candidate(path, source, site, made_by=self._name, origin=origin)
 
 
 def _origin(fix: Fix, edit: Edit, source: bytes) -> FixCommit:

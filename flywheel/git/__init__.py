@@ -4,7 +4,7 @@ from flywheel.git.checkout import Checkout, Entry
 from flywheel.git.history import Blobs, Commit, FileChange, is_shallow, log
 from flywheel.git.index import IndexSettings, index_settings
 from flywheel.git.merge import merge
-from flywheel.git.resolve import resolve
+from flywheel.git.resolve import at, resolve
 
 __all__ = [
     "Blobs",
@@ -13,6 +13,7 @@ __all__ = [
     "Entry",
     "FileChange",
     "IndexSettings",
+    "at",
     "index_settings",
     "is_shallow",
     "log",

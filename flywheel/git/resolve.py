@@ -45,15 +45,22 @@ def resolve(source: str, cache: Path, *, commit: str | None = None) -> Checkout:
         newest = _newest(source, cache)
         if commit is None or commit == newest.commit:
             return newest
-        if _commit_of(newest.git_dir, commit) is None:
-            raise RepositoryError(
-                f"{source} has no commit {commit}", hint="fetch it into the repository"
-            )
-        return _checkout(
-            newest.name, newest.git_dir, commit, version=_tag(newest.git_dir, commit), notes=()
-        )
+        return at(newest, commit)
     except git.GitCommandNotFound as error:
         raise RepositoryError("git is not installed", hint="install git") from error
+
+
+def at(checkout: Checkout, commit: str) -> Checkout:
+    """Another commit of the same repository, by its full hash; nothing is fetched.
+
+    Raises `RepositoryError` where the repository has no such commit.
+    """
+    if _commit_of(checkout.git_dir, commit) is None:
+        raise RepositoryError(
+            f"{checkout.name} has no commit {commit}", hint="fetch it into the repository"
+        )
+    version = _tag(checkout.git_dir, commit)
+    return _checkout(checkout.name, checkout.git_dir, commit, version=version, notes=())
 
 
 def _newest(source: str, cache: Path) -> Checkout:

@@ -10,11 +10,12 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flywheel.core.errors import SandboxError
+from flywheel.core.errors import BaselineError, SandboxError
 from flywheel.core.events import EventBus, PhaseEnded, PhaseProgressed, PhaseStarted, Warned
+from flywheel.core.identity import content_hash
 from flywheel.core.records import EnvironmentLock, Lane, Revision
 from flywheel.core.settings import Settings
 from flywheel.critic import (
@@ -22,11 +23,16 @@ from flywheel.critic import (
     RUNNER_TARGET,
     Environment,
     LaneServer,
+    Learned,
     Toolchain,
     build,
     detect,
     isolation_of,
+    learn,
+    load_learned,
     load_toolchains,
+    save_learned,
+    sources,
 )
 from flywheel.git import Checkout, resolve
 from flywheel.sandbox import (
@@ -39,6 +45,7 @@ from flywheel.sandbox import (
     make_slot,
     probe,
 )
+from flywheel.store import Store, record_baseline, record_environment, record_revision
 from flywheel.workspace import Workspace, content
 
 START_SECONDS = 120.0
@@ -108,12 +115,13 @@ def set_up(
     bus: EventBus,
     *,
     commit: str | None = None,
+    checkout: Checkout | None = None,
     lock: EnvironmentLock | None = None,
 ) -> Workbench:
     """Resolve a repository, probe the sandbox, build the environment.
 
-    `commit` names another commit of the repository than its newest, `lock` an environment that
-    was, to be made again.
+    `commit` names another commit of the repository than its newest, `checkout` one that is
+    resolved already, `lock` an environment that was, to be made again.
 
     Raises `RepositoryError`, `SandboxError`, `ToolchainError`, `EnvironmentBuildError`.
     """
@@ -133,8 +141,9 @@ def set_up(
                 "sandbox-level", f"isolation is {found.level}: {found.reason}", "flywheel doctor"
             )
         )
-    with phase(bus, "fetch", repo):
-        checkout = resolve(repo, cache, commit=commit)
+    if checkout is None:
+        with phase(bus, "fetch", repo):
+            checkout = resolve(repo, cache, commit=commit)
     if checkout.dirty:
         bus.publish(
             Warned(
@@ -191,3 +200,70 @@ def phase(bus: EventBus, name: str, detail: str = "") -> Iterator[None]:
 def jobs_of(settings: Settings) -> int:
     """How many candidates are judged at once."""
     return settings.harvest.jobs or len(os.sched_getaffinity(0))
+
+
+def learn_baseline(bench: Workbench, settings: Settings, bus: EventBus) -> tuple[Learned, float]:
+    """The baseline of the commit, from the cache or by running the suite."""
+    started = time.monotonic()
+    runs = settings.harvest.baseline_runs
+    environment = bench.environment
+    identity = content_hash(
+        "learned",
+        bench.revision.tree,
+        environment.hash,
+        bench.toolchain.id,
+        runs,
+        list(environment.pytest_args),
+        _runner_hash(),
+    )
+    kept = bench.cache / "baselines" / f"{identity}.json.gz"
+    learned = load_learned(kept, bench.revision.revision_id)
+    if learned is not None:
+        return learned, 0.0
+    files = sources(environment.tree, bench.toolchain)
+    for reason in ("syntax-error", "not-utf8"):
+        if count := files.skipped.get(reason):
+            bus.publish(Warned("sources", f"{count} source files left out: {reason}"))
+    if not files.paths:
+        raise BaselineError(
+            "the repository has no Python source beside its tests",
+            cause=", ".join(f"{n} {why}" for why, n in files.skipped.items()) or None,
+        )
+    with phase(bus, "baseline"):
+        server = bench.start(Lane.FRESH)
+        try:
+            learned = learn(
+                server,
+                tree=environment.tree,
+                files=files.paths,
+                runs=max(2, runs),
+                revision_id=bench.revision.revision_id,
+                environment_hash=environment.hash,
+                toolchain=bench.toolchain.id,
+            )
+        finally:
+            server.close()
+    save_learned(learned, kept)
+    return learned, time.monotonic() - started
+
+
+def _runner_hash() -> str:
+    """Identity of the code that runs in the box: what it learns depends on it."""
+    return content_hash("runner", [path.read_text() for path in sorted(Path(RUNNER).glob("*.py"))])
+
+
+def record(store: Store, bench: Workbench, learned: Learned) -> None:
+    """Store what verdicts refer to: the commit, its environment, its baseline."""
+    record_revision(store, bench.revision)
+    environment = bench.environment
+    record_environment(
+        store,
+        environment.hash,
+        toolchain=bench.toolchain.id,
+        details={
+            "python": ".".join(map(str, environment.version)),
+            "lock": environment.lock.splitlines(),
+            "steps": [asdict(step) for step in environment.steps],
+        },
+    )
+    record_baseline(store, learned.baseline)

@@ -213,6 +213,18 @@ def record_run(store: Store, run: Run) -> None:
         _insert(connection, "runs", [row])
 
 
+def record_mined(store: Store, repo: str, commit: str, *, examples: int) -> None:
+    """Store that a fix was judged at its own commit, once, and how many examples it gave."""
+    row = {
+        "repo": repo,
+        "commit": commit,
+        "examples": examples,
+        "created_at": datetime.now(UTC),
+    }
+    with store.writing() as connection:
+        _insert(connection, "mined_commits", [row], new_by=("repo", "commit"))
+
+
 def ingest(store: Store, judged: Sequence[Judged], *, baseline_id: str) -> Ingested:
     """Store a batch in one transaction; when this returns, it is on the disk.
 
@@ -463,6 +475,7 @@ _TYPES: dict[str, pa.DataType] = {
     "end_line": _INT,
     "position": _INT,
     "runs": _INT,
+    "examples": _INT,
     "selected": _INT,
     "passing": _INT,
     "seconds": _REAL,

@@ -189,6 +189,15 @@ def known_verdicts(store: Store, baseline_id: str) -> dict[str, KnownVerdict]:
     return {key: KnownVerdict(verdict, seconds) for key, verdict, seconds in rows}
 
 
+def mined_commits(store: Store, repo: str) -> frozenset[str]:
+    """Fixes of a repository that were judged at their own commit."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            'SELECT "commit" FROM mined_commits WHERE repo = ?', [repo]
+        ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
 def baseline(
     store: Store, revision_id: str, environment_hash: str, toolchain: str
 ) -> Baseline | None:

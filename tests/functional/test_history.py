@@ -131,6 +131,9 @@ def test_each_bug_of_the_past_is_found_whatever_became_of_its_commit(
     assert ran.code == 0, ran.err
     assert ran.summary["history"]["fix_like"] == 4
     assert ran.summary["by_source"]["reverted"]["valid"] == 3
+    counts = ran.summary["candidates"]
+    assert counts["made"] == counts["judged"] + counts["pruned"]
+    assert counts["pruned_by_reason"] == ran.summary["history"]["pruned"]
     rows = shell.sql("SELECT origin, symbol, path, statement, failing_tests FROM examples")
     assert {(row["origin"], row["symbol"]) for row in rows} == {
         (plain, "initials"),

@@ -76,6 +76,14 @@ CREATE TABLE fix_commits (
     signals JSON NOT NULL USING COMPRESSION zstd
 );
 
+-- Fixes of histories that were judged at their own commit: they are not judged again.
+CREATE TABLE mined_commits (
+    repo VARCHAR NOT NULL,
+    "commit" VARCHAR NOT NULL,
+    examples INTEGER NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
 -- One row a run of a candidate. `kind`: judge (gave the verdict), confirm (the bad code again,
 -- apart from the first), good (the good code on the same tests). The first failure is columns,
 -- the further ones whose details were kept are `more_failures`. Where the confirmation failed in
