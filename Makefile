@@ -67,8 +67,7 @@ demo: $(READY)
 	@example=$$($(BIN)/flywheel --workspace $(DEMO) examples --limit 1 --json \
 	    --where "len(failing_tests) <= 3" \
 	    | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)[0]["example_id"])'); \
-	$(BIN)/flywheel --workspace $(DEMO) show "$$example"; \
-	echo "Next: $(BIN)/flywheel --workspace $(DEMO) replay $$example"
+	$(BIN)/flywheel --workspace $(DEMO) show "$$example"
 
 bench: $(READY)
 	$(BIN)/pytest --quiet tests/benchmarks/bench_*.py

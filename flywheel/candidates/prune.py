@@ -42,6 +42,8 @@ class Pruned(enum.StrEnum):
     """Python cannot compile it."""
     SAME_BYTECODE = "same-bytecode"
     """It compiles to what the base compiles to, docstrings and positions aside."""
+    INCOMPLETE = "incomplete"
+    """It names what nothing binds any more: half a fix undone is no bug that ever was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ class Pruner:
         """True when a change to a text changed nothing but a docstring."""
         text, span = edit.text.encode(), edit.span
         kept = source[span.start : span.end]
-        if not any(quote in text + kept for quote in (b'"""', b"'''")):
+        # Of a docstring of several lines an edit may hold whole lines and no quote.
+        if not any(sign in text + kept for sign in (b'"""', b"'''", b"\n")):
             return False
         before, after = (_cut(unit, source, span, part) for part in (kept, text))
         return fingerprint(before, flags) == fingerprint(after, flags)

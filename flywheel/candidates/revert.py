@@ -7,6 +7,8 @@ tests of today judge it.
 
 from __future__ import annotations
 
+import ast
+import builtins
 import difflib
 import re
 from collections import Counter
@@ -17,7 +19,7 @@ from datetime import UTC, datetime
 from flywheel.candidates.fixes import Fix, Passed, look
 from flywheel.candidates.module import Edit, Module
 from flywheel.candidates.mutate import candidate, site_of
-from flywheel.candidates.prune import Pruner
+from flywheel.candidates.prune import Pruned, Pruner
 from flywheel.core.patch import LARGEST_COMPARED
 from flywheel.core.records import Candidate, FixCommit, Span
 from flywheel.git import Commit, FileChange, merge
@@ -171,15 +173,45 @@ class RevertSource:
                 self._modules[path] = Module(source)
             site = site_of(edit, reverted.operator, self._modules[path])
         except (SyntaxError, ValueError, RecursionError):
-            self.pruned["unparsable"] += 1
+            self.pruned[Pruned.UNPARSABLE.value] += 1
             return None
         covered = self._covered(path) if self._covered is not None else None
         reason = self._pruner.reason(path, source, site, covered)
         if reason is not None:
             self.pruned[reason.value] += 1
             return None
+        if _unbound(reverted.content) - _unbound(source):
+            self.pruned[Pruned.INCOMPLETE.value] += 1
+            return None
         origin = _origin(reverted.fix, edit, source)
         return candidate(path, source, site, made_by=self._name, origin=origin)
+
+
+def _unbound(source: bytes) -> set[str]:
+    """Names that are used in a file and bound nowhere in it, whatever the scope."""
+    used: set[str] = set()
+    bound = set(dir(builtins))
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                used.add(name)
+            case ast.Name(id=name):
+                bound.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                bound.add(name)
+            case ast.ClassDef(name=name):
+                bound.add(name)
+            case ast.arg(arg=name):
+                bound.add(name)
+            case ast.alias(name=name, asname=asname):
+                bound.add(asname or name.partition(".")[0])
+            case ast.ExceptHandler(name=str(name)):
+                bound.add(name)
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                bound.add(name)
+            case ast.MatchMapping(rest=str(name)):
+                bound.add(name)
+    return used - bound
 
 
 def _origin(fix: Fix, edit: Edit, source: bytes) -> FixCommit:

@@ -105,7 +105,8 @@ def harvest(
             "harvest.fail_fast": fail_fast or None,
         }
     ).settings
-    workspace = init(session.workspace.root).workspace
+    # A settings file is for who asks for one; git ignores the rest.
+    workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
     bus = EventBus()
     workspace.logs.mkdir(parents=True, exist_ok=True)
@@ -297,10 +298,12 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         f" ({baseline['flaky']} flaky), suite {baseline['seconds']:.2f} s"
     )
     out.print(
-        f"  candidates  {candidates['made']} made, {candidates['pruned']} pruned,"
-        f" {candidates['known']} known, {candidates['judged']} judged:"
-        f" {candidates['valid']} valid, {candidates['survived']} survived,"
-        f" {candidates['unknown']} unknown"
+        f"  candidates  {candidates['made']} made, {candidates['pruned']} pruned;"
+        f" {candidates['judged']} judged now, {candidates['known']} known from before"
+    )
+    out.print(
+        f"  verdicts    {candidates['valid']} valid, {candidates['survived']} survived,"
+        f" {candidates['breaks_everything']} break everything, {candidates['unknown']} unknown"
     )
     seconds = summary["seconds"]
     out.print(
@@ -308,9 +311,20 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         f" (environment {seconds['environment']:.0f}, baseline {seconds['baseline']:.0f},"
         f" judging {seconds['judging']:.0f})"
     )
+    if history := summary["history"]:
+        out.print(
+            f"  history     {history['commits']} commits, {history['fix_like']} read like fixes,"
+            f" {history['applied']} can be undone today"
+        )
+    if mined := summary["mined"]:
+        out.print(
+            f"  mined       {mined['commits']} commits, {mined['fix_like']} fixes that touch tests,"
+            f" {mined['judged']} judged at their own commit in {mined['environments']}"
+            f" environments, {mined['kept']} kept"
+        )
     out.print(f"  sandbox     {summary['sandbox_level']}; ended: {summary['ended']}")
     table = Table(title="Yield by operator", title_justify="left", box=None, pad_edge=False)
-    for column in ("operator", "judged", "valid", "yield"):
+    for column in ("operator", "verdicts", "valid", "yield"):
         table.add_column(column, justify="left" if column == "operator" else "right")
     rows = sorted(summary["by_operator"].items(), key=lambda item: -item[1].get("valid", 0))
     for name, counts in rows[:12]:
@@ -321,9 +335,12 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         out.print(table)
     if summary["ended"] == "max-candidates":
         session.say(
-            "[dim]It stopped at --max-candidates; 0 goes on to the end, and what is judged stays"
-            " judged.[/dim]"
+            "[dim]It stopped at --max-candidates. With --max-candidates 0 it goes on to the end;"
+            " nothing is judged twice.[/dim]"
         )
-    session.next_step(
-        "flywheel examples --limit 5" if summary["examples"]["total"] else "flywheel survivors"
-    )
+    if summary["examples"]["total"]:
+        session.next_step("flywheel examples --limit 5")
+    elif candidates["survived"]:
+        session.next_step("flywheel survivors")
+    elif summary["history"] is not None:
+        session.next_step(f"flywheel history --repo {summary['repo']}")

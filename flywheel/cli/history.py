@@ -8,6 +8,9 @@ import typer
 
 from flywheel.cli.session import Session
 
+SHOWN = 20
+"""Candidates that are listed without `--json`."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -86,11 +89,13 @@ def history(
     for reason, count in funnel["passed_over"].items():
         table.add_row(reason, str(count))
     out.print(table)
-    for one in found.candidates[:10]:
+    for one in found.candidates[:SHOWN]:
         assert one.origin is not None
         said = one.origin.statement.partition("\n")[0]
-        row = (one.origin.commit[:10], one.path, one.symbol, said)
+        row = (one.origin.commit[:10], f"{one.path}:{one.line}", one.symbol, said)
         out.print("  ".join(map(escape, row)), soft_wrap=True)
+    if more := len(found.candidates[SHOWN:]):
+        out.print(f"… and {more} more; --json has them all")
     session.next_step(
         f"flywheel harvest --repo {repo} --source reverted"
         if found.candidates

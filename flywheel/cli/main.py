@@ -1,7 +1,7 @@
 """The `flywheel` command: its global options, its small commands, and the one error boundary.
 
-Commands of other modules join by their `register(app)`. Exit codes: 0 ok, 1 failure, 2 usage,
-3 gate not met, 4 budget hit, 5 approval needed, 130 interrupted. An error a user can meet is a
+Commands of other modules join by their `register(app)`. Exit codes: 0 ok, 1 failure, 2 usage, 130
+interrupted. An error a user can meet is a
 `FlywheelError` and is told as what failed, why, and what to do; anything else is a bug, whose
 traceback is saved and named.
 """
@@ -21,6 +21,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import flywheel
+from flywheel.cli.interrupt import keep_interrupts
 from flywheel.cli.session import Session
 from flywheel.core.errors import FlywheelError
 
@@ -157,6 +158,7 @@ app.add_typer(config_app, name="config")
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    keep_interrupts()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -89,9 +89,14 @@ class Session:
             self.err.print(message)
 
     def next_step(self, command: str) -> None:
-        """End a command by naming the next one."""
+        """End a command by naming the next one, for the workspace this one was told to work in."""
+        import shlex
+
         from rich.markup import escape
 
+        if self.workspace_option is not None:
+            where = f"flywheel --workspace {shlex.quote(str(self.workspace_option))} "
+            command = command.replace("flywheel ", where, 1)
         self.say(f"[dim]Next:[/dim] {escape(command)}")
 
     def print_json(self, data: Any) -> None:

@@ -173,8 +173,9 @@ class Critic:
         planted = self._sabotages()
         if not planted:
             raise CriticError(
-                "no test executes any function of the repository's own code",
-                hint="flywheel harvest --paths …  if the code lies in an unusual place",
+                "no test that judges executes a function of the repository's own code",
+                cause="only functions can be seen to run, and an error planted in one must fail",
+                hint="add a test that calls one",
             )
         imported = self._servers[Lane.FRESH][0].imported
         planted, unseen = [one for one in planted if one[0].path not in imported], planted
@@ -207,9 +208,9 @@ class Critic:
             run = self._run_now(server, run)
             if run.failed():
                 return ""
-            reason = run.reason or run.refused or "its tests passed"
-            if not run.refused:
-                break
+            reason = run.reason or "its tests passed"
+            if run.refused:
+                reason = f"the server refused the change ({run.refused})"
         return reason
 
     def _add_server(self, lane: Lane) -> LaneServer:
@@ -654,7 +655,7 @@ class Critic:
                     found.append((candidate, tests))
             if len(found) >= 40:
                 break
-        found.sort(key=lambda one: one[1].bit_count())
+        found.sort(key=lambda one: (one[0].operator, one[1].bit_count()))
         return found[:PLANTED]
 
 

@@ -91,17 +91,16 @@ def find(
     return Workspace(folder, "current folder")
 
 
-def init(path: Path) -> Initialised:
+def init(path: Path, *, settings: bool = True) -> Initialised:
     """Make `path` a workspace; what is there already is left as it is.
 
-    Writes `.flywheel/` (ignored by git) and a `flywheel.toml` in which every setting is
-    commented out at its default. Raises `UsageError` when the folder cannot be written.
+    Writes `.flywheel/` (ignored by git) and, with `settings`, a `flywheel.toml` in which every
+    setting is commented out at its default. Raises `UsageError` when the folder cannot be written.
     """
     workspace = _asked_for(path, "--workspace")
-    files = {
-        workspace.state / ".gitignore": "*\n",
-        workspace.root / FILE_NAME: template(),
-    }
+    files = {workspace.state / ".gitignore": "*\n"}
+    if settings:
+        files[workspace.root / FILE_NAME] = template()
     created: list[Path] = []
     try:
         workspace.state.mkdir(parents=True, exist_ok=True)

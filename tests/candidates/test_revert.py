@@ -233,6 +233,24 @@ def test_the_same_change_is_drawn_once() -> None:
     assert source.pruned == {"duplicate": 1}
 
 
+def test_half_a_fix_that_leaves_a_name_unbound_is_pruned() -> None:
+    before = OLD.replace("LIMIT = 3", "LIMIT = 3\nLOWER = 1").replace('"area"', "LOWER")
+    fixed = OLD.replace("LIMIT = 3", "LIMIT = 3\nUPPER = 4").replace('"area"', "UPPER")
+    now = fixed.replace("UPPER = 4", "UPPER = 5")
+    repository = _Repository({"pkg/a.py": now}, ("Fix name", "pkg/a.py", before, fixed))
+    source = repository.source()
+    assert _drawn(source) == []
+    assert source.pruned == {"incomplete": 1}
+
+
+def test_a_fix_of_a_docstring_is_no_fix() -> None:
+    before = OLD.replace("def name():\n", 'def name():\n    """First.\n\n    Teh name.\n    """\n')
+    after = before.replace("Teh", "The")
+    source = _Repository({"pkg/a.py": after}, ("Fix it", "pkg/a.py", before, after)).source()
+    assert _drawn(source) == []
+    assert source.pruned == {"same-bytecode": 1}
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [

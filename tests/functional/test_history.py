@@ -203,3 +203,67 @@ def test_a_mistyped_source_is_named(shell: Shell, repository: Callable[..., Path
     assert ran.code == 2
     assert "revertd" in ran.err
     assert "reverted" in ran.err
+
+
+def test_a_fix_is_judged_at_its_own_commit_where_the_newest_code_has_moved_on(
+    shell: Shell, past: Callable[[], Past]
+) -> None:
+    repo = past()
+    repo.write("pkg/__init__.py", "")
+    repo.write("pkg/words.py", STARTED)
+    repo.test("joined")
+    repo.commit("Start")
+    repo.edit("pkg/words.py", "word[0]", "word[:1]")
+    repo.test("initials")
+    fixed = repo.commit("Fix crash on an empty word")
+    repo.edit("pkg/words.py", "len(words)", "len([w for w in words if w is not None])")
+    repo.commit("Fix count of missing words")  # without a test: nothing would fail
+    repo.edit(
+        "pkg/words.py", '"".join(word[:1] for word in words)', '"".join(w[0:1] for w in words)'
+    )
+    repo.commit("Shorten")
+
+    reverted = shell.harvest(repo.root, "--source", "reverted")
+    assert reverted.summary["history"]["passed_over"]["conflict"] == 1
+    ran = shell.harvest(repo.root, "--source", "mined")
+    assert ran.code == 0, ran.err
+    mined = ran.summary["mined"]
+    assert (mined["fix_like"], mined["judged"], mined["kept"]) == (1, 1, 1)
+    assert mined["passed_over"]["touches-no-test"] == 1
+    assert ran.summary["by_source"]["mined"] == {"judged": 1, "valid": 1}
+    (row,) = shell.sql(
+        'SELECT source, origin, "commit", symbol, failing_tests FROM examples'
+        " WHERE source = 'mined'"
+    )
+    assert (row["origin"], row["commit"]) == (fixed, fixed)
+    assert row["failing_tests"] == ["tests/test_words.py::test_initials"]
+
+    again = shell.harvest(repo.root, "--source", "mined")
+    assert again.summary["mined"]["known"] == 1
+    assert again.summary["mined"]["judged"] == 0
+    replayed = shell.run("replay", "--all", "--json")
+    assert replayed.code == 0, replayed.out
+
+
+def test_mining_stops_where_suites_cannot_be_run_any_more(
+    shell: Shell, past: Callable[[], Past], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = past()
+    repo.write("pkg/__init__.py", "")
+    repo.write("pkg/words.py", STARTED)
+    repo.write("tests/test_words.py", "import nothing_of_this_name\n")
+    repo.commit("Start")
+    for number in range(7):
+        repo.write("pkg/words.py", STARTED + f"\nN = {number}\n")
+        repo.write("tests/test_words.py", f"import nothing_of_this_name  # {number}\n")
+        repo.commit(f"Fix number {number}")
+    (repo.root / "tests/test_words.py").unlink()
+    repo.test("joined")
+    repo.commit("Make the tests run")
+    ran = shell.harvest(repo.root, "--source", "mined")
+    assert ran.code == 0, ran.err
+    mined = ran.summary["mined"]
+    assert mined["judged"] == 0
+    passed = mined["passed_over"]
+    assert passed.get("no-environment", 0) + passed.get("no-baseline", 0) == 5
+    assert "could not be run" in ran.err
