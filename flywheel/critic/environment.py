@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import uv
@@ -42,6 +42,7 @@ from flywheel.critic.interpreters import (
     describe,
     find_interpreters,
     named_interpreter,
+    released,
 )
 from flywheel.critic.ladder import Project, Rung, hinted, read_project, rungs
 from flywheel.critic.pytest_options import (
@@ -70,8 +71,15 @@ _UV, _UV_CACHE, _CONSTRAINTS = "/uv", "/uv-cache", "/constraints.txt"
 _PATH = f"{ENV}/bin:{_UV}:/usr/local/bin:/usr/bin:/bin"
 _LITTER = {"__pycache__", ".pytest_cache", ".hypothesis", ".git"}
 _LIMITS = Limits(tmp_mb=2048, output_bytes=4 << 20)
-_GRACE_DAYS = 14
+_GRACE = timedelta(days=14)
 """Packages published so soon after a commit still count as of its time."""
+_SETTLED = timedelta(days=240)
+"""Packages work with a Python so long after its release."""
+_EARLIEST = date(2022, 10, 1)
+"""Packages are never older: setuptools makes editable installs since August 2022, and the critic's
+runner drives pytest 7.0, of February, or newer."""
+_OLD = timedelta(days=730)
+"""A commit of this age wants the Pythons and packages of its time."""
 _SCAN = 5000
 """Test files looked through for fixtures of plugins."""
 
@@ -185,6 +193,7 @@ class _Build:
     pretend: Mapping[str, str]
     lock: EnvironmentLock | None = None
     steps: list[Step] = field(default_factory=list)
+    of_its_time: bool = False
     interpreter: Interpreter | None = None
     newest: str | None = None
     kept_options: list[str] = field(default_factory=list)
@@ -231,6 +240,7 @@ def build(
     python: str | None = None,
     install: str | None = None,
     lock: EnvironmentLock | None = None,
+    of_its_time: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> Environment:
     """Find or build the environment of a commit.
@@ -238,7 +248,8 @@ def build(
     `box` is a template: its bubblewrap and etc are used, its mounts and environment replaced.
     `python` names an interpreter, `install` gives the arguments of `uv pip install`; None for
     either finds them out. `lock` asks for an environment as it was: the very one where it is
-    still there, else one of the same Python and packages. Raises `EnvironmentBuildError`, and
+    still there, else one of the same Python and packages. `of_its_time` prefers, for a commit
+    some years old, the Pythons and packages of then. Raises `EnvironmentBuildError`, and
     `BaselineError` when there is no test to collect.
     """
     started = time.monotonic()
@@ -247,17 +258,12 @@ def build(
         kept = _load(home / lock.environment_hash)
         if kept is not None:
             return _environment(home, cache, kept, checkout, toolchain, box, 0.0)
-    read = checkout.read
-    project = read_project(read)
+    project = read_project(checkout.read)
     pretend = _pretend(project, checkout)
-    entries = checkout.entries()
-    defining = matcher(toolchain.profile.install.definition)
-    definition = [[entry.path, entry.oid] for entry in entries if defining.match(entry.path)]
-    packages = sorted(_top_levels(entries))
-    key = content_hash(
-        "definition", _FORMAT, toolchain.id, definition, packages, pretend, python, install,
-        sys.platform, platform.machine(), *([lock.python, *lock.packages] if lock else ()),
-    )  # fmt: skip
+    of_its_time = of_its_time and lock is None and _written(checkout) + _OLD < _today()
+    key = definition_key(
+        checkout, toolchain, python=python, install=install, lock=lock, of_its_time=of_its_time
+    )
     pointer = home / "by-definition" / key
     with _locked(home / "locks" / key):
         kept = _find(home, pointer)
@@ -282,6 +288,7 @@ def build(
             progress=on_progress or (lambda _: None),
             pretend=pretend,
             lock=lock,
+            of_its_time=of_its_time,
         )
         try:
             kept = _build(running, home, key, python, install)
@@ -292,6 +299,31 @@ def build(
         finally:
             _discard(work)
         return _environment(home, cache, kept, checkout, toolchain, box, time.monotonic() - started)
+
+
+def definition_key(
+    checkout: Checkout,
+    toolchain: Toolchain,
+    *,
+    python: str | None = None,
+    install: str | None = None,
+    lock: EnvironmentLock | None = None,
+    of_its_time: bool = False,
+) -> str:
+    """Identity of what defines a commit's environment: commits that share it share the other.
+
+    The arguments are those of `build`.
+    """
+    entries = checkout.entries()
+    defining = matcher(toolchain.profile.install.definition)
+    definition = [[entry.path, entry.oid] for entry in entries if defining.match(entry.path)]
+    pretend = _pretend(read_project(checkout.read), checkout)
+    old = of_its_time and _written(checkout) + _OLD < _today()
+    return content_hash(
+        "definition", _FORMAT, toolchain.id, definition, sorted(_top_levels(entries)), pretend,
+        python, install, sys.platform, platform.machine(),
+        *([lock.python, *lock.packages] if lock else ()), *([f"of its time, {_EARLIEST}"] if old else ()),
+    )  # fmt: skip
 
 
 # --- the build --------------------------------------------------------------------------------
@@ -310,9 +342,10 @@ def _build(running: _Build, home: Path, key: str, python: str | None, install: s
     best: _Accepted | None = None
     failure: tuple[str, str] | None = None
     empty = False
-    order = _order(interpreters, _date(running.checkout) if running.lock is None else None)
+    order = _order(running, interpreters)
     for number, (interpreter, running.newest) in enumerate(order):
-        for rung in ladder if best is None else [best.rung]:
+        tried = [best.rung] if best is not None and best.rung.installs_project else ladder
+        for rung in tried:
             accepted, said = _attempt(running, interpreter, rung)
             if accepted is None:
                 empty = empty or not said
@@ -338,9 +371,9 @@ def _build(running: _Build, home: Path, key: str, python: str | None, install: s
             if name.startswith("pypi:")
             else "add tests, or check testpaths and python_files in its settings",
         )
-    tried = ", ".join(_dotted(one) for one in interpreters)
+    versions = ", ".join(_dotted(one) for one in interpreters)
     raise EnvironmentBuildError(
-        f"{name}: no test environment could be built (tried Python {tried}); last: {failure[0]}",
+        f"{name}: no test environment could be built (tried Python {versions}); last: {failure[0]}",
         cause=failure[1],
         hint='say how: --install "-e .[extra] package", --python PATH, or install and python'
         " under [harvest] in flywheel.toml",
@@ -348,22 +381,34 @@ def _build(running: _Build, home: Path, key: str, python: str | None, install: s
 
 
 def _order(
-    interpreters: Sequence[Interpreter], date: str | None
+    running: _Build, interpreters: Sequence[Interpreter]
 ) -> Iterator[tuple[Interpreter, str | None]]:
-    """Which interpreter to try with today's packages (None) or those of a date, best first."""
+    """Which interpreter to try with today's packages (None) or those of a day, best first."""
     for number, interpreter in enumerate(interpreters):
-        dates = [None, date] if number == 0 else [date, None]
-        for newest in dates if date else [None]:
+        day = _packages_of(running, interpreter)
+        days = [day, None] if number or running.of_its_time else [None, day]
+        for newest in dict.fromkeys(days):
             yield interpreter, newest
 
 
-def _date(checkout: Checkout) -> str | None:
-    """The day up to which packages could have been known to the commit; None when it is young."""
-    made = datetime.fromtimestamp(checkout.committed_at, UTC)
-    day = made + timedelta(days=_GRACE_DAYS)
-    if made.year < 2015 or day + timedelta(days=_GRACE_DAYS) > datetime.now(UTC):
+def _packages_of(running: _Build, interpreter: Interpreter) -> str | None:
+    """The day up to which packages could have been known to the commit, and work with a Python.
+
+    None when both are young: today's packages it is.
+    """
+    if running.lock is not None:
         return None
-    return day.date().isoformat()
+    settled = max(released(interpreter.version) + _SETTLED, _EARLIEST)
+    day = max(_written(running.checkout) + _GRACE, settled)
+    return day.isoformat() if day + _GRACE < _today() else None
+
+
+def _written(checkout: Checkout) -> date:
+    return datetime.fromtimestamp(checkout.committed_at, UTC).date()
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _interpreters(running: _Build, python: str | None) -> list[Interpreter]:
@@ -383,7 +428,12 @@ def _interpreters(running: _Build, python: str | None) -> list[Interpreter]:
         return [named]
     there = find_interpreters()
     requires = running.project.requires_python
-    chosen = choose(there, requires=requires, classified=running.project.classified)
+    chosen = choose(
+        there,
+        requires=requires,
+        classified=running.project.classified,
+        written=_written(running.checkout) if running.of_its_time else None,
+    )
     if not chosen:
         raise EnvironmentBuildError(
             f"{running.checkout.name} needs Python {requires}, which this machine does not have",

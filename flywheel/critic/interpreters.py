@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -29,8 +30,12 @@ _ASK = (
     "os.path.realpath(getattr(sys,'_base_executable',None) or sys.executable),"
     "bool(s.get_config_var('Py_GIL_DISABLED'))]))"
 )
+OLDEST = (3, 8)
+"""The oldest Python that the critic's runner runs in."""
 _FAST = ((3, 13), (3, 12))
 _NAME = re.compile(r"python3(\.\d+)?")
+_AHEAD = timedelta(days=180)
+"""A Python was in use by projects so long before its release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,23 @@ def find_interpreters(environ: Mapping[str, str] | None = None) -> list[Interpre
     return sorted(found.values(), key=lambda one: one.version, reverse=True)
 
 
+def released(version: tuple[int, ...]) -> date:
+    """When a minor version of Python 3 came out: each October since 3.8."""
+    return date(2011 + version[1], 10, 1)
+
+
 def choose(
-    interpreters: Iterable[Interpreter], *, requires: str | None, classified: frozenset[str]
+    interpreters: Iterable[Interpreter],
+    *,
+    requires: str | None,
+    classified: frozenset[str],
+    written: date | None = None,
 ) -> list[Interpreter]:
     """Those that `requires-python` allows, most suitable first, one a minor version.
 
-    `classified` are the minor versions (`3.12`) that the project's classifiers name.
+    `classified` are the minor versions (`3.12`) that the project's classifiers name. With
+    `written`, the day of an old commit, those that it could have known come first, and of the
+    younger ones the oldest.
     """
     try:
         allowed = SpecifierSet(requires or "")
@@ -94,7 +110,8 @@ def choose(
         allowed = SpecifierSet()
     minors: dict[tuple[int, int], Interpreter] = {}
     for one in interpreters:
-        if allowed.contains(Version(".".join(map(str, one.version)))):
+        fits = allowed.contains(Version(".".join(map(str, one.version))))
+        if fits and one.version >= OLDEST:
             minors.setdefault(one.version[:2], one)
 
     def rank(minor: tuple[int, int]) -> tuple[int, int, int]:
@@ -105,7 +122,13 @@ def choose(
             return (0, -minor[1], 0) if named else (2, minor[1], 0)
         return (4 if old else 1 if named else 3, -minor[1], 0)
 
-    return [minors[minor] for minor in sorted(minors, key=rank)]
+    def rank_then(minor: tuple[int, int]) -> tuple[int, ...]:
+        assert written is not None
+        if released(minor) > written + _AHEAD:
+            return (1, minor[1])
+        return (0, *rank(minor))
+
+    return [minors[minor] for minor in sorted(minors, key=rank_then if written else rank)]
 
 
 def named_interpreter(python: str) -> Interpreter:

@@ -117,11 +117,13 @@ def set_up(
     commit: str | None = None,
     checkout: Checkout | None = None,
     lock: EnvironmentLock | None = None,
+    of_its_time: bool = False,
 ) -> Workbench:
     """Resolve a repository, probe the sandbox, build the environment.
 
     `commit` names another commit of the repository than its newest, `checkout` one that is
-    resolved already, `lock` an environment that was, to be made again.
+    resolved already, `lock` an environment that was, to be made again. `of_its_time` prefers the
+    Pythons and packages of an old commit's time.
 
     Raises `RepositoryError`, `SandboxError`, `ToolchainError`, `EnvironmentBuildError`.
     """
@@ -165,6 +167,7 @@ def set_up(
             python=str(settings.harvest.python) if settings.harvest.python else None,
             install=settings.harvest.install,
             lock=lock,
+            of_its_time=of_its_time,
             on_progress=lambda text: bus.publish(PhaseProgressed("environment", 0, text)),
         )
     for note in environment.notes:
