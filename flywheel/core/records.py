@@ -99,8 +99,38 @@ class FixCommit:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One region of one file, and what takes its place."""
+
+    path: str
+    """Repository-relative POSIX path."""
+    span: Span
+    """Region of the base file that is replaced."""
+    before: str
+    """Text of that region."""
+    after: str
+    """Text that takes its place."""
+    line: int
+    """First changed line in the base file, 1-based."""
+    end_line: int
+    """Last changed line in the base file, 1-based, inclusive."""
+    base_hash: str
+    """`bytes_hash` of the base file the span refers to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A proven bug that a candidate holds beside others."""
+
+    candidate_id: str
+    """The candidate that is this bug alone."""
+    tests: tuple[str, ...]
+    """Sorted ids of the tests that fail for this bug and for none of the others."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A change to one file that may or may not break a test."""
+    """A change, of one place or of several, that may or may not break a test."""
 
     path: str
     """Repository-relative POSIX path of the changed file."""
@@ -131,13 +161,28 @@ class Candidate:
     not made."""
     origin: FixCommit | None = None
     """The commit it was taken from; None for one that was made up."""
+    others: tuple[Change, ...] = ()
+    """Further changes that come with it, in this file or in others; most candidates have none.
+    `good`, `bad` and `patch` are then of all changes, the other fields of the first."""
+    parts: tuple[Part, ...] = ()
+    """The proven bugs that it is made of; empty for a bug that is one."""
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Every change it makes, its own first."""
+        own = Change(
+            self.path, self.span, self.before, self.after, self.line, self.end_line, self.base_hash
+        )
+        return (own, *self.others)
 
     @property
     def candidate_id(self) -> str:
-        """Identity: the file's content, where it is, and what replaces what."""
-        return content_hash(
-            "candidate", self.path, self.base_hash, self.span.start, self.span.end, self.after
-        )
+        """Identity: the files' content, where the changes are, and what replaces what."""
+        identity = [
+            [one.path, one.base_hash, one.span.start, one.span.end, one.after]
+            for one in self.changes
+        ]
+        return content_hash("candidate", *identity[0], *identity[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from flywheel.critic.baseline import Learned, learn
 from flywheel.critic.baseline import load as load_learned
 from flywheel.critic.baseline import save as save_learned
 from flywheel.critic.critic import Critic, Suite
-from flywheel.critic.environment import Environment, build
+from flywheel.critic.environment import Environment, build, definition_key
 from flywheel.critic.lane import RUNNER, RUNNER_TARGET, LaneServer, isolation_of
 from flywheel.critic.run import PATIENT, Run
 from flywheel.critic.select import Layout, edit_of
@@ -27,6 +27,7 @@ __all__ = [
     "Suite",
     "Toolchain",
     "build",
+    "definition_key",
     "detect",
     "edit_of",
     "isolation_of",

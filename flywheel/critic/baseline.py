@@ -75,11 +75,13 @@ def learn(
     revision_id: str,
     environment_hash: str,
     toolchain: str,
+    reach: bool = True,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Learned:
     """Run the suite `runs` times (at least 2) and learn from it.
 
-    `files` are the repository-relative sources whose lines are watched.
+    `files` are the repository-relative sources whose lines are watched. Without `reach`, which
+    tests load a file is not asked: worth it where few candidates will be judged.
     Raises `BaselineError` when nothing is collected or no test passes every time.
     """
     progress("collecting and running the suite")
@@ -118,9 +120,11 @@ def learn(
         created_at=datetime.now(UTC),
     )
     index = _index(files, watched, {old: new for new, old in enumerate(judging)})
-    progress("running each test file by itself")
-    reach = _reach(server, [(place, paths[place]) for place in judging], sorted(index.files))
-    return Learned(baseline, _suite(baseline, index, reach))
+    reached: Mapping[str, Bits] = {}
+    if reach:
+        progress("running each test file by itself")
+        reached = _reach(server, [(place, paths[place]) for place in judging], sorted(index.files))
+    return Learned(baseline, _suite(baseline, index, reached))
 
 
 def save(learned: Learned, path: Path) -> None:

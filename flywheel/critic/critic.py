@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.core.errors import CriticError
-from flywheel.core.records import Candidate, Judged, Lane, Trial
+from flywheel.core.records import Candidate, Change, Judged, Lane, Trial
 from flywheel.critic.lane import LaneServer, Reply
 from flywheel.critic.names import NameIndex, Touch
 from flywheel.critic.run import PATIENT, Limits, Run
@@ -63,13 +63,21 @@ class Suite:
     a change of it. Without an entry any test may."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """One of a candidate's changes, and where it stands."""
+
+    change: Change
+    place: Place | None
+    layout: Layout
+
+
 @dataclass(slots=True)
 class _Case:
     """One candidate on its way."""
 
     candidate: Candidate
-    place: Place | None
-    layout: Layout
+    spots: tuple[_Spot, ...]
     first: Trial | None = None
     first_failed: frozenset[int] = frozenset()
     by_function: bool = False
@@ -96,8 +104,12 @@ class Critic:
         level: str,
         fail_fast: bool = False,
         confirm: bool = True,
+        warm: bool = True,
     ) -> None:
-        """`sources` are the files that tests execute, `others` the code beside them."""
+        """`sources` are the files that tests execute, `others` the code beside them.
+
+        Without `warm` no suite is held: for a handful of candidates that costs more than it saves.
+        """
         self._suite = suite
         self._start = start
         self._jobs = jobs
@@ -108,6 +120,7 @@ class Critic:
         self._level = level
         self._fail_fast = fail_fast
         self._confirm = confirm
+        self._wants_warm = warm
         self._layouts: dict[str, Layout] = {}
         self._queue: collections.deque[tuple[Run, _Case | None]] = collections.deque()
         self._flying: dict[LaneServer, dict[int, tuple[Run, _Case | None]]] = {}
@@ -150,7 +163,8 @@ class Critic:
         """
         for _ in range(self._jobs):
             self._add_server(Lane.FRESH)
-        self._open_warm()
+        if self._wants_warm:
+            self._open_warm()
         if self.warm:
             there = tuple(positions(self._all & ~self._not_warm))
             server = self._servers[Lane.WARM][0]
@@ -203,7 +217,8 @@ class Critic:
         """Why a server cannot see a planted error, empty when it can."""
         reason = ""
         for candidate, tests in planted:
-            edit = self._edit(candidate, self._place(candidate))
+            spot = self._spot(candidate.changes[0])
+            edit = edit_of(candidate, spot.place, spot.layout)
             run = Run(server.lane, tuple(positions(tests)), edit, PATIENT)
             run = self._run_now(server, run)
             if run.failed():
@@ -255,9 +270,9 @@ class Critic:
 
     def submit(self, candidate: Candidate) -> None:
         """Take a candidate; its `Judged` comes out of `collect` some time later."""
-        layout = self._layout(candidate.path)
-        case = _Case(candidate, layout.place(candidate), layout)
-        if any(candidate.path in server.imported for server in self._servers[Lane.FRESH]):
+        case = _Case(candidate, tuple(self._spot(change) for change in candidate.changes))
+        imported = self._servers[Lane.FRESH][0].imported
+        if any(spot.change.path in imported for spot in case.spots):
             run = Run(Lane.FRESH, (), None, JUDGE_LIMITS, reason="imported-by-pytest")
             self._emit(case, run.trial(self._suite.ids, self._level), "unknown", run.reason)
             return
@@ -312,59 +327,63 @@ class Critic:
     # -- routing -------------------------------------------------------------------------
 
     def _judge(self, case: _Case) -> None:
-        candidate, place = case.candidate, case.place
-        lines = self._suite.lines
-        warm = self.warm and place is not None and place.inside_body
-        if place is None or not place.inside_body or place.function is None:
-            selection = self._structural(case)
-        elif case.by_function:
-            # A test that calls the function and never runs its body can tell its kind, too.
-            selection = self._neighbours(lines.covering(candidate.path, place.function))
-            warm = warm and not lines.ran_at_import(candidate.path, _body(place))
-        else:
-            selection = lines.covering(candidate.path, place.statement)
-            if lines.ran_at_import(candidate.path, place.statement):
+        warm = self.warm and len(case.spots) == 1
+        noticing = case.importer = 0
+        for spot in case.spots:
+            found = self._inside(case, spot)
+            if not found:
                 warm = False
-                selection = self._structural(case)
-        case.selection = selection & self._all
-        if not case.selection:
-            case.selection = self._structural(case) & self._all
-            warm = False
+                found = self._structural(case, spot)
+            noticing |= found
+        case.importer &= ~noticing
+        case.selection = (noticing | case.importer) & self._all
         if case.selection & self._not_warm:
             warm = False
         lane = Lane.WARM if warm else Lane.FRESH
         self._enqueue_case(case, lane, case.selection, JUDGE_LIMITS)
 
-    def _structural(self, case: _Case) -> Bits:
+    def _inside(self, case: _Case, spot: _Spot) -> Bits:
+        """Tests that execute a change in a function's body; none where that says too little."""
+        path, place, lines = spot.change.path, spot.place, self._suite.lines
+        if place is None or not place.inside_body or place.function is None:
+            return 0
+        if case.by_function:
+            # A test that calls the function and never runs its body can tell its kind, too.
+            found = self._neighbours(lines.covering(path, place.function))
+            return 0 if lines.ran_at_import(path, _body(place)) else found & self._all
+        if lines.ran_at_import(path, place.statement):
+            return 0
+        return lines.covering(path, place.statement) & self._all
+
+    def _structural(self, case: _Case, spot: _Spot) -> Bits:
         """Tests that may notice a change of what runs at import."""
-        lines, candidate, place = self._suite.lines, case.candidate, case.place
+        lines, change, place = self._suite.lines, spot.change, spot.place
         assert self._names is not None
         touch: Touch | None = None
         if place is not None and place.inside_body and place.function is not None:
-            found = lines.covering(candidate.path, place.function)
-            if found and not lines.ran_at_import(candidate.path, _body(place)):
+            found = lines.covering(change.path, place.function)
+            if found and not lines.ran_at_import(change.path, _body(place)):
                 return found
-            touch = self._names.touch_body(case.layout.tree, candidate)
+            touch = self._names.touch_body(spot.layout.tree, change)
         elif place is not None:
-            source = self._sources[candidate.path]
+            source = self._sources[change.path]
             start, end = place.segment
-            segment = source[start : candidate.span.start] + candidate.after.encode()
-            segment += source[candidate.span.end : end]
-            touch = self._names.touch(case.layout.tree, segment, candidate)
+            segment = source[start : change.span.start] + change.after.encode()
+            segment += source[change.span.end : end]
+            touch = self._names.touch(spot.layout.tree, segment, change)
         if touch is not None:
             # One test besides, that would notice if the file could not be imported any more.
-            by_file = lines.whole_file(candidate.path) & self._all
+            by_file = lines.whole_file(change.path) & self._all
             canaries = [by_file] if by_file else self._by_path.values()
-            noticing = self._names.noticing(candidate.path, touch) & self._reaching(candidate)
-            case.importer = bits(map(self._quickest, canaries)) & ~noticing
-            return noticing | case.importer
+            case.importer |= bits(map(self._quickest, canaries))
+            return self._names.noticing(change.path, touch) & self._reaching(change.path)
         if self._suite.whole_seconds <= WHOLE_SUITE_SECONDS:
-            return self._reaching(candidate)
-        return self._neighbours(lines.whole_file(candidate.path)) or self._reaching(candidate)
+            return self._reaching(change.path)
+        return self._neighbours(lines.whole_file(change.path)) or self._reaching(change.path)
 
-    def _reaching(self, candidate: Candidate) -> Bits:
-        """Tests that load the file of a candidate, whatever they do with it."""
-        return self._suite.reach.get(candidate.path, 0) & self._all or self._all
+    def _reaching(self, path: str) -> Bits:
+        """Tests that load a file, whatever they do with it."""
+        return self._suite.reach.get(path, 0) & self._all or self._all
 
     def _index_names(self) -> NameIndex:
         tests: dict[str, list[tuple[str, int]]] = {}
@@ -387,19 +406,22 @@ class Critic:
         """The selection a confirmation runs: by function, or the whole suite to audit."""
         if case.whole is None:
             case.whole = self._audited(case.candidate)
-        if case.whole or case.candidate.path in self.widened:
+        if case.whole or self._is_widened(case.candidate):
             return self._all
-        lines, path, place = self._suite.lines, case.candidate.path, case.place
         wider = case.selection
-        if place is not None and place.function is not None:
-            wider |= lines.covering(path, place.function)
+        for spot in case.spots:
+            if spot.place is not None and spot.place.function is not None:
+                wider |= self._suite.lines.covering(spot.change.path, spot.place.function)
         return wider & self._all
+
+    def _is_widened(self, candidate: Candidate) -> bool:
+        return any(change.path in self.widened for change in candidate.changes)
 
     def _doubted(self, case: _Case) -> bool:
         """Whether a survivor is run by the whole suite: a share, and all of widened files."""
         if case.selection == self._all:
             return False
-        return case.candidate.path in self.widened or self._drawn(case.candidate)
+        return self._is_widened(case.candidate) or self._drawn(case.candidate)
 
     def _audited(self, candidate: Candidate) -> bool:
         """Whether a candidate is confirmed by the whole suite: the first of its file, then some."""
@@ -424,7 +446,8 @@ class Critic:
             options["fail_fast"] = True
         if case.by_function:
             options["by_function"] = True
-        edit = self._edit(case.candidate, case.place)
+        spot = case.spots[0]
+        edit = edit_of(case.candidate, spot.place, spot.layout)
         if not selection & self._not_plain:
             options["plain"] = True
         if case.first is not None:
@@ -468,11 +491,16 @@ class Critic:
             self._judge(case)
             return
         if run.refused in ("structural", "kind"):
-            case.selection = (self._structural(case) | case.selection) & self._all
+            for spot in case.spots:
+                case.selection |= self._structural(case, spot)
+            case.importer &= ~case.selection
+            case.selection = (case.selection | case.importer) & self._all
             self._enqueue_case(case, Lane.FRESH, case.selection, JUDGE_LIMITS)
             return
         surprising = run.not_collected or bits(run.failed()) & case.importer
-        loading = case.selection | self._reaching(case.candidate)
+        loading = case.selection
+        for spot in case.spots:
+            loading |= self._reaching(spot.change.path)
         if surprising and case.selection != loading and not self._fail_fast:
             # Whatever imports the file may fail.
             case.selection = loading
@@ -518,7 +546,7 @@ class Critic:
         if failed != case.first_failed:
             self.mismatches += not case.confirmations
             if failed - case.first_failed:
-                self.widened.add(case.candidate.path)
+                self.widened.update(change.path for change in case.candidate.changes)
         agreed = failed == case.first_failed or (selection, failed) in case.confirmations
         case.confirmations.append((selection, failed))
         if not agreed:
@@ -630,11 +658,9 @@ class Critic:
             self._layouts[path] = Layout(self._sources[path])
         return self._layouts[path]
 
-    def _place(self, candidate: Candidate) -> Place | None:
-        return self._layout(candidate.path).place(candidate)
-
-    def _edit(self, candidate: Candidate, place: Place | None) -> dict[str, Any]:
-        return edit_of(candidate, place, self._layout(candidate.path))
+    def _spot(self, change: Change) -> _Spot:
+        layout = self._layout(change.path)
+        return _Spot(change, layout.place(change), layout)
 
     def _sabotages(self) -> list[tuple[Candidate, Bits]]:
         """Changes that must fail, those with the fewest tests first."""
@@ -644,7 +670,7 @@ class Critic:
         found: list[tuple[Candidate, Bits]] = []
         for path in paths:
             for candidate in sabotages(path, self._sources[path]):
-                place = self._place(candidate)
+                place = self._spot(candidate.changes[0]).place
                 if place is None or place.function is None:
                     continue
                 line = range(candidate.line, candidate.line + 1)

@@ -322,7 +322,8 @@ def definition_key(
     return content_hash(
         "definition", _FORMAT, toolchain.id, definition, sorted(_top_levels(entries)), pretend,
         python, install, sys.platform, platform.machine(),
-        *([lock.python, *lock.packages] if lock else ()), *([f"of its time, {_EARLIEST}"] if old else ()),
+        *([lock.python, *lock.packages] if lock else ()),
+        *([f"of its time, {_EARLIEST}"] if old else ()),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 
-from flywheel.core.records import Candidate
+from flywheel.core.records import Change
 from flywheel.critic.select import (
     Bits,
     LineIndex,
@@ -122,12 +122,12 @@ class NameIndex:
                 total |= self._lines.covering(where, body)
         return total
 
-    def touch(self, tree: ast.Module, segment: bytes, candidate: Candidate) -> Touch | None:
+    def touch(self, tree: ast.Module, segment: bytes, change: Change) -> Touch | None:
         """What a change outside the bodies of functions alters; None when that may be anything.
 
         `tree` is the file's syntax before; `segment` the changed top-level statement, after.
         """
-        chain = list(_chain(tree, candidate.line, candidate.end_line))
+        chain = list(_chain(tree, change.line, change.end_line))
         changed = _parse(segment)
         if changed is None or not chain or _bound_by(chain[:1]) != _bound_by(changed.body):
             # An import of a name that is gone fails, whoever makes it.
@@ -138,7 +138,7 @@ class NameIndex:
         if isinstance(node, _FUNCTIONS):
             if _for_any_name(node, owners):
                 return None
-            return self._touch_function(node, owners, candidate)
+            return self._touch_function(node, owners, change)
         if isinstance(node, ast.ClassDef):
             return Touch(owners, range(header(node).start, last_line(node) + 1))
         scope = _Scope(_imported(tree), in_class=bool(classes))
@@ -153,9 +153,9 @@ class NameIndex:
         outer = classes[0] if classes else node
         return Touch(owners | names, range(outer.lineno, last_line(outer) + 1))
 
-    def touch_body(self, tree: ast.Module, candidate: Candidate) -> Touch | None:
+    def touch_body(self, tree: ast.Module, change: Change) -> Touch | None:
         """What a change in a function's body alters when that body runs at import."""
-        chain = list(_chain(tree, candidate.line, candidate.end_line))
+        chain = list(_chain(tree, change.line, change.end_line))
         if not chain or not isinstance(chain[-1], _FUNCTIONS):
             return None
         node = chain[-1]
@@ -171,13 +171,13 @@ class NameIndex:
         self,
         node: ast.FunctionDef | ast.AsyncFunctionDef,
         owners: frozenset[str],
-        candidate: Candidate,
+        change: Change,
     ) -> Touch:
         """A change of a decorator, a default, a signature, or of the function as a whole."""
         lines = range(header(node).start, last_line(node) + 1)
-        whole = candidate.line <= lines.start and candidate.end_line >= lines.stop - 1
+        whole = change.line <= lines.start and change.end_line >= lines.stop - 1
         decorated = any(
-            one.lineno <= candidate.line <= (one.end_lineno or one.lineno)
+            one.lineno <= change.line <= (one.end_lineno or one.lineno)
             for one in node.decorator_list
         )
         names: Iterable[str] = ()

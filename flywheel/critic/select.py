@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flywheel.core.records import Candidate
+from flywheel.core.records import Candidate, Change
 
 Bits = int
 """A set of tests: bit i stands for the i-th test of the baseline."""
@@ -115,13 +115,13 @@ class Layout:
         self.imported = _imported(self.tree)
         """Names that imports bind at module level: calls on them compile otherwise."""
 
-    def place(self, candidate: Candidate) -> Place | None:
-        """Place a candidate; None when no top-level statement holds all of it."""
-        first, last = candidate.line, candidate.end_line
+    def place(self, change: Change) -> Place | None:
+        """Place a change; None when no top-level statement holds all of it."""
+        first, last = change.line, change.end_line
         top = next(
             (s for s in self.tree.body if first_line(s) <= first and last <= last_line(s)), None
         )
-        if top is None or self._starts[first_line(top) - 1] > candidate.span.start:
+        if top is None or self._starts[first_line(top) - 1] > change.span.start:
             return None
         statement: range = range(first, last + 1)
         function: ast.stmt | None = None
@@ -131,7 +131,7 @@ class Layout:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 if function is None:
                     function = node
-                    inside = self._offset(node.body[0]) <= candidate.span.start
+                    inside = self._offset(node.body[0]) <= change.span.start
             statement = (
                 range(min(first, header(node).start), max(last + 1, header(node).stop))
                 if _overlaps(header(node), first, last)
@@ -172,13 +172,13 @@ def edit_of(
     candidate: Candidate, place: Place | None = None, layout: Layout | None = None
 ) -> dict[str, Any]:
     """A candidate's change as the runner takes it; place and layout let the warm lane swap code."""
-    edit: dict[str, Any] = {
-        "path": candidate.path,
-        "start": candidate.span.start,
-        "end": candidate.span.end,
-        "after": candidate.after,
-    }
-    if place is not None and layout is not None:
+    edit, *others = [
+        {"path": one.path, "start": one.span.start, "end": one.span.end, "after": one.after}
+        for one in candidate.changes
+    ]
+    if others:
+        edit["others"] = others
+    elif place is not None and layout is not None:
         edit["segment"] = list(place.segment)
         edit["line"] = place.segment_line
         edit["flags"] = layout.future_flags

@@ -144,8 +144,11 @@ class Judging:
         self._widened: set[str] = set()
         self._again: set[str] = set()
 
-    def run(self, make_source: MakeSource) -> None:
-        """Judge until a limit, the end of the candidates, or an interruption."""
+    def run(self, make_source: MakeSource, *, warm: bool = True) -> None:
+        """Judge until a limit, the end of the candidates, or an interruption.
+
+        `warm` as in `Critic`.
+        """
         paths = self._paths()
         tree = self.bench.environment.tree
         # The critic proves itself wherever tests reach, also where no candidate is wanted.
@@ -159,6 +162,7 @@ class Judging:
             others=other_files(tree, watched=executed, tests=self.learned.suite.paths),
             level=self.bench.probe.level,
             fail_fast=self.wanted.fail_fast,
+            warm=warm,
         )
         try:
             source = make_source(contents, critic)
@@ -209,7 +213,7 @@ class Judging:
             critic.prove()
         self._proven = True
         self._began = time.monotonic()
-        if not critic.warm:
+        if critic.not_warm_reason:
             self.bus.publish(
                 Warned(
                     "not-warm",

@@ -1,9 +1,9 @@
 """Mining: the repository's bug fixes, each judged at its own commit by that commit's tests.
 
-For each commit that reads like a fix and touches tests, newest first: its environment is built (one
-for all commits between which nothing changes that defines it), its suite's baseline is learned, and
-the files it fixed are put back to what they were. That must fail, and what the commit made of them
-must pass.
+For each commit that reads like a fix and touches tests, newest first: its environment is found or
+built (one for all commits between which nothing changes that defines it), its suite's baseline is
+learned, and the files it fixed are put back to what they were. That must fail, and what the commit
+made of them must pass. What came of each commit is stored, so that the next run goes on behind it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ from flywheel.core.errors import (
 )
 from flywheel.core.events import CandidateJudged, EventBus, ExampleKept, PhaseProgressed, Warned
 from flywheel.core.settings import Settings
-from flywheel.critic import Critic
-from flywheel.git import Blobs, Commit, at, log
+from flywheel.critic import Critic, definition_key
+from flywheel.git import Blobs, Checkout, at, log
 from flywheel.orchestrator.judging import Judging, Progress
-from flywheel.orchestrator.workbench import learn_baseline, record, set_up
-from flywheel.store import Store, mined_commits, record_mined
+from flywheel.orchestrator.workbench import Workbench, learn_baseline, record, set_up
+from flywheel.store import MinedCommit, Store, mined_commits, record_mined
 from flywheel.workspace import Workspace
 
-MAX_FAILURES = 5
-"""Commits in a row without a working environment, after which older ones are left alone: they need
-what is not to be had any more."""
+MAX_FAILURES = 6
+"""Commits in a row whose suites cannot be run, after which older ones are left alone: they need
+what is not there any more. One whose environment is known to be out of reach costs nothing and does
+not count."""
+JUDGED = "judged"
+"""Outcome of a commit whose fix was judged."""
 
 _REASONS: dict[type[FlywheelError], str] = {
     EnvironmentBuildError: "no-environment",
@@ -60,13 +63,15 @@ class Mined:
     judged: int = 0
     """Those that were judged in this run."""
     known: int = 0
-    """Those that an earlier run has judged."""
+    """Those that an earlier run has tried."""
     kept: int = 0
     """Those of which an example came in this run."""
     passed: Counter[str] = field(default_factory=Counter)
-    """Reason -> commits passed over."""
+    """Reason -> commits passed over, in this run or an earlier one."""
+    built: int = 0
+    """Environments that had to be built in this run."""
     environments: set[str] = field(default_factory=set)
-    """Hashes of the environments that were used."""
+    """Hashes of the environments that were used in this run."""
     seconds: float = 0.0
     """Wall time."""
 
@@ -79,7 +84,7 @@ class Mined:
             "known": self.known,
             "kept": self.kept,
             "passed_over": dict(self.passed.most_common()),
-            "environments": len(self.environments),
+            "environments": {"used": len(self.environments), "built": self.built},
             "seconds": round(self.seconds, 2),
         }
 
@@ -100,48 +105,62 @@ class Miner:
         self.mined = Mined()
         self._newest = newest
         self._checkout = newest.bench.checkout
+        self._toolchain = newest.bench.toolchain
         self._settings = settings
         self._workspace = workspace
         self._store = store
         self._bus = bus
         self._quiet = _forwarding(bus)
         self._on_progress = on_progress
+        self._hopeless: dict[str, str] = {}
+        """Definition of an environment that cannot be built -> why."""
         self._failures = 0
+        """Commits in a row whose suites could not be run."""
 
     def run(self) -> Mined:
-        """Go through the history; commits that an earlier run has judged are passed over.
+        """Go through the history; commits that an earlier run has tried are passed over.
 
         It ends at the limits of the harvest, and says so where that does.
         """
         began = time.monotonic()
-        done = mined_commits(self._store, self._checkout.name)
+        known = mined_commits(self._store, self._checkout.name, self._toolchain.id)
+        self._hopeless = {
+            one.definition: one.detail
+            for one in known.values()
+            if one.outcome == _REASONS[EnvironmentBuildError]
+        }
         with ExitStack() as held:
             history = log(self._checkout.git_dir, self._checkout.commit)
             held.callback(history.close)
             blobs = held.enter_context(Blobs(self._checkout.git_dir))
             for commit in history:
                 self.mined.commits += 1
-                fix = self._fix(commit)
+                fix = self._fix(look(commit, is_source=self._is_source, is_test=self._is_test))
                 if fix is None:
                     continue
-                if commit.oid in done:
+                if commit.oid in known:
                     self.mined.known += 1
+                    if known[commit.oid].outcome != JUDGED:
+                        self.mined.passed[known[commit.oid].outcome] += 1
                     continue
                 if reason := self._newest.limit():
                     self._newest.ended = reason
                     break
-                self._bus.publish(
-                    PhaseProgressed("mine", self.mined.fixes, f"{commit.oid[:10]} {commit.subject}")
-                )
-                self._judge(fix, blobs)
+                said = f"{commit.oid[:10]} {commit.subject}"
+                self._bus.publish(PhaseProgressed("mine", self.mined.fixes, said))
+                self._try(fix, blobs)
                 if self._newest.ended != "exhausted" or self._failures >= MAX_FAILURES:
                     break
         self.mined.seconds = time.monotonic() - began
         return self.mined
 
-    def _fix(self, commit: Commit) -> Fix | None:
-        toolchain = self._newest.bench.toolchain
-        found = look(commit, is_source=toolchain.is_source, is_test=toolchain.is_protected)
+    def _is_source(self, path: str) -> bool:
+        return self._toolchain.is_source(path)
+
+    def _is_test(self, path: str) -> bool:
+        return self._toolchain.is_protected(path)
+
+    def _fix(self, found: Fix | Passed) -> Fix | None:
         if isinstance(found, Passed):
             self.mined.passed[found.value] += 1
             return None
@@ -151,41 +170,86 @@ class Miner:
         self.mined.fixes += 1
         return found
 
-    def _judge(self, fix: Fix, blobs: Blobs) -> None:
-        mined, commit = self.mined, fix.commit
+    def _try(self, fix: Fix, blobs: Blobs) -> None:
+        began = time.monotonic()
+        commit = fix.commit.oid
+        checkout = at(self._checkout, commit)
+        wanted = self._settings.harvest
+        definition = definition_key(
+            checkout,
+            self._toolchain,
+            python=str(wanted.python) if wanted.python else None,
+            install=wanted.install,
+            of_its_time=True,
+        )
+        bench: Workbench | None = None
+        outcome, detail, kept = JUDGED, "", 0
         try:
-            kept = self._judge_there(fix, blobs)
+            if definition in self._hopeless:
+                outcome, detail = "no-environment", self._hopeless[definition]
+            else:
+                bench = self._set_up(checkout)
+                kept = self._judge(fix, bench, blobs)
         except tuple(_REASONS) as error:
-            mined.passed[_REASONS[type(error)]] += 1
-            self._failures += isinstance(error, EnvironmentBuildError | BaselineError)
-            if self._failures >= MAX_FAILURES:
-                self._bus.publish(
-                    Warned(
-                        "mined",
-                        f"the suites of {MAX_FAILURES} commits in a row could not be run; those"
-                        f" older than {commit.oid[:10]} are left alone: {error.message}",
-                    )
-                )
-            return
+            outcome, detail = _REASONS[type(error)], error.message
+            self._failed(error, definition, commit)
         except KeyboardInterrupt:
             self._newest.ended = "interrupted"
-        if self._newest.ended == "exhausted":
+        if self._newest.ended != "exhausted":
+            return
+        if outcome == JUDGED:
             self._failures = 0
-            mined.judged += 1
-            mined.kept += kept > 0
-            record_mined(self._store, self._checkout.name, commit.oid, examples=kept)
+            self.mined.judged += 1
+            self.mined.kept += kept > 0
+        else:
+            self.mined.passed[outcome] += 1
+        record_mined(
+            self._store,
+            MinedCommit(
+                repo=self._checkout.name,
+                commit=commit,
+                toolchain=self._toolchain.id,
+                definition=definition,
+                environment_hash=bench.environment.hash if bench else None,
+                outcome=outcome,
+                detail=detail,
+                examples=kept,
+                seconds=round(time.monotonic() - began, 3),
+            ),
+        )
 
-    def _judge_there(self, fix: Fix, blobs: Blobs) -> int:
-        """Judge one fix at its commit; the number of examples of it in the store."""
+    def _failed(self, error: FlywheelError, definition: str, commit: str) -> None:
+        if not isinstance(error, EnvironmentBuildError | BaselineError):
+            return
+        if isinstance(error, EnvironmentBuildError):
+            self._hopeless[definition] = error.message
+        self._failures += 1
+        if self._failures >= MAX_FAILURES:
+            self._bus.publish(
+                Warned(
+                    "mined",
+                    f"the suites of {MAX_FAILURES} commits in a row could not be run; those older"
+                    f" than {commit[:10]} are left alone: {error.message}",
+                )
+            )
+
+    def _set_up(self, checkout: Checkout) -> Workbench:
         bench = set_up(
-            self._checkout.name,
+            checkout.name,
             self._settings,
             self._workspace,
             self._quiet,
-            checkout=at(self._checkout, fix.commit.oid),
+            checkout=checkout,
+            of_its_time=True,
         )
         self.mined.environments.add(bench.environment.hash)
-        learned, _ = learn_baseline(bench, self._settings, self._quiet)
+        self.mined.built += bench.environment.seconds > 0
+        return bench
+
+    def _judge(self, fix: Fix, bench: Workbench, blobs: Blobs) -> int:
+        """Judge one fix at its commit; the number of examples of it in the store."""
+        # One fix is a candidate or two: what makes thousands fast would cost more than it saves.
+        learned, _ = learn_baseline(bench, self._settings, self._quiet, reach=False)
         record(self._store, bench, learned)
         judging = Judging(
             bench,
@@ -209,7 +273,7 @@ class Miner:
                 name="mined",
             )
 
-        judging.run(make_source)
+        judging.run(make_source, warm=False)
         self._newest.ended = judging.ended
         return judging.stored_examples
 

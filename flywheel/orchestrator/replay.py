@@ -127,9 +127,10 @@ def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None, other: 
         return end(False, "its baseline is not in the store")
     if other:
         return end(False, other)
-    base = bench.environment.tree / row.candidate.path
-    if not base.is_file() or bytes_hash(base.read_bytes()) != row.candidate.base_hash:
-        return end(False, f"{row.candidate.path} is another file now")
+    for change in row.candidate.changes:
+        base = bench.environment.tree / change.path
+        if not base.is_file() or bytes_hash(base.read_bytes()) != change.base_hash:
+            return end(False, f"{change.path} is another file now")
     selection = _selection(tests, row.failing)
     try:
         bad = _run(bench, tests, selection, edit_of(row.candidate))

@@ -205,8 +205,13 @@ def jobs_of(settings: Settings) -> int:
     return settings.harvest.jobs or len(os.sched_getaffinity(0))
 
 
-def learn_baseline(bench: Workbench, settings: Settings, bus: EventBus) -> tuple[Learned, float]:
-    """The baseline of the commit, from the cache or by running the suite."""
+def learn_baseline(
+    bench: Workbench, settings: Settings, bus: EventBus, *, reach: bool = True
+) -> tuple[Learned, float]:
+    """The baseline of the commit, from the cache or by running the suite.
+
+    `reach` as in `critic.learn`.
+    """
     started = time.monotonic()
     runs = settings.harvest.baseline_runs
     environment = bench.environment
@@ -218,6 +223,7 @@ def learn_baseline(bench: Workbench, settings: Settings, bus: EventBus) -> tuple
         runs,
         list(environment.pytest_args),
         _runner_hash(),
+        *([] if reach else ["no reach"]),
     )
     kept = bench.cache / "baselines" / f"{identity}.json.gz"
     learned = load_learned(kept, bench.revision.revision_id)
@@ -243,6 +249,7 @@ def learn_baseline(bench: Workbench, settings: Settings, bus: EventBus) -> tuple
                 revision_id=bench.revision.revision_id,
                 environment_hash=environment.hash,
                 toolchain=bench.toolchain.id,
+                reach=reach,
             )
         finally:
             server.close()

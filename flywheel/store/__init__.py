@@ -4,6 +4,7 @@
 typed reads, each its own session.
 """
 
+from flywheel.store.candidates import Proven, proven_candidates
 from flywheel.store.ingest import (
     Buffer,
     Ingested,
@@ -13,10 +14,10 @@ from flywheel.store.ingest import (
     ingest,
     record_baseline,
     record_environment,
-    record_mined,
     record_revision,
     record_run,
 )
+from flywheel.store.mined import MinedCommit, mined_commits, record_mined
 from flywheel.store.query import (
     Example,
     KnownVerdict,
@@ -28,7 +29,6 @@ from flywheel.store.query import (
     example,
     examples,
     known_verdicts,
-    mined_commits,
     replayable,
     sql,
     survivors,
@@ -42,7 +42,9 @@ __all__ = [
     "Ingested",
     "KeptExample",
     "KnownVerdict",
+    "MinedCommit",
     "Proof",
+    "Proven",
     "Replayable",
     "Run",
     "Store",
@@ -55,6 +57,7 @@ __all__ = [
     "ingest",
     "known_verdicts",
     "mined_commits",
+    "proven_candidates",
     "record_baseline",
     "record_environment",
     "record_mined",

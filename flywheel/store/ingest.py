@@ -145,7 +145,7 @@ def record_revision(store: Store, revision: Revision) -> None:
         "created_at": datetime.now(UTC),
     }
     with store.writing() as connection:
-        _insert(connection, "revisions", [row], new_by=("revision_id",))
+        insert(connection, "revisions", [row], new_by=("revision_id",))
 
 
 def record_environment(
@@ -159,7 +159,7 @@ def record_environment(
         "created_at": datetime.now(UTC),
     }
     with store.writing() as connection:
-        _insert(connection, "environments", [row], new_by=("environment_hash", "toolchain"))
+        insert(connection, "environments", [row], new_by=("environment_hash", "toolchain"))
 
 
 def record_baseline(store: Store, baseline: Baseline) -> None:
@@ -195,8 +195,8 @@ def record_baseline(store: Store, baseline: Baseline) -> None:
     ]
     with store.writing() as connection:
         _require(connection, "revisions", "revision_id", baseline.revision_id)
-        _insert(connection, "tests", ledger, new_by=("baseline_id",))
-        _insert(connection, "baselines", [row], new_by=("baseline_id",))
+        insert(connection, "tests", ledger, new_by=("baseline_id",))
+        insert(connection, "baselines", [row], new_by=("baseline_id",))
 
 
 def record_run(store: Store, run: Run) -> None:
@@ -210,19 +210,7 @@ def record_run(store: Store, run: Run) -> None:
     }
     with store.writing() as connection:
         connection.execute("DELETE FROM runs WHERE run_id = ?", [run.run_id])
-        _insert(connection, "runs", [row])
-
-
-def record_mined(store: Store, repo: str, commit: str, *, examples: int) -> None:
-    """Store that a fix was judged at its own commit, once, and how many examples it gave."""
-    row = {
-        "repo": repo,
-        "commit": commit,
-        "examples": examples,
-        "created_at": datetime.now(UTC),
-    }
-    with store.writing() as connection:
-        _insert(connection, "mined_commits", [row], new_by=("repo", "commit"))
+        insert(connection, "runs", [row])
 
 
 def ingest(store: Store, judged: Sequence[Judged], *, baseline_id: str) -> Ingested:
@@ -262,26 +250,26 @@ def ingest(store: Store, judged: Sequence[Judged], *, baseline_id: str) -> Inges
             )
         fresh = {key: one for key, one in batch.items() if key not in before or key in set(settled)}
         candidates = [_candidate_row(key, one.candidate, now) for key, one in fresh.items()]
-        _insert(connection, "candidates", candidates, new_by=("candidate_id",))
+        insert(connection, "candidates", candidates, new_by=("candidate_id",))
         origins = {
             one.candidate.origin.commit: one.candidate.origin
             for one in fresh.values()
             if one.candidate.origin is not None
         }
         commits = [_commit_row(origin) for origin in origins.values()]
-        _insert(connection, "fix_commits", commits, new_by=("commit",))
+        insert(connection, "fix_commits", commits, new_by=("commit",))
         trials = [
             row for key, one in fresh.items() for row in _trial_rows(key, one, baseline_id, now)
         ]
-        _insert(connection, "trials", trials)
+        insert(connection, "trials", trials)
         verdicts = [_verdict_row(key, one, baseline_id, now) for key, one in fresh.items()]
-        _insert(connection, "verdicts", verdicts)
+        insert(connection, "verdicts", verdicts)
         fixes = [
             _fix_row(key, one, baseline_id, now)
             for key, one in fresh.items()
             if one.good is not None
         ]
-        _insert(connection, "fixes", fixes)
+        insert(connection, "fixes", fixes)
     examples = tuple(
         KeptExample(example_id(one.candidate), key, one.candidate.path, _first_test(one))
         for key, one in fresh.items()
@@ -381,6 +369,8 @@ def _candidate_row(key: str, candidate: Candidate, now: datetime) -> dict[str, A
         "patch": candidate.patch,
         "base_hash": candidate.base_hash,
         "origin": candidate.origin and candidate.origin.commit,
+        "others": _listed([asdict(one) for one in candidate.others]) if candidate.others else None,
+        "parts": _listed([asdict(one) for one in candidate.parts]) if candidate.parts else None,
         "created_at": now,
     }
 
@@ -491,7 +481,7 @@ _TYPES: dict[str, pa.DataType] = {
 """Arrow type of each column that is not text; a name has one type in all tables."""
 
 
-def _insert(
+def insert(
     connection: duckdb.DuckDBPyConnection,
     table: str,
     rows: list[dict[str, Any]],

@@ -20,7 +20,8 @@ import duckdb
 import polars as pl
 
 from flywheel.core.errors import UsageError
-from flywheel.core.records import Baseline, BaselineTest, Candidate, EnvironmentLock, Span
+from flywheel.core.records import Baseline, BaselineTest, Candidate, EnvironmentLock
+from flywheel.store.candidates import COLUMNS, candidate_of
 from flywheel.store.store import Store
 
 
@@ -189,15 +190,6 @@ def known_verdicts(store: Store, baseline_id: str) -> dict[str, KnownVerdict]:
     return {key: KnownVerdict(verdict, seconds) for key, verdict, seconds in rows}
 
 
-def mined_commits(store: Store, repo: str) -> frozenset[str]:
-    """Fixes of a repository that were judged at their own commit."""
-    with store.reading() as connection:
-        rows = connection.execute(
-            'SELECT "commit" FROM mined_commits WHERE repo = ?', [repo]
-        ).fetchall()
-    return frozenset(row[0] for row in rows)
-
-
 def baseline(
     store: Store, revision_id: str, environment_hash: str, toolchain: str
 ) -> Baseline | None:
@@ -317,11 +309,10 @@ def replayable(
     with store.reading() as connection:
         chosen = list(ids) if ids is not None else _example_ids(connection, where, limit)
         rows = connection.execute(
-            """
+            f"""
             SELECT e.example_id, k.failing, k.erroring, e.repo, e."commit", e.environment_hash,
                    e.toolchain, e.baseline_id, e.sandbox_level,
-                   c.path, c.symbol, c.span_start, c.span_end, c.before, c.after, c.line,
-                   c.end_line, c.source, c.operator, c.good, c.bad, c.base_hash, c.patch
+                   {COLUMNS}
             FROM examples e
             JOIN candidates c ON c.candidate_id = e.candidate_id
             JOIN confirmations k ON k.candidate_id = e.candidate_id
@@ -334,7 +325,7 @@ def replayable(
     return tuple(
         Replayable(
             example_id=row[0],
-            candidate=Candidate(row[9], row[10], Span(row[11], row[12]), *row[13:]),
+            candidate=candidate_of(row[9:]),
             failing=tuple(row[1]),
             erroring=tuple(row[2]),
             repo=row[3],

@@ -5,13 +5,9 @@ Knows nothing of why; the caller submits the candidates anew.
 
 from __future__ import annotations
 
-from flywheel.core.records import Candidate, Span
+from flywheel.core.records import Candidate
+from flywheel.store.candidates import COLUMNS, candidate_of
 from flywheel.store.store import Store
-
-_COLUMNS = (
-    "path, symbol, span_start, span_end, before, after, line, end_line, source, operator, good,"
-    " bad, base_hash, patch"
-)
 
 
 def retire(store: Store, *, baseline_id: str, path: str) -> tuple[Candidate, ...]:
@@ -22,11 +18,13 @@ def retire(store: Store, *, baseline_id: str, path: str) -> tuple[Candidate, ...
     valid = "baseline_id = ? AND candidate_id IN (SELECT unnest(?::VARCHAR[]))"
     with store.writing() as connection:
         rows = connection.execute(
-            f"SELECT c.candidate_id, {_COLUMNS} FROM candidates c JOIN verdicts v"
-            " USING (candidate_id) WHERE v.baseline_id = ? AND v.verdict = 'valid' AND c.path = ?",
-            [baseline_id, path],
+            f"SELECT c.candidate_id, {COLUMNS} FROM candidates c JOIN verdicts v"
+            " ON v.candidate_id = c.candidate_id"
+            " WHERE v.baseline_id = ? AND v.verdict = 'valid' AND (c.path = ? OR"
+            " list_contains(json_extract_string(c.others, '$[*].path'), ?))",
+            [baseline_id, path, path],
         ).fetchall()
         ids = [row[0] for row in rows]
         for table in ("trials", "fixes", "verdicts"):
             connection.execute(f"DELETE FROM {table} WHERE {valid}", [baseline_id, ids])
-    return tuple(Candidate(row[1], row[2], Span(row[3], row[4]), *row[5:]) for row in rows)
+    return tuple(candidate_of(row[1:]) for row in rows)

@@ -168,15 +168,23 @@ class Server:
 
 
 def write_edit(server: Server, edit: Optional[Dict[str, Any]]) -> Optional[bytes]:
-    """Make the change a file in the fork's overlay; returns the file's new bytes."""
+    """Make the change a file in the fork's overlay; returns the first file's new bytes."""
     if edit is None:
         return None
-    base = server.base(edit["path"])
-    after = str(edit["after"]).encode()
-    changed = base[: edit["start"]] + after + base[edit["end"] :]
-    with open(ROOT + edit["path"], "wb") as file:
-        file.write(changed)
-    return changed
+    by_path = {}  # type: Dict[str, List[Dict[str, Any]]]
+    for one in [edit, *edit.get("others", [])]:
+        by_path.setdefault(one["path"], []).append(one)
+    for path, changes in by_path.items():
+        changed = server.base(path)
+        # From the end: what is changed already does not move what is still to be changed.
+        for one in sorted(changes, key=lambda one: -int(one["start"])):
+            after = str(one["after"]).encode()
+            changed = changed[: one["start"]] + after + changed[one["end"] :]
+        with open(ROOT + path, "wb") as file:
+            file.write(changed)
+        if path == edit["path"]:
+            first = changed
+    return first
 
 
 def fresh_work(

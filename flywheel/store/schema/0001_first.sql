@@ -46,6 +46,8 @@ CREATE TABLE tests (
     source VARCHAR NOT NULL USING COMPRESSION zstd
 );
 
+-- The first change of a candidate is columns; those that come with it are `others`, NULL for most.
+-- `parts`, NULL for most: the proven bugs that it is made of, each with the tests that tell it.
 CREATE TABLE candidates (
     candidate_id VARCHAR NOT NULL,
     path VARCHAR NOT NULL,
@@ -64,6 +66,8 @@ CREATE TABLE candidates (
     patch VARCHAR NOT NULL USING COMPRESSION zstd,
     base_hash VARCHAR NOT NULL,
     origin VARCHAR,
+    others JSON USING COMPRESSION zstd,
+    parts JSON USING COMPRESSION zstd,
     created_at TIMESTAMPTZ NOT NULL
 );
 
@@ -76,11 +80,18 @@ CREATE TABLE fix_commits (
     signals JSON NOT NULL USING COMPRESSION zstd
 );
 
--- Fixes of histories that were judged at their own commit: they are not judged again.
+-- Fixes of histories that were tried at their own commit: they are not tried again. `outcome`:
+-- judged, or why not (no-environment, no-baseline …), with its cause in `detail`.
 CREATE TABLE mined_commits (
     repo VARCHAR NOT NULL,
     "commit" VARCHAR NOT NULL,
+    toolchain VARCHAR NOT NULL,
+    definition VARCHAR NOT NULL,
+    environment_hash VARCHAR,
+    outcome VARCHAR NOT NULL,
+    detail VARCHAR NOT NULL,
     examples INTEGER NOT NULL,
+    seconds DOUBLE NOT NULL,
     created_at TIMESTAMPTZ NOT NULL
 );
 
@@ -223,6 +234,7 @@ SELECT
     p.origin AS fix_origin,
     c.origin,
     f.statement,
+    from_json(c.parts, '[{"candidate_id": "VARCHAR", "tests": ["VARCHAR"]}]') AS parts,
     c.line,
     c.end_line,
     p.candidate_id,

@@ -1,0 +1,65 @@
+"""Candidates read back from the store, whole enough to be judged again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flywheel.core.records import Candidate, Change, Part, Span
+from flywheel.store.store import Store
+
+COLUMNS = (
+    "c.path, c.symbol, c.span_start, c.span_end, c.before, c.after, c.line, c.end_line, c.source,"
+    " c.operator, c.good, c.bad, c.base_hash, c.patch, c.others, c.parts"
+)
+"""What `candidate_of` reads, of the table `candidates` under the name `c`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A candidate that is a bug, and the tests that say so."""
+
+    candidate: Candidate
+    """The candidate; where it was taken from is not read back."""
+    failing: tuple[str, ...]
+    """Sorted ids of the tests that it fails."""
+    seconds: float
+    """Wall time that judging it took."""
+
+
+def candidate_of(row: Sequence[Any]) -> Candidate:
+    """A candidate of the columns `COLUMNS`; where it was taken from is not among them."""
+    path, symbol, start, end, *rest, others, parts = row
+    found = Candidate(path, symbol, Span(start, end), *rest)
+    if others is None and parts is None:
+        return found
+    return replace(
+        found,
+        others=tuple(
+            Change(**{**one, "span": Span(**one["span"])}) for one in json.loads(others or "[]")
+        ),
+        parts=tuple(
+            Part(one["candidate_id"], tuple(one["tests"])) for one in json.loads(parts or "[]")
+        ),
+    )
+
+
+def proven_candidates(store: Store, baseline_id: str) -> tuple[Proven, ...]:
+    """The bugs that were proven under a baseline, those of several bugs left out."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            f"""
+            SELECT k.failing, v.seconds, {COLUMNS}
+            FROM fixes f
+            JOIN candidates c ON c.candidate_id = f.candidate_id
+            JOIN confirmations k ON k.candidate_id = f.candidate_id
+                AND k.baseline_id = f.baseline_id
+            JOIN verdicts v ON v.candidate_id = f.candidate_id AND v.baseline_id = f.baseline_id
+            WHERE f.proven AND f.baseline_id = ? AND c.parts IS NULL
+            ORDER BY c.candidate_id
+            """,
+            [baseline_id],
+        ).fetchall()
+    return tuple(Proven(candidate_of(row[2:]), tuple(row[0]), row[1]) for row in rows)
