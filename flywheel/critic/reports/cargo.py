@@ -115,7 +115,7 @@ def _start(line: str) -> _Target | None:
             binary = f"bin/{binary}"
         return _Target(name=binary, path=path)
     doc = _DOC.match(line)
-    return _Target(name=f"{doc['crate']} doc", path="") if doc else None
+    return _Target(name=f"{doc['crate'].replace('-', '_')} doc", path="") if doc else None
 
 
 def _take(target: _Target, line: str, block: _Case | None) -> _Case | None:

@@ -85,7 +85,7 @@ def _text(output: bytes) -> str:
         text = decode(output)
     start = text.find("<")
     text = _DECLARATION.sub("", text[start:] if start > 0 else text, count=1)
-    return _REFERENCE.sub(_allowed, _FORBIDDEN.sub("", text))
+    return _FORBIDDEN.sub("", plain(_REFERENCE.sub(_allowed, text), root=""))
 
 
 def _allowed(reference: re.Match[str]) -> str:
@@ -93,6 +93,8 @@ def _allowed(reference: re.Match[str]) -> str:
     if len(digits) > 8:
         return ""
     point = int(digits[1:], 16) if digits.startswith("x") else int(digits)
+    if point == 0x1B:
+        return "\x1b"  # the beginning of a colour, which goes as a whole
     legal = point in (9, 10, 13) or 0x20 <= point <= 0xD7FF or 0xE000 <= point <= 0xFFFD
     return reference[0] if legal or 0x10000 <= point <= 0x10FFFF else ""
 
