@@ -173,7 +173,7 @@ def _sorted_blocks(lines: list[str]) -> list[str]:
 def _package(name: str, package: _Package, gathering: Gathering) -> None:
     panicked = False
     unfinished: list[str] = []
-    parents = {test.rpartition("/")[0] for test in package.tests if "/" in test}
+    parents = _above({test.rpartition("/")[0] for test in package.tests if "/" in test})
     for test_name, test in package.tests.items():
         lines = "".join(test.output).splitlines()
         panic = any(_PANIC.match(line) for line in lines)
@@ -184,7 +184,7 @@ def _package(name: str, package: _Package, gathering: Gathering) -> None:
                 continue
             test.outcome = "failed"
         panicked = panicked or panic
-        if test_name in _above(parents):
+        if test_name in parents:
             if test.outcome != "failed":
                 continue
             below = (t for n, t in package.tests.items() if n.startswith(test_name + "/"))

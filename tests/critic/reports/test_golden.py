@@ -105,6 +105,7 @@ VITEST = {
     "größe ☃ > inner > same #2": F,
     "slow": F,
 }
+HOOK = {"fine": P, "hooks > never runs": S}
 UNITTEST = {
     "test_expected": S,
     "test_größe": F,
@@ -205,6 +206,10 @@ def _all(prefix: str, table: dict[str, str]) -> dict[str, str]:
             },
         ),
         ("vitest-json/vitest.json", _all("vi/zoo.test.js::", VITEST | {"hooks > never runs": S})),
+        (
+            "vitest-json/hook.json",
+            {f"hk/hook.test.js::{name}": said for name, said in HOOK.items()},
+        ),
         ("vitest-json/jest.json", _all("je/zoo.test.js::", VITEST | {"hooks > never runs": F})),
         (
             "unittest/all.txt",
@@ -450,6 +455,12 @@ def _result(report: Report, test_id: str) -> Result:
             "Error",
             "Cannot find module './missing.js' imported from 'vi/broken.test.js'",
             ["At file: vi/syntax.test.js:2:10", "at import"],
+        ),
+        (
+            "vitest-json/hook.json",
+            "HookError",
+            "hk/hook.test.js: no test failed, and the file did: a hook of it must have failed",
+            [],
         ),
         (
             "vitest-json/jest.json",
