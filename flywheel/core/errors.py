@@ -8,6 +8,7 @@ FlywheelError                exit 1
 ├── ToolchainError           exit 1   no profile fits, or a profile is malformed
 ├── SandboxError             exit 1   the isolation asked for cannot be had
 ├── CriticError              exit 1   the critic cannot prove itself, or died
+│   └── ReportError          exit 1   what a test runner wrote cannot be read
 ├── StoreError               exit 1
 │   ├── StoreVersionError    exit 1   written by a newer flywheel
 │   └── StoreBusyError       exit 1   another process holds the store
@@ -59,6 +60,10 @@ class SandboxError(FlywheelError):
 
 class CriticError(FlywheelError):
     """The critic died or could not prove itself; never a verdict about a candidate."""
+
+
+class ReportError(CriticError):
+    """What a test runner wrote is no report of the format it should be."""
 
 
 class StoreError(FlywheelError):

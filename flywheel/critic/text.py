@@ -18,6 +18,28 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\btmp[a-z0-9_]{8}\b"), "tmp..."),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\.\d+"), "<time>"),
     (re.compile(r"\b(pid|PID)([ =:]+)\d+"), r"\1\2..."),
+    # Go: offsets of frames, numbers of goroutines, folders of tests and of builds, the log's time.
+    (re.compile(r"(\.(?:go|s):\d+) \+0x[0-9a-f]+"), r"\1"),
+    (re.compile(r"0x\.\.\.\?"), "0x..."),
+    (re.compile(r"\bgoroutine \d+\b"), "goroutine"),
+    (re.compile(r"/tmp/(?:Test|Fuzz|Benchmark|Example)\w*?\d{6,}(?:/\d{3})?\b"), "<tmp>"),
+    (re.compile(r"/tmp/go-build\d+"), "<tmp>"),
+    (re.compile(r"\b\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?"), "<time>"),
+    # Rust: ids of threads, hashes of compiled targets, the compiler's own sources, tempfile.
+    (re.compile(r"(?m)^(thread '[^'\n]*') \(\d+\) "), r"\1 "),
+    (re.compile(r"(/deps/[\w-]+)-[0-9a-f]{16}\b"), r"\1"),
+    (re.compile(r"/rustc/[0-9a-f]{40}/"), "<rust>/"),
+    (re.compile(r"/\S*/rustc-\d[\w.]*/"), "<rust>/"),
+    (re.compile(r"/tmp/\.tmp\w{6}\b"), "<tmp>"),
+    # Erlang: processes, references, ports, and the time before a line of the logger.
+    (re.compile(r"#(PID|Ref|Reference|Port)<[\d.]+>"), r"#\1<...>"),
+    (re.compile(r"(?m)^\d\d:\d\d:\d\d\.\d{3} (?=\[)"), ""),
+    # Node: the process's id before a warning, folders of mkdtemp.
+    (re.compile(r"\(node:\d+\) "), "(node) "),
+    (re.compile(r"/tmp/[A-Za-z][\w.]*[-_](?=\w*[A-Z0-9])[A-Za-z0-9]{6}\b"), "<tmp>"),
+    # All of them: durations in parentheses, ports that the system chose.
+    (re.compile(r"\(\d+(?:\.\d+)?(?:e-\d+)? ?(?:ns|[uµm]s|s|sec|seconds)\)"), "(<time>)"),
+    (re.compile(r"\b(127\.0\.0\.1|localhost|\[::1?\]):[3-6]\d{4}\b"), r"\1:<port>"),
 )
 
 

@@ -24,7 +24,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["flywheel/critic/runner/*.py", "flywheel/store/schema/*.sql", "critics/*.toml"],
+    [
+        "flywheel/critic/runner/*.py",
+        "flywheel/critic/reports/*.ex",
+        "flywheel/critic/reports/*.mjs",
+        "flywheel/store/schema/*.sql",
+        "critics/*.toml",
+    ],
 )
 def test_a_wheel_carries_every_file_that_is_data(wheel: zipfile.ZipFile, pattern: str) -> None:
     wanted = {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
