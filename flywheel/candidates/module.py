@@ -577,18 +577,23 @@ class Module:
 
     def apart(self, edit: Edit) -> Edit:
         """The edit with a blank where it would join two words (`a==b` must not become `aisb`)."""
-        before = self.source[max(edit.span.start - 1, 0) : edit.span.start]
-        after = self.source[edit.span.end : edit.span.end + 1]
-        text = edit.text.encode()
-        if not text:
-            return Edit(edit.span, " ") if _glued(before, after) else edit
-        left = " " if _glued(before, text) else ""
-        right = " " if _glued(text, after) else ""
-        return Edit(edit.span, f"{left}{edit.text}{right}") if left or right else edit
+        return apart(edit, self.source)
 
     def apply(self, edit: Edit) -> bytes:
         """The file's bytes with the edit made."""
         return self.source[: edit.span.start] + edit.text.encode() + self.source[edit.span.end :]
+
+
+def apart(edit: Edit, source: bytes) -> Edit:
+    """The edit with a blank where it would join two words (`a==b` must not become `aisb`)."""
+    before = source[max(edit.span.start - 1, 0) : edit.span.start]
+    after = source[edit.span.end : edit.span.end + 1]
+    text = edit.text.encode()
+    if not text:
+        return Edit(edit.span, " ") if _glued(before, after) else edit
+    left = " " if _glued(before, text) else ""
+    right = " " if _glued(text, after) else ""
+    return Edit(edit.span, f"{left}{edit.text}{right}") if left or right else edit
 
 
 def _glued(left: bytes, right: bytes) -> bool:

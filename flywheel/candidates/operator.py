@@ -11,11 +11,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from flywheel.candidates.module import Edit, Module
 
-__all__ = ["AnyOperator", "Edit", "Example", "Module", "Operator"]
+__all__ = ["AnyOperator", "Described", "Edit", "Example", "Module", "Operator"]
 
 NodeT = TypeVar("NodeT", bound=ast.AST)
 
@@ -28,6 +28,30 @@ class Example:
     """A whole small module."""
     after: str
     """One of the modules the operator makes of it (it may make others too)."""
+
+
+class Described(Protocol):
+    """What is known of an operator of any language without looking at code."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its language, kebab-case."""
+        ...
+
+    @property
+    def family(self) -> str:
+        """The family it belongs to."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """One line: what mistake of a programmer it imitates."""
+        ...
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """What it makes of what."""
+        ...
 
 
 class Operator(Generic[NodeT]):

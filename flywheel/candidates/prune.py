@@ -12,6 +12,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import builtins
 import enum
 import hashlib
 import marshal
@@ -39,9 +40,13 @@ class Pruned(enum.StrEnum):
     DUPLICATE = "duplicate"
     """Another candidate makes the same file or the same bytecode."""
     UNPARSABLE = "unparsable"
-    """Python cannot compile it."""
+    """The language's compiler or grammar cannot read it."""
     SAME_BYTECODE = "same-bytecode"
     """It compiles to what the base compiles to, docstrings and positions aside."""
+    SAME_TREE = "same-tree"
+    """It parses to what the base parses to, comments and white space aside."""
+    PROTECTED = "protected"
+    """It changes tests that stand in the source file."""
     INCOMPLETE = "incomplete"
     """It names what nothing binds any more: half a fix undone is no bug that ever was."""
 
@@ -129,6 +134,10 @@ class Pruner:
         self._seen.add(compiled)
         return None
 
+    def incomplete(self, path: str, source: bytes, changed: bytes) -> bool:
+        """True when the changed file uses a name that nothing binds, and the base did not."""
+        return bool(_unbound(changed) - _unbound(source))
+
     def _only_docstrings(self, unit: _Unit, source: bytes, edit: Edit, flags: int) -> bool:
         """True when a change to a text changed nothing but a docstring."""
         text, span = edit.text.encode(), edit.span
@@ -169,6 +178,33 @@ def _fingerprint(source: bytes, flags: int) -> bytes:
         warnings.simplefilter("ignore")
         code = compile(source, "", "exec", flags, dont_inherit=True)
     return _digest(marshal.dumps(_without_positions(code), 0))
+
+
+def _unbound(source: bytes) -> set[str]:
+    """Names that are used in a file and bound nowhere in it, whatever the scope."""
+    used: set[str] = set()
+    bound = set(dir(builtins))
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                used.add(name)
+            case ast.Name(id=name):
+                bound.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                bound.add(name)
+            case ast.ClassDef(name=name):
+                bound.add(name)
+            case ast.arg(arg=name):
+                bound.add(name)
+            case ast.alias(name=name, asname=asname):
+                bound.add(asname or name.partition(".")[0])
+            case ast.ExceptHandler(name=str(name)):
+                bound.add(name)
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                bound.add(name)
+            case ast.MatchMapping(rest=str(name)):
+                bound.add(name)
+    return used - bound
 
 
 def _touches(edited: Span, method: Span) -> bool:

@@ -7,8 +7,6 @@ tests of today judge it.
 
 from __future__ import annotations
 
-import ast
-import builtins
 import difflib
 import re
 from collections import Counter
@@ -17,9 +15,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from flywheel.candidates.fixes import Fix, Passed, look
-from flywheel.candidates.module import Edit, Module
-from flywheel.candidates.mutate import candidate, site_of
-from flywheel.candidates.prune import Pruned, Pruner
+from flywheel.candidates.language import Language, PythonLanguage
+from flywheel.candidates.module import Edit
+from flywheel.candidates.mutate import candidate
+from flywheel.candidates.prune import Pruned
 from flywheel.core.patch import LARGEST_COMPARED
 from flywheel.core.records import Candidate, FixCommit, Span
 from flywheel.git import Commit, FileChange, merge
@@ -69,11 +68,12 @@ class RevertSource:
         is_test: Callable[[str], bool],
         covered: Callable[[str], Set[int]] | None,
         name: str = "reverted",
+        language: Language | None = None,
     ) -> None:
         """`contents` are the files that may change, `read` gives a content by its git hash.
 
         Without `covered`, whether tests run the changed lines is not asked. `name` is what the
-        candidates say they come from.
+        candidates say they come from. `language` is that of the contents, Python when not given.
         """
         self.made = 0
         self.pruned: Counter[str] = Counter()
@@ -91,8 +91,8 @@ class RevertSource:
         self._rules = (is_source, is_test)
         self._covered = covered
         self._name = name
-        self._pruner = Pruner()
-        self._modules: dict[str, Module] = {}
+        self._language = language or PythonLanguage()
+        self._pruner = self._language.pruner()
         self._drawing = self._candidates()
 
     def draw(self) -> Candidate | None:
@@ -168,10 +168,9 @@ class RevertSource:
         path = reverted.path
         source = self._contents[path]
         try:
-            edit = _edit(source, reverted.content)
-            if path not in self._modules:
-                self._modules[path] = Module(source)
-            site = site_of(edit, reverted.operator, self._modules[path])
+            content = self._language.with_tests_kept(path, source, reverted.content)
+            edit = _edit(source, content)
+            site = self._language.site_of(path, source, edit, reverted.operator)
         except (SyntaxError, ValueError, RecursionError):
             self.pruned[Pruned.UNPARSABLE.value] += 1
             return None
@@ -180,38 +179,11 @@ class RevertSource:
         if reason is not None:
             self.pruned[reason.value] += 1
             return None
-        if _unbound(reverted.content) - _unbound(source):
+        if self._pruner.incomplete(path, source, content):
             self.pruned[Pruned.INCOMPLETE.value] += 1
             return None
         origin = _origin(reverted.fix, edit, source)
         return candidate(path, source, site, made_by=self._name, origin=origin)
-
-
-def _unbound(source: bytes) -> set[str]:
-    """Names that are used in a file and bound nowhere in it, whatever the scope."""
-    used: set[str] = set()
-    bound = set(dir(builtins))
-    for node in ast.walk(ast.parse(source)):
-        match node:
-            case ast.Name(id=name, ctx=ast.Load()):
-                used.add(name)
-            case ast.Name(id=name):
-                bound.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                bound.add(name)
-            case ast.ClassDef(name=name):
-                bound.add(name)
-            case ast.arg(arg=name):
-                bound.add(name)
-            case ast.alias(name=name, asname=asname):
-                bound.add(asname or name.partition(".")[0])
-            case ast.ExceptHandler(name=str(name)):
-                bound.add(name)
-            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                bound.add(name)
-            case ast.MatchMapping(rest=str(name)):
-                bound.add(name)
-    return used - bound
 
 
 def _origin(fix: Fix, edit: Edit, source: bytes) -> FixCommit:

@@ -22,8 +22,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from flywheel.candidates.mutate import Site, sites
-from flywheel.candidates.operator import AnyOperator
+from flywheel.candidates.language import Language, PythonLanguage
+from flywheel.candidates.mutate import Site
+from flywheel.candidates.operator import Described
 
 VALID = "valid"
 """The verdict that counts as yield."""
@@ -95,7 +96,7 @@ class _File:
 class Sampler:
     """Draws sites of many files, and learns from reports.
 
-    `read` gives a file's bytes; `lines`, where given, the covered lines of a file (None: not
+    `read` gives a file's bytes; the operators are those of `language`, Python's by default; `lines`, where given, the covered lines of a file (None: not
     known), outside which nothing is drawn. `weights` multiply an operator's drawn yield (1 where
     not given, 0 never draws). With `by_cost`, yield is counted per second of judging; wall time
     differs from run to run, so the order then does too.
@@ -105,9 +106,10 @@ class Sampler:
         self,
         paths: Sequence[str],
         read: Callable[[str], bytes],
-        operators: Sequence[AnyOperator],
+        operators: Sequence[Described],
         *,
         seed: int,
+        language: Language | None = None,
         lines: Callable[[str], Set[int] | None] | None = None,
         weights: Mapping[str, float] | None = None,
         lag: int = 64,
@@ -121,6 +123,7 @@ class Sampler:
         self.unreadable: dict[str, str] = {}
         """Files that could not be parsed, with the reason."""
         self._read = read
+        self._language = language or PythonLanguage()
         self._lines = lines
         self._weights = dict(weights or {})
         self._operators = [op for op in operators if self._weights.get(op.name, 1.0) > 0]
@@ -227,7 +230,7 @@ class Sampler:
         try:
             source = self._read(file.path)
             lines = self._lines(file.path) if self._lines is not None else None
-            found = list(sites(source, self._operators, lines))
+            found = list(self._language.sites(file.path, source, self._figures, lines))
         except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
             self.unreadable[file.path] = f"{type(error).__name__}: {error}"
             return None

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Protocol
 
+from flywheel.candidates.language import Language, PythonLanguage
 from flywheel.candidates.mutate import candidate
-from flywheel.candidates.operator import AnyOperator
-from flywheel.candidates.prune import Pruner
+from flywheel.candidates.operator import Described
 from flywheel.candidates.sample import Draw, NotReady, Sampler
 from flywheel.core.patch import unified_patch
 from flywheel.core.records import Candidate
@@ -48,17 +48,28 @@ class MutationSource:
         self,
         contents: Mapping[str, bytes],
         *,
-        operators: Sequence[AnyOperator],
-        covered: Callable[[str], Set[int]],
+        operators: Sequence[Described],
+        covered: Callable[[str], Set[int] | None],
         seed: int,
+        language: Language | None = None,
     ) -> None:
+        """`operators` are some of `language`'s, which is Python when not given.
+
+        `covered` gives the lines of a file that some test runs, None when not known.
+        """
         self.made = 0
         self.pruned: Counter[str] = Counter()
         self._contents = contents
         self._covered = covered
-        self._pruner = Pruner()
+        language = language or PythonLanguage()
+        self._pruner = language.pruner()
         self._sampler = Sampler(
-            sorted(contents), contents.__getitem__, operators, seed=seed, lines=covered
+            sorted(contents),
+            contents.__getitem__,
+            operators,
+            seed=seed,
+            language=language,
+            lines=covered,
         )
         self._draws: dict[str, Draw] = {}
 

@@ -12,11 +12,14 @@ import pkgutil
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
+from typing import TypeVar
 
-from flywheel.candidates.operator import AnyOperator, Operator
+from flywheel.candidates.operator import AnyOperator, Described, Operator
 from flywheel.core.errors import UsageError
 
-__all__ = ["all_operators", "by_name", "collect", "families", "select"]
+__all__ = ["all_operators", "by_name", "chosen", "collect", "families", "select"]
+
+DescribedT = TypeVar("DescribedT", bound=Described)
 
 
 @cache
@@ -67,36 +70,41 @@ def by_name(name: str) -> AnyOperator:
 
 
 def select(patterns: Sequence[str] = ()) -> tuple[AnyOperator, ...]:
-    """The operators that patterns name, in registry order.
+    """The operators of Python that patterns name, in registry order; see `chosen`."""
+    return chosen(patterns, all_operators())
+
+
+def chosen(patterns: Sequence[str], operators: Sequence[DescribedT]) -> tuple[DescribedT, ...]:
+    """Those of a language's operators that patterns name, in their order.
 
     A pattern is a name, a family or a glob of either; with `!` before it, it takes away. No
     patterns, or only exclusions, start from all. Raises `UsageError` for a pattern that fits
     nothing, and when nothing is left.
     """
-    operators = all_operators()
     wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
-    chosen = {operator.name for operator in operators} if not wanted else set[str]()
+    names = {operator.name for operator in operators} if not wanted else set[str]()
     for pattern in wanted:
-        chosen |= _matching(pattern, operators)
+        names |= _matching(pattern, operators)
     for pattern in patterns:
         if pattern.startswith("!"):
-            chosen -= _matching(pattern[1:], operators)
-    if not chosen:
+            names -= _matching(pattern[1:], operators)
+    if not names:
         raise UsageError(
             f"no operator is left after {' '.join(patterns)}",
             hint="name at least one operator or family that is not excluded",
         )
-    return tuple(operator for operator in operators if operator.name in chosen)
+    return tuple(operator for operator in operators if operator.name in names)
 
 
-def _matching(pattern: str, operators: Sequence[AnyOperator]) -> set[str]:
+def _matching(pattern: str, operators: Sequence[Described]) -> set[str]:
     names = {
         operator.name
         for operator in operators
         if fnmatchcase(operator.name, pattern) or fnmatchcase(operator.family, pattern)
     }
     if not names:
-        raise _unknown(pattern, [o.name for o in operators] + list(families()))
+        known = [operator.name for operator in operators]
+        raise _unknown(pattern, known + [operator.family for operator in operators])
     return names
 
 

@@ -1,0 +1,313 @@
+"""A programming language, as far as making candidates needs to know it.
+
+Python is mutated through `ast` (`mutate`, `prune`); every other language through a tree-sitter
+grammar and operators that are data (`grammar`, `rewrite`). The sampler and the sources know only
+the protocol.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Container, Iterator, Sequence, Set
+from pathlib import Path, PurePosixPath
+from typing import Protocol, TypeVar
+
+from flywheel.candidates import mutate, prune, rewrite
+from flywheel.candidates.grammar import Grammar, GrammarFile, errors, same_tree, span_of
+from flywheel.candidates.module import Edit, Module
+from flywheel.candidates.mutate import Site
+from flywheel.candidates.operator import Described
+from flywheel.candidates.operators import all_operators
+from flywheel.candidates.prune import FILES_KEPT, Pruned
+from flywheel.candidates.queries import LanguageRules, QueryOperator, load_rules
+from flywheel.core.errors import ToolchainError
+from flywheel.core.identity import bytes_hash
+
+ValueT = TypeVar("ValueT")
+
+
+class Pruner(Protocol):
+    """Names the reason to turn a candidate away, and remembers what it let pass."""
+
+    def reason(
+        self, path: str, source: bytes, site: Site, covered: Set[int] | None = None
+    ) -> Pruned | None:
+        """Why a site's candidate is turned away; None lets it pass, once.
+
+        `covered` are the lines of the file that some test runs, None when not known.
+        """
+        ...
+
+    def incomplete(self, path: str, source: bytes, changed: bytes) -> bool:
+        """True when the changed file uses a name that only the base binds.
+
+        Raises what `Language.sites` raises.
+        """
+        ...
+
+
+class Language(Protocol):
+    """How files of a language are changed. Paths are repository-relative, POSIX.
+
+    `sites`, `site_of` and `with_tests_kept` raise `SyntaxError`, `ValueError` or `RecursionError`
+    when a file cannot be parsed, and `ToolchainError` when the language's grammar is missing.
+    """
+
+    @property
+    def operators(self) -> Sequence[Described]:
+        """Every operator of the language."""
+        ...
+
+    def sites(
+        self, path: str, source: bytes, names: Container[str], lines: Set[int] | None = None
+    ) -> Iterator[Site]:
+        """Every site of the named operators in a file, in source order.
+
+        `lines`, where given, keeps only sites that those executed lines run into.
+        """
+        ...
+
+    def site_of(self, path: str, source: bytes, edit: Edit, operator: str) -> Site:
+        """The site of an edit that no operator made."""
+        ...
+
+    def with_tests_kept(self, path: str, source: bytes, changed: bytes) -> bytes:
+        """A changed file with the tests that stand in `source` put back as they are."""
+        ...
+
+    def pruner(self) -> Pruner:
+        """What turns candidates of one harvest away."""
+        ...
+
+    def parses(self, path: str, source: bytes) -> bool:
+        """True when candidates can be made of a file."""
+        ...
+
+
+class PythonLanguage:
+    """Python, by its own `ast`."""
+
+    def __init__(self) -> None:
+        self._modules: OrderedDict[tuple[str, str], Module] = OrderedDict()
+
+    @property
+    def operators(self) -> Sequence[Described]:
+        """The classes of `flywheel.candidates.operators`."""
+        return all_operators()
+
+    def sites(
+        self, path: str, source: bytes, names: Container[str], lines: Set[int] | None = None
+    ) -> Iterator[Site]:
+        """Every site of the named operators, in source order, lazily."""
+        return mutate.sites(source, [op for op in all_operators() if op.name in names], lines)
+
+    def site_of(self, path: str, source: bytes, edit: Edit, operator: str) -> Site:
+        """The site of an edit, in the smallest statement that holds it."""
+        return mutate.site_of(edit, operator, self._module(path, source))
+
+    def with_tests_kept(self, path: str, source: bytes, changed: bytes) -> bytes:
+        """The changed file: tests stand in files of their own."""
+        return changed
+
+    def pruner(self) -> Pruner:
+        """Compares bytecode."""
+        return prune.Pruner()
+
+    def parses(self, path: str, source: bytes) -> bool:
+        """True for what this Python can parse."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ast.parse(source.decode("utf-8-sig"))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+        return True
+
+    def _module(self, path: str, source: bytes) -> Module:
+        key = (path, bytes_hash(source))
+        return _remembered(self._modules, key, lambda: Module(source))
+
+
+class GrammarLanguage:
+    """A language that tree-sitter parses, with the operators of its `operators.toml`."""
+
+    def __init__(self, rules: LanguageRules) -> None:
+        self._rules = rules
+        self._grammars: dict[str, Grammar] = {}
+        self._files: OrderedDict[tuple[str, str], GrammarFile] = OrderedDict()
+
+    @classmethod
+    def load(cls, path: Path) -> GrammarLanguage:
+        """The language of an `operators.toml`; raises `ToolchainError` for a malformed file."""
+        return cls(load_rules(path))
+
+    @property
+    def operators(self) -> Sequence[QueryOperator]:
+        """The operators of the file, in its order."""
+        return self._rules.operator
+
+    def sites(
+        self, path: str, source: bytes, names: Container[str], lines: Set[int] | None = None
+    ) -> Iterator[Site]:
+        """Every site of the named operators, in source order."""
+        operators = [one for one in self.operators if one.name in names]
+        return rewrite.sites(self.file(path, source), operators, lines)
+
+    def site_of(self, path: str, source: bytes, edit: Edit, operator: str) -> Site:
+        """The site of an edit, in the smallest definition that holds it."""
+        return self.file(path, source).site(edit, operator)
+
+    def with_tests_kept(self, path: str, source: bytes, changed: bytes) -> bytes:
+        """The changed file with its tests as `source` has them, where both have as many.
+
+        Where the changed file has none and those of `source` end it, they are put at its end.
+        What cannot be put back is left: `Pruned.PROTECTED` turns it away.
+        """
+        before, after = self.file(path, source), GrammarFile(changed, self.grammar(path))
+        kept = [source[span.start : span.end] for span in before.tests]
+        if before.tests and not after.tests:
+            start = before.tests[0].start
+            if not source[before.tests[-1].end :].strip() and len(before.tests) == 1:
+                head = changed.rstrip()
+                gap = len(source[:start].rstrip())
+                return head + source[gap:]
+        if len(kept) != len(after.tests):
+            return changed
+        parts: list[bytes] = []
+        end = 0
+        for span, text in zip(after.tests, kept, strict=True):
+            parts += (changed[end : span.start], text)
+            end = span.end
+        return b"".join((*parts, changed[end:]))
+
+    def pruner(self) -> Pruner:
+        """Compares trees."""
+        return _GrammarPruner(self)
+
+    def parses(self, path: str, source: bytes) -> bool:
+        """True for a UTF-8 file without an error in its tree."""
+        try:
+            return not self.file(path, source).errors
+        except ValueError:
+            return False
+
+    def file(self, path: str, source: bytes) -> GrammarFile:
+        """A parsed file; the last few are remembered. Raises `ValueError` when not UTF-8."""
+        key = (path, bytes_hash(source))
+        return _remembered(self._files, key, lambda: GrammarFile(source, self.grammar(path)))
+
+    def grammar(self, path: str) -> Grammar:
+        """The grammar for a file's name.
+
+        Raises `ToolchainError` when no grammar is for such files, or it is not installed, or a
+        pattern of the rules fits none of the language's grammars.
+        """
+        suffix = PurePosixPath(path).suffix
+        if suffix not in self._grammars:
+            table = next((one for one in self._rules.grammar if suffix in one.suffixes), None)
+            if table is None:
+                known = [suffix for one in self._rules.grammar for suffix in one.suffixes]
+                raise ToolchainError(
+                    f"{path}: no grammar is for such files",
+                    hint="there are grammars for " + ", ".join(known),
+                )
+            grammar = self._checked(Grammar(table, self._rules))
+            self._grammars.update(dict.fromkeys(table.suffixes, grammar))
+        return self._grammars[suffix]
+
+    def _checked(self, grammar: Grammar) -> Grammar:
+        """The grammar, when every pattern fits it or another one of the language."""
+        structure = self._rules.structure
+        patterns = {
+            **dict.fromkeys(structure.definitions, "structure.definitions"),
+            **dict.fromkeys(structure.variables, "structure.variables"),
+            **dict.fromkeys(structure.untouched, "structure.untouched"),
+            **dict.fromkeys(structure.tests, "structure.tests"),
+            **{pattern: one.name for one in self.operators for pattern in one.query},
+        }
+        left = set(patterns) - set(grammar.known(tuple(patterns)))
+        for table in self._rules.grammar:
+            if left and table != grammar.table:
+                left -= set(Grammar(table, self._rules).known(tuple(sorted(left))))
+        for pattern in sorted(left):
+            raise ToolchainError(
+                f"a query of {patterns[pattern]} fits no grammar of the language",
+                cause=pattern,
+                hint=f"its node types must be those of {grammar.table.package}",
+            )
+        return grammar
+
+
+class _GrammarPruner:
+    """Turns candidates of a grammar's language away; the counterpart of `prune.Pruner`."""
+
+    def __init__(self, language: GrammarLanguage) -> None:
+        self._language = language
+        self._seen: set[bytes] = set()
+
+    def reason(
+        self, path: str, source: bytes, site: Site, covered: Set[int] | None = None
+    ) -> Pruned | None:
+        """Why a site's candidate is turned away; None lets it pass, once."""
+        if covered is not None and not site.covered_by(covered):
+            return Pruned.UNCOVERED
+        span = site.edit.span
+        changed = source[: span.start] + site.edit.text.encode() + source[span.end :]
+        made = hashlib.blake2b(path.encode() + b"\0" + changed, digest_size=8).digest()
+        if made in self._seen:
+            return Pruned.DUPLICATE
+        before = self._language.file(path, source)
+        after = before.grammar.root(changed)
+        if errors(after) > before.errors:
+            return Pruned.UNPARSABLE
+        # Only what has several lines can bring tests into a file that has none.
+        if before.tests or "\n" in site.edit.text:
+            tests = before.grammar.tests(after)
+            if [changed[one.start : one.end] for one in tests] != [
+                source[one.start : one.end] for one in before.tests
+            ]:
+                return Pruned.PROTECTED
+        if same_tree(before, after, changed, site.edit):
+            return Pruned.SAME_TREE
+        self._seen.add(made)
+        return None
+
+    def incomplete(self, path: str, source: bytes, changed: bytes) -> bool:
+        """True when the changed file uses a name that only the base binds.
+
+        What other files bind is not known, so a name the base does not bind is none of these.
+        """
+        before = self._language.file(path, source)
+        after = GrammarFile(changed, before.grammar)
+        return bool(_used(after) & (_bound(before) - _bound(after)))
+
+
+def _bound(file: GrammarFile) -> set[str]:
+    names = {variable.name for _, variable in file.variables}
+    return names | {one.plain_name for _, one in file.definitions if one.plain_name}
+
+
+def _used(file: GrammarFile) -> set[str]:
+    names, stack = set(), [file.root]
+    while stack:
+        node = stack.pop()
+        if node.type in ("identifier", "type_identifier"):
+            names.add(file.text(span_of(node)))
+        stack.extend(node.children)
+    return names
+
+
+def _remembered(
+    known: OrderedDict[tuple[str, str], ValueT], key: tuple[str, str], make: Callable[[], ValueT]
+) -> ValueT:
+    """The value of a key, made when it is not among the last few that were asked for."""
+    value = known.pop(key, None)
+    if value is None:
+        value = make()
+    known[key] = value
+    if len(known) > FILES_KEPT:
+        known.popitem(last=False)
+    return value
