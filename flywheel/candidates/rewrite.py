@@ -107,7 +107,9 @@ def _replaced(
     """The texts, captures filled in; where nothing is left, the blanks before go too."""
     for text in texts:
         new = _CAPTURE.sub(
-            lambda found: file.text(span_of(captures[found[1]])) if found[1] in captures else found[0],
+            lambda found: (
+                file.text(span_of(captures[found[1]])) if found[1] in captures else found[0]
+            ),
             text,
         )
         start = span.start
