@@ -10,8 +10,8 @@ It does not know whether a site is worth judging: `prune` and `sample` do.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 
 from flywheel.candidates.module import Definition, Edit, Module
 from flywheel.candidates.operator import AnyOperator
@@ -125,6 +125,33 @@ def candidate(
         base_hash=bytes_hash(source),
         patch=unified_patch(path, source[:start] + site.edit.text.encode() + source[end:], source),
     )
+
+
+def joined(parts: Sequence[Candidate], patch: str) -> Candidate:
+    """One candidate that makes the changes of several, in their order; `patch` is that of all.
+
+    Its definitions stand below each other; where they are of several files, the name of each
+    stands above those of the file, as `head` prints it: `==> pkg/a.py <==`.
+    """
+    first, *rest = parts
+    if not rest:
+        return first
+    return replace(
+        first,
+        others=tuple(change for one in rest for change in one.changes),
+        good=_together([(one.path, one.good) for one in parts]),
+        bad=_together([(one.path, one.bad) for one in parts]),
+        patch=patch,
+    )
+
+
+def _together(texts: Sequence[tuple[str, str]]) -> str:
+    several = len({path for path, _ in texts}) > 1
+    shown, last = [], ""
+    for path, text in texts:
+        shown.append(f"==> {path} <==\n{text}" if several and path != last else text)
+        last = path
+    return "\n\n".join(shown)
 
 
 _Block = ast.excepthandler | ast.match_case

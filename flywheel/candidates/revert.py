@@ -8,37 +8,27 @@ tests of today judge it.
 from __future__ import annotations
 
 import difflib
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from flywheel.candidates.fixes import Fix, Passed, look
 from flywheel.candidates.language import Language, PythonLanguage
 from flywheel.candidates.module import Edit
-from flywheel.candidates.mutate import candidate
+from flywheel.candidates.mutate import Site, candidate, joined
 from flywheel.candidates.prune import Pruned
-from flywheel.core.patch import LARGEST_COMPARED
+from flywheel.candidates.statement import statement
+from flywheel.core.patch import LARGEST_COMPARED, unified_patch
 from flywheel.core.records import Candidate, FixCommit, Span
-from flywheel.git import Commit, FileChange, merge
+from flywheel.git import Commit, merge
 
-WHOLE, HUNK = "revert-file", "revert-hunk"
-"""Operators: all that a fix changed in one file, or one hunk of it."""
+COMMIT, FILE, HUNK = "revert-commit", "revert-file", "revert-hunk"
+"""Operators: all that a fix changed in several files, or in one file, or one hunk of it."""
 MAX_HUNKS = 12
 """Hunks of one file tried one by one."""
 _NEAR = 3
 """Unchanged lines that part two hunks."""
-HIDDEN = "[…]"
-"""Stands in a statement for a word that gives the fix away."""
-
-_TRAILER = re.compile(
-    r"^(?:signed-off-by|co-authored-by|reviewed-by|acked-by|change-id|git-svn-id|\(cherry picked)"
-    r".*$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_BLOCK = re.compile(r"^```.*?^```\s*?$|^(?:[-+@]{1,3}|>>>|\$) .*$", re.MULTILINE | re.DOTALL)
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +37,10 @@ class Reverted:
 
     fix: Fix
     """The fix that is undone."""
-    path: str
-    """File of the newest commit that changes."""
     operator: str
-    """`WHOLE` or `HUNK`."""
-    content: bytes
-    """The file's content with the fix undone."""
+    """`COMMIT`, `FILE` or `HUNK`."""
+    contents: Mapping[str, bytes]
+    """File of the newest commit -> its content with the fix undone."""
 
 
 class RevertSource:
@@ -120,11 +108,9 @@ class RevertSource:
                 self.fixes += 1
                 ways = 0
                 reasons: list[Passed] = []
-                for change in found.sources:
-                    path = today.get(change.path, change.path)
-                    for way in self._ways(found, change, path, reasons):
-                        ways += 1
-                        yield way
+                for way in self._ways(found, today, reasons):
+                    ways += 1
+                    yield way
                 if ways:
                     self.applied += 1
                 else:
@@ -135,115 +121,178 @@ class RevertSource:
                     today[change.old_path] = today.get(change.path, change.path)
 
     def _ways(
-        self, fix: Fix, change: FileChange, path: str, reasons: list[Passed]
+        self, fix: Fix, today: Mapping[str, str], reasons: list[Passed]
     ) -> Iterator[Reverted]:
-        now = self._contents.get(path)
-        if now is None:
-            reasons.append(Passed.FILE_GONE)
-            return
-        before, after = self._read(change.old), self._read(change.new)
-        if before is None or after is None or b"\0" in before + after:
-            reasons.append(Passed.UNREADABLE)
-            return
-        whole = merge(now, after, before)
-        if whole is not None:
-            if whole == now:
+        """The whole fix; or, where a file has moved on too far, what can be undone of it."""
+        undone: dict[str, bytes] = {}
+        conflicts: list[_Moved] = []
+        for change in fix.sources:
+            path = today.get(change.path, change.path)
+            now = self._contents.get(path)
+            before, after = self._read(change.old), self._read(change.new)
+            if now is None:
+                reasons.append(Passed.FILE_GONE)
+            elif before is None or after is None or b"\0" in before + after:
+                reasons.append(Passed.UNREADABLE)
+            elif (content := merge(now, after, before)) is None:
+                reasons.append(Passed.CONFLICT)
+                conflicts.append(_Moved(path, now, before, after))
+            elif content == now:
                 reasons.append(Passed.UNDONE)
             else:
-                yield Reverted(fix, path, WHOLE, whole)
+                undone[path] = content
+        if len(undone) > 1 and not conflicts:
+            yield Reverted(fix, COMMIT, undone)
             return
-        reasons.append(Passed.CONFLICT)
-        hunks = _hunks(after, before)
-        if not 1 < len(hunks) <= MAX_HUNKS:
-            return
-        for start, end, lines in hunks:
-            kept = after.splitlines(keepends=True)
-            kept[start:end] = lines
-            part = merge(now, after, b"".join(kept))
-            if part is not None and part != now:
-                yield Reverted(fix, path, HUNK, part)
+        for path, content in undone.items():
+            yield Reverted(fix, FILE, {path: content})
+        for moved in conflicts:
+            for content in moved.parts():
+                yield Reverted(fix, HUNK, {moved.path: content})
 
     def _candidate(self, reverted: Reverted) -> Candidate | None:
         self.made += 1
-        path = reverted.path
-        source = self._contents[path]
-        try:
-            content = self._language.with_tests_kept(path, source, reverted.content)
-            edit = _edit(source, content)
-            site = self._language.site_of(path, source, edit, reverted.operator)
-        except (SyntaxError, ValueError, RecursionError):
-            self.pruned[Pruned.UNPARSABLE.value] += 1
+        reasons: list[Pruned | None] = []
+        parts: list[Candidate] = []
+        contents: list[tuple[str, bytes, bytes]] = []
+        for path, undone in sorted(reverted.contents.items()):
+            source = self._contents[path]
+            try:
+                content = self._language.with_tests_kept(path, source, undone)
+                reason = self._reason(path, source, content, reverted.operator)
+            except (SyntaxError, ValueError, RecursionError):
+                reason = Pruned.UNPARSABLE
+            reasons.append(reason)
+            if reason in _SPOILING:
+                self.pruned[reason.value] += 1
+                return None
+            if reason not in _NOTHING:
+                contents.append((path, source, content))
+                sites = self._sites(path, source, content, reverted.operator)
+                parts += [candidate(path, source, site, made_by=self._name) for site in sites]
+        if all(reasons):
+            self.pruned[str(reasons[0])] += 1
             return None
+        patch = "".join(unified_patch(path, content, source) for path, source, content in contents)
+        origin = _origin(
+            reverted.fix,
+            good="\n".join(change.before for one in parts for change in one.changes),
+            bad="\n".join(content.decode(errors="replace") for _, _, content in contents),
+        )
+        return replace(joined(parts, patch), origin=origin)
+
+    def _reason(self, path: str, source: bytes, content: bytes, operator: str) -> Pruned | None:
+        """Why a changed file is turned away; raises what `Language.sites` raises."""
+        if content == source:
+            return Pruned.SAME_TREE
+        site = self._language.site_of(path, source, _edit(source, content), operator)
         covered = self._covered(path) if self._covered is not None else None
         reason = self._pruner.reason(path, source, site, covered)
-        if reason is not None:
-            self.pruned[reason.value] += 1
-            return None
-        if self._pruner.incomplete(path, source, content):
-            self.pruned[Pruned.INCOMPLETE.value] += 1
-            return None
-        origin = _origin(reverted.fix, edit, source)
-        return candidate(path, source, site, made_by=self._name, origin=origin)
+        if reason is None and self._pruner.incomplete(path, source, content):
+            return Pruned.INCOMPLETE
+        return reason
+
+    def _sites(self, path: str, source: bytes, content: bytes, operator: str) -> list[Site]:
+        """The changes that lead from one content to the other, one a definition."""
+        old, new = source.splitlines(keepends=True), content.splitlines(keepends=True)
+        found: list[tuple[Hunk, Site]] = []
+        for hunk in hunks(old, new):
+            whole = hunk
+            site = self._language.site_of(path, source, whole.edit(old, new), operator)
+            while found and found[-1][1].extent.end > site.extent.start:
+                whole = found.pop()[0].until(whole)
+                site = self._language.site_of(path, source, whole.edit(old, new), operator)
+            found.append((whole, site))
+        return [site for _, site in found]
 
 
-def _origin(fix: Fix, edit: Edit, source: bytes) -> FixCommit:
+_SPOILING = (Pruned.UNPARSABLE, Pruned.INCOMPLETE, Pruned.PROTECTED)
+"""What is wrong with one file is wrong with the whole."""
+_NOTHING = (Pruned.SAME_BYTECODE, Pruned.SAME_TREE)
+"""A file that does not change is left out of the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """A file that has moved on since a fix."""
+
+    path: str
+    now: bytes
+    before: bytes
+    after: bytes
+
+    def parts(self) -> Iterator[bytes]:
+        """What the file is with one hunk of the fix undone, for each that can be."""
+        new, old = self.after.splitlines(keepends=True), self.before.splitlines(keepends=True)
+        found = hunks(new, old)
+        if not 1 < len(found) <= MAX_HUNKS:
+            return
+        for hunk in found:
+            kept = [*new[: hunk.start], *old[hunk.new_start : hunk.new_end], *new[hunk.end :]]
+            content = merge(self.now, self.after, b"".join(kept))
+            if content is not None and content != self.now:
+                yield content
+
+
+def _origin(fix: Fix, *, good: str, bad: str) -> FixCommit:
     commit = fix.commit
     return FixCommit(
         commit=commit.oid,
         committed_at=datetime.fromtimestamp(commit.committed_at, UTC),
-        statement=statement(
-            f"{commit.subject}\n\n{commit.body}",
-            good=source[edit.span.start : edit.span.end].decode(errors="replace"),
-            bad=source[: edit.span.start].decode(errors="replace")
-            + edit.text
-            + source[edit.span.end :].decode(errors="replace"),
-        ),
+        statement=statement(f"{commit.subject}\n\n{commit.body}", good=good, bad=bad),
         signals=asdict(fix.signals),
     )
 
 
-def statement(message: str, *, good: str, bad: str) -> str:
-    """A commit's message as a description of the bug, without what gives the fix away.
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Lines of one content and what stands in their place in another, counted from 0."""
 
-    Trailers, code blocks and lines of diffs go; words of code that the fix brings (they stand in
-    `good`, the fixed text, and nowhere in `bad`, the whole broken file) are hidden, unless they are
-    plain lower-case English, which says nothing of code.
-    """
-    text = _BLOCK.sub("", _TRAILER.sub("", message))
-    brought = set(_WORD.findall(good)) - set(_WORD.findall(bad))
-    telling = {word for word in brought if not (word.isalpha() and word.islower())}
+    start: int
+    """First line."""
+    end: int
+    """One past the last line."""
+    new_start: int
+    """First line in the other content."""
+    new_end: int
+    """One past the last line there."""
 
-    def shown(found: re.Match[str]) -> str:
-        return HIDDEN if found.group() in telling else found.group()
+    def until(self, later: Hunk) -> Hunk:
+        """This hunk, a later one, and all between."""
+        return Hunk(self.start, later.end, self.new_start, later.new_end)
 
-    return re.sub(r"\n{3,}", "\n\n", _WORD.sub(shown, text)).strip()
-
-
-def _hunks(after: bytes, before: bytes) -> list[tuple[int, int, list[bytes]]]:
-    """Lines `start:end` of `after`, and what stood there before, for each change of its own."""
-    new, old = after.splitlines(keepends=True), before.splitlines(keepends=True)
-    if max(len(new), len(old)) > 2 * LARGEST_COMPARED:
-        return []
-    found: list[tuple[int, int, int, int]] = []
-    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, new, old, False).get_opcodes():
-        if tag == "equal":
-            continue
-        if found and i1 - found[-1][1] < _NEAR:
-            found[-1] = (found[-1][0], i2, found[-1][2], j2)
-        else:
-            found.append((i1, i2, j1, j2))
-    return [(i1, i2, old[j1:j2]) for i1, i2, j1, j2 in found]
+    def edit(self, old: Sequence[bytes], new: Sequence[bytes]) -> Edit:
+        """The change as an edit of the first content."""
+        start = sum(map(len, old[: self.start]))
+        end = start + sum(map(len, old[self.start : self.end]))
+        return Edit(Span(start, end), b"".join(new[self.new_start : self.new_end]).decode())
 
 
-def _edit(before: bytes, after: bytes) -> Edit:
-    """The smallest run of whole lines that leads from one content to the other."""
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+def hunks(old: Sequence[bytes], new: Sequence[bytes]) -> list[Hunk]:
+    """Where two contents differ, line by line; what lies close together is one hunk."""
     head = 0
     while head < min(len(old), len(new)) and old[head] == new[head]:
         head += 1
     tail = 0
     while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
         tail += 1
-    start = sum(map(len, old[:head]))
-    end = len(before) - sum(map(len, old[len(old) - tail :]))
-    return Edit(Span(start, end), b"".join(new[head : len(new) - tail]).decode())
+    all_of_it = Hunk(head, len(old) - tail, head, len(new) - tail)
+    if max(all_of_it.end, all_of_it.new_end) - head > LARGEST_COMPARED:
+        return [all_of_it]
+    before, after = old[head : len(old) - tail], new[head : len(new) - tail]
+    found: list[Hunk] = []
+    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, before, after, False).get_opcodes():
+        if tag == "equal":
+            continue
+        hunk = Hunk(head + i1, head + i2, head + j1, head + j2)
+        if found and hunk.start - found[-1].end < _NEAR:
+            hunk = found.pop().until(hunk)
+        found.append(hunk)
+    return found
+
+
+def _edit(before: bytes, after: bytes) -> Edit:
+    """The smallest run of whole lines that leads from one content to the other."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    found = hunks(old, new)
+    return found[0].until(found[-1]).edit(old, new)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -185,7 +185,9 @@ class Miner:
         bench: Workbench | None = None
         outcome, detail, kept = JUDGED, "", 0
         try:
-            if definition in self._hopeless:
+            if nothing := self._nothing(fix, blobs):
+                outcome = nothing
+            elif definition in self._hopeless:
                 outcome, detail = "no-environment", self._hopeless[definition]
             else:
                 bench = self._set_up(checkout)
@@ -216,6 +218,31 @@ class Miner:
                 examples=kept,
                 seconds=round(time.monotonic() - began, 3),
             ),
+        )
+
+    def _nothing(self, fix: Fix, blobs: Blobs) -> str:
+        """Why there is nothing to judge, empty when there is; nothing is built to find out."""
+        contents = {one.path: blobs.read(one.new) or b"" for one in fix.sources}
+        source = self._source(fix, contents, blobs, None)
+        if source.draw() is not None:
+            return ""
+        return next(iter(source.pruned or source.passed), "nothing-to-undo")
+
+    def _source(
+        self,
+        fix: Fix,
+        contents: Mapping[str, bytes],
+        blobs: Blobs,
+        covered: Callable[[str], Set[int]] | None,
+    ) -> RevertSource:
+        return RevertSource(
+            [fix.commit],
+            contents,
+            read=blobs.read,
+            is_source=self._is_source,
+            is_test=self._is_test,
+            covered=covered,
+            name="mined",
         )
 
     def _failed(self, error: FlywheelError, definition: str, commit: str) -> None:
@@ -263,15 +290,7 @@ class Miner:
         )
 
         def make_source(contents: Mapping[str, bytes], critic: Critic) -> Source:
-            return RevertSource(
-                [fix.commit],
-                contents,
-                read=blobs.read,
-                is_source=bench.toolchain.is_source,
-                is_test=bench.toolchain.is_protected,
-                covered=critic.covered_lines,
-                name="mined",
-            )
+            return self._source(fix, contents, blobs, critic.covered_lines)
 
         judging.run(make_source, warm=False)
         self._newest.ended = judging.ended

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import pytest
 
 from flywheel.candidates.fixes import MAX_LINES, Fix, Passed, look
-from flywheel.candidates.revert import HIDDEN, RevertSource, statement
+from flywheel.candidates.revert import RevertSource
+from flywheel.candidates.statement import HIDDEN, statement
 from flywheel.core.records import Candidate
 from flywheel.git import Commit, FileChange
 
@@ -224,6 +225,44 @@ def test_a_change_of_several_statements_shows_all_of_them() -> None:
     assert candidate.good == "LIMIT = 4\ndef area(r):\n    return math.pi * r * r"
     assert candidate.bad == "LIMIT = 3\ndef area(r):\n    return math.pi * r"
     assert repository.changed(candidate) == OLD
+
+
+def test_a_fix_of_two_functions_is_one_candidate_that_shows_both() -> None:
+    after = FIXED.replace('"area"', '"the area"')
+    repository = _Repository({"pkg/a.py": after}, ("Fix both", "pkg/a.py", OLD, after))
+    (candidate,) = _drawn(repository.source())
+    first, second = candidate.changes
+    assert (first.before, second.before) == (
+        "    return math.pi * r * r\n",
+        '    return "the area"\n',
+    )
+    assert candidate.bad == (
+        'def area(r):\n    return math.pi * r\n\ndef name():\n    return "area"'
+    )
+    assert candidate.patch.count("@@ ") == 1
+    assert candidate.operator == "revert-file"
+
+
+def test_a_fix_of_two_files_is_undone_as_a_whole() -> None:
+    repository = _Repository({"pkg/a.py": FIXED, "pkg/b.py": "B = 2\n"})
+    repository.blobs = {"a0": OLD.encode(), "a1": FIXED.encode(), "b0": b"B = 1\n"}
+    repository.blobs["b1"] = b"B = 2\n"
+    commit = _commit(
+        "Fix both", _change("pkg/a.py", old="a0", new="a1"), _change("pkg/b.py", old="b0", new="b1")
+    )
+    (candidate,) = _drawn(repository.source([commit]))
+    assert candidate.operator == "revert-commit"
+    assert [one.path for one in candidate.changes] == ["pkg/a.py", "pkg/b.py"]
+    assert candidate.bad == (
+        "==> pkg/a.py <==\ndef area(r):\n    return math.pi * r\n\n==> pkg/b.py <==\nB = 1"
+    )
+    assert "+++ b/pkg/a.py" in candidate.patch
+    assert "+++ b/pkg/b.py" in candidate.patch
+
+    # Where one of them has moved on, what can be undone is undone by itself.
+    repository.now["pkg/b.py"] = b"B = 3\n"
+    (candidate,) = _drawn(repository.source([commit]))
+    assert (candidate.operator, candidate.others) == ("revert-file", ())
 
 
 def test_the_same_change_is_drawn_once() -> None:
