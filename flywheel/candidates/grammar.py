@@ -138,6 +138,11 @@ class Nested(Generic[T]):
                 yield found
             index = self._parents[index]
 
+    def first_from(self, offset: int) -> tuple[Span, T] | None:
+        """The first one that begins at an offset or behind it."""
+        index = bisect_left(self._starts, offset)
+        return self._items[index] if index < len(self._items) else None
+
     def first_in(self, span: Span) -> Span | None:
         """The first one within a span that is not the span itself."""
         for index in range(bisect_left(self._starts, span.start), len(self._items)):
@@ -380,19 +385,15 @@ class GrammarFile:
         return MODULE_SYMBOL, Span(start, end)
 
     def _holders(self, span: Span) -> Iterator[tuple[Span, Definition]]:
-        """Definitions around a span; whole lines may reach over the ends of the last one's."""
-        held = list(self.definitions.around(span))
-        if not held:
-            text = self.source[span.start : span.end]
-            start = span.start + len(text) - len(text.lstrip(_SPACE))
-            inner = Span(start, max(start, span.start + len(text.rstrip(_SPACE))))
-            held = [
-                (own, one)
-                for own, one in self.definitions.around(inner)
-                if self.extent(one.node).start <= span.start
-                and span.end <= self.extent(one.node).end
-            ]
-        yield from held
+        """Definitions around a span, innermost first."""
+        below = self.definitions.first_from(span.start)
+        # Whole lines may begin in the comments, or the white space, before a definition.
+        if below is not None and span.start == self.line_start(span.start):
+            own, one = below
+            extent = self.extent(one.node)
+            if own.start > span.start >= extent.start and span.end <= extent.end:
+                yield below
+        yield from self.definitions.around(span)
 
     def _definition(self, captures: Captures) -> Definition:
         node = (captures.get("definition") or captures["closure"])[0]

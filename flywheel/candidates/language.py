@@ -167,21 +167,19 @@ class GrammarLanguage:
         Where the changed file has none and those of `source` end it, they are put at its end.
         What cannot be put back is left: `Pruned.PROTECTED` turns it away.
         """
-        before, after = self.file(path, source), GrammarFile(changed, self.grammar(path))
-        kept = [source[span.start : span.end] for span in before.tests]
-        if before.tests and not after.tests:
-            start = before.tests[0].start
-            if not source[before.tests[-1].end :].strip() and len(before.tests) == 1:
-                head = changed.rstrip()
-                gap = len(source[:start].rstrip())
-                return head + source[gap:]
-        if len(kept) != len(after.tests):
+        before, after = (
+            self.file(path, source).tests,
+            GrammarFile(changed, self.grammar(path)).tests,
+        )
+        if len(before) == 1 and not after and not source[before[0].end :].strip():
+            return changed.rstrip() + source[len(source[: before[0].start].rstrip()) :]
+        if len(before) != len(after):
             return changed
         parts: list[bytes] = []
         end = 0
-        for span, text in zip(after.tests, kept, strict=True):
-            parts += (changed[end : span.start], text)
-            end = span.end
+        for kept, replaced in zip(before, after, strict=True):
+            parts += (changed[end : replaced.start], source[kept.start : kept.end])
+            end = replaced.end
         return b"".join((*parts, changed[end:]))
 
     def pruner(self) -> Pruner:

@@ -47,6 +47,12 @@ def names(language: GrammarLanguage) -> set[str]:
     return {operator.name for operator in language.operators}
 
 
+def site(path: str, source: bytes, before: bytes, after: str) -> Site:
+    start = source.index(before)
+    edit = Edit(Span(start, start + len(before)), after)
+    return BY_SUFFIX[Path(path).suffix].site_of(path, source, edit, "test")
+
+
 def made_by(path: str, name: str, source: str) -> list[str]:
     data = source.encode()
     found = BY_SUFFIX[Path(path).suffix].sites(path, data, {name})
@@ -328,13 +334,25 @@ def test_a_function_without_a_name_knows_the_variables_around_it() -> None:
     assert made_by("a.js", "variable-misuse", source) == [source.replace("g(a)", "g(b)")]
 
 
+@pytest.mark.parametrize(
+    ("before", "symbol"),
+    [
+        (b"    // why\n", "A.m"),
+        (b"    m(a) {\n", "A.m"),
+        (b"        return a\n", "A.m"),
+        (b"class A {\n    // why\n", "A"),
+        (b"    // why\n    m(a) {\n        return a\n    }\n", "A"),
+        (b"x = 1\n", MODULE_SYMBOL),
+    ],
+)
+def test_whole_lines_belong_to_the_definition_that_they_do_not_replace(
+    before: bytes, symbol: str
+) -> None:
+    source = b"class A {\n    // why\n    m(a) {\n        return a\n    }\n    n() {}\n}\n\nx = 1\n"
+    assert site("a.js", source, before, "").symbol == symbol
+
+
 # --- pruning --------------------------------------------------------------------------------
-
-
-def site(path: str, source: bytes, before: bytes, after: str) -> Site:
-    start = source.index(before)
-    edit = Edit(Span(start, start + len(before)), after)
-    return BY_SUFFIX[Path(path).suffix].site_of(path, source, edit, "test")
 
 
 GO = b'package p\n\n// F.\nfunc F(a int) string {\n\tif a < 1 { return "x y" }\n\treturn ""\n}\n'

@@ -24,7 +24,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["flywheel/critic/runner/*.py", "flywheel/store/schema/*.sql", "critics/*.toml"],
+    [
+        "flywheel/critic/runner/*.py",
+        "flywheel/store/schema/*.sql",
+        "critics/*.toml",
+        "critics/*/operators.toml",
+    ],
 )
 def test_a_wheel_carries_every_file_that_is_data(wheel: zipfile.ZipFile, pattern: str) -> None:
     wanted = {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
@@ -69,6 +74,7 @@ def test_the_lock_holds_every_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     declared = [
         *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["languages"],
         *project["project"]["optional-dependencies"]["sandbox"],
         *project["dependency-groups"]["dev"],
     ]
