@@ -4,6 +4,8 @@ It reads source text and a repository's history; it knows no tests and no store.
 """
 
 from flywheel.candidates.fixes import Fix, Passed, Signals, look
+from flywheel.candidates.language import GrammarLanguage, Language, PythonLanguage
+from flywheel.candidates.operators import chosen as choose_operators
 from flywheel.candidates.operators import select as select_operators
 from flywheel.candidates.revert import RevertSource
 from flywheel.candidates.sample import NotReady
@@ -11,13 +13,17 @@ from flywheel.candidates.source import MutationSource, Source, Sources
 
 __all__ = [
     "Fix",
+    "GrammarLanguage",
+    "Language",
     "MutationSource",
     "NotReady",
     "Passed",
+    "PythonLanguage",
     "RevertSource",
     "Signals",
     "Source",
     "Sources",
+    "choose_operators",
     "look",
     "select_operators",
 ]

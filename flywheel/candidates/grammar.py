@@ -55,7 +55,7 @@ class Grammar:
         self._library = tree_sitter
         self._language = tree_sitter.Language(pointer)
         self._parser = tree_sitter.Parser(self._language)
-        self._queries: dict[tuple[str, ...], Query] = {}
+        self._queries: dict[tuple[str, ...], Query | None] = {}
         self._known: dict[str, bool] = {}
 
     def root(self, source: bytes) -> Node:
@@ -66,19 +66,22 @@ class Grammar:
         """The patterns that are well formed and name only node types of this grammar."""
         if any(pattern not in self._known for pattern in patterns):
             # Together they compile faster than one by one, and mostly all are known.
-            if self._compiles("\n".join(patterns)):
+            if self._query(patterns) is not None:
                 self._known.update(dict.fromkeys(patterns, True))
             for pattern in patterns:
                 if pattern not in self._known:
-                    self._known[pattern] = self._compiles(pattern)
+                    self._known[pattern] = self._query((pattern,)) is not None
         return tuple(pattern for pattern in patterns if self._known[pattern])
 
-    def _compiles(self, pattern: str) -> bool:
-        try:
-            self._library.Query(self._language, pattern)
-        except self._library.QueryError:
-            return False
-        return True
+    def _query(self, patterns: tuple[str, ...]) -> Query | None:
+        """The patterns compiled as one query; None when the grammar does not know one of them."""
+        if patterns not in self._queries:
+            try:
+                query = self._library.Query(self._language, "\n".join(patterns))
+            except self._library.QueryError:
+                query = None
+            self._queries[patterns] = query
+        return self._queries[patterns]
 
     def matches(self, patterns: tuple[str, ...], node: Node) -> list[tuple[int, Captures]]:
         """Every match below a node, with the index of the pattern that made it.
@@ -86,10 +89,9 @@ class Grammar:
         The patterns must be `known`, and each holds one top-level pattern or more: the index is
         into `patterns`.
         """
-        query = self._queries.get(patterns)
+        query = self._query(patterns)
         if query is None:
-            query = self._library.Query(self._language, "\n".join(patterns))
-            self._queries[patterns] = query
+            raise ValueError("matches takes only patterns that are known")
         ends, end = [], 0
         for pattern in patterns:
             end += len(pattern.encode()) + 1
@@ -102,16 +104,7 @@ class Grammar:
     @cached_property
     def structure(self) -> tuple[str, ...]:
         """The patterns that say what the nodes of a tree mean, as far as the grammar has them."""
-        structure = self.rules.structure
-        return self.known(
-            (
-                *(f"({kind}) @block" for kind in structure.blocks),
-                *structure.definitions,
-                *structure.variables,
-                *structure.untouched,
-                "(ERROR) @untouched",
-            )
-        )
+        return self.known(self.rules.structure.patterns)
 
     def tests(self, root: Node) -> list[Span]:
         """Where tests stand in a file, in source order."""
@@ -145,13 +138,18 @@ class Nested(Generic[T]):
                 yield found
             index = self._parents[index]
 
+    def first_from(self, offset: int) -> tuple[Span, T] | None:
+        """The first one that begins at an offset or behind it."""
+        index = bisect_left(self._starts, offset)
+        return self._items[index] if index < len(self._items) else None
+
     def first_in(self, span: Span) -> Span | None:
-        """The first one that begins within a span and is not the span itself."""
+        """The first one within a span that is not the span itself."""
         for index in range(bisect_left(self._starts, span.start), len(self._items)):
             found = self._items[index][0]
             if found.start >= span.end:
                 return None
-            if found != span:
+            if found.end <= span.end and found != span:
                 return found
         return None
 
@@ -208,6 +206,9 @@ class GrammarFile:
         for found in re.finditer(rb"\n", source):
             self._line_starts.append(found.end())
         self._parents: dict[int, Node] = {}
+        self._extents: dict[int, Span] = {}
+        self._statements: dict[int, list[Span]] = {}
+        self._comments: dict[int, int] = {}
         definitions: list[Definition] = []
         self.variables: list[tuple[Span, Variable]] = []
         self.parameters: set[int] = set()
@@ -219,6 +220,8 @@ class GrammarFile:
                 blocks += [(span_of(node), node) for node in captures["block"]]
             elif "definition" in captures or "closure" in captures:
                 definitions.append(self._definition(captures))
+            elif "comment" in captures:
+                self._comments |= {one.start_byte: one.end_byte for one in captures["comment"]}
             elif "name" in captures:
                 self.variables += self._bound(captures)
             else:
@@ -308,9 +311,8 @@ class GrammarFile:
         line, end_line = self.line(span.start), self.line(max(span.start, span.end - 1))
         first, last = line, end_line
         block = next((node for _, node in self.blocks.around(span)), self.root)
-        statement = block.first_child_for_byte(span.start)
-        if statement is not None:
-            whole = span_of(statement)
+        whole = self._statement(block, span.start)
+        if whole is not None:
             inner = self.blocks.first_in(whole)
             end = whole.end if inner is None else inner.start
             if whole.start <= span.start and span.end <= end:
@@ -321,6 +323,12 @@ class GrammarFile:
 
     def extent(self, node: Node) -> Span:
         """The whole lines of a definition, with the comments and attributes right above it."""
+        known = self._extents.get(node.id)
+        if known is None:
+            known = self._extents[node.id] = self._extent(node)
+        return known
+
+    def _extent(self, node: Node) -> Span:
         structure = self.grammar.rules.structure
         while (parent := self.parent(node)) is not None:
             if parent.type in structure.blocks or parent.start_point.row != node.start_point.row:
@@ -338,6 +346,19 @@ class GrammarFile:
                 break
             first = above
         return self.lines(Span(first.start_byte, node.end_byte))
+
+    def _statement(self, block: Node, offset: int) -> Span | None:
+        """The child of a block that ends behind an offset."""
+        known = self._statements.get(block.id)
+        if known is None:
+            # Not `first_child_for_byte`: behind the last child it gives a node that crashes.
+            known = self._statements[block.id] = [span_of(child) for child in block.children]
+        index = bisect_right(known, offset, key=lambda span: span.end)
+        return known[index] if index < len(known) else None
+
+    def comment_end(self, offset: int) -> int:
+        """Where the comment that begins at an offset ends; the offset when none does."""
+        return self._comments.get(offset, offset)
 
     def _around(self, span: Span) -> tuple[str, Span]:
         """Name and lines of the smallest definition that holds a span and outlives its change."""
@@ -364,19 +385,15 @@ class GrammarFile:
         return MODULE_SYMBOL, Span(start, end)
 
     def _holders(self, span: Span) -> Iterator[tuple[Span, Definition]]:
-        """Definitions around a span; whole lines may reach over the ends of the last one's."""
-        held = list(self.definitions.around(span))
-        if not held:
-            text = self.source[span.start : span.end]
-            start = span.start + len(text) - len(text.lstrip(_SPACE))
-            inner = Span(start, max(start, span.start + len(text.rstrip(_SPACE))))
-            held = [
-                (own, one)
-                for own, one in self.definitions.around(inner)
-                if self.extent(one.node).start <= span.start
-                and span.end <= self.extent(one.node).end
-            ]
-        yield from held
+        """Definitions around a span, innermost first."""
+        below = self.definitions.first_from(span.start)
+        # Whole lines may begin in the comments, or the white space, before a definition.
+        if below is not None and span.start == self.line_start(span.start):
+            own, one = below
+            extent = self.extent(one.node)
+            if own.start > span.start >= extent.start and span.end <= extent.end:
+                yield below
+        yield from self.definitions.around(span)
 
     def _definition(self, captures: Captures) -> Definition:
         node = (captures.get("definition") or captures["closure"])[0]

@@ -135,7 +135,8 @@ class GrammarLanguage:
     """A language that tree-sitter parses, with the operators of its `operators.toml`."""
 
     def __init__(self, rules: LanguageRules) -> None:
-        self._rules = rules
+        self.rules = rules
+        """What its `operators.toml` says."""
         self._grammars: dict[str, Grammar] = {}
         self._files: OrderedDict[tuple[str, str], GrammarFile] = OrderedDict()
 
@@ -147,7 +148,7 @@ class GrammarLanguage:
     @property
     def operators(self) -> Sequence[QueryOperator]:
         """The operators of the file, in its order."""
-        return self._rules.operator
+        return self.rules.operator
 
     def sites(
         self, path: str, source: bytes, names: Container[str], lines: Set[int] | None = None
@@ -166,21 +167,19 @@ class GrammarLanguage:
         Where the changed file has none and those of `source` end it, they are put at its end.
         What cannot be put back is left: `Pruned.PROTECTED` turns it away.
         """
-        before, after = self.file(path, source), GrammarFile(changed, self.grammar(path))
-        kept = [source[span.start : span.end] for span in before.tests]
-        if before.tests and not after.tests:
-            start = before.tests[0].start
-            if not source[before.tests[-1].end :].strip() and len(before.tests) == 1:
-                head = changed.rstrip()
-                gap = len(source[:start].rstrip())
-                return head + source[gap:]
-        if len(kept) != len(after.tests):
+        before, after = (
+            self.file(path, source).tests,
+            GrammarFile(changed, self.grammar(path)).tests,
+        )
+        if len(before) == 1 and not after and not source[before[0].end :].strip():
+            return changed.rstrip() + source[len(source[: before[0].start].rstrip()) :]
+        if len(before) != len(after):
             return changed
         parts: list[bytes] = []
         end = 0
-        for span, text in zip(after.tests, kept, strict=True):
-            parts += (changed[end : span.start], text)
-            end = span.end
+        for kept, replaced in zip(before, after, strict=True):
+            parts += (changed[end : replaced.start], source[kept.start : kept.end])
+            end = replaced.end
         return b"".join((*parts, changed[end:]))
 
     def pruner(self) -> Pruner:
@@ -207,34 +206,32 @@ class GrammarLanguage:
         """
         suffix = PurePosixPath(path).suffix
         if suffix not in self._grammars:
-            table = next((one for one in self._rules.grammar if suffix in one.suffixes), None)
+            table = next((one for one in self.rules.grammar if suffix in one.suffixes), None)
             if table is None:
-                known = [suffix for one in self._rules.grammar for suffix in one.suffixes]
+                known = [suffix for one in self.rules.grammar for suffix in one.suffixes]
                 raise ToolchainError(
                     f"{path}: no grammar is for such files",
                     hint="there are grammars for " + ", ".join(known),
                 )
-            grammar = self._checked(Grammar(table, self._rules))
+            grammar = self._checked(Grammar(table, self.rules))
             self._grammars.update(dict.fromkeys(table.suffixes, grammar))
         return self._grammars[suffix]
 
     def _checked(self, grammar: Grammar) -> Grammar:
         """The grammar, when every pattern fits it or another one of the language."""
-        structure = self._rules.structure
-        patterns = {
-            **dict.fromkeys(structure.definitions, "structure.definitions"),
-            **dict.fromkeys(structure.variables, "structure.variables"),
-            **dict.fromkeys(structure.untouched, "structure.untouched"),
-            **dict.fromkeys(structure.tests, "structure.tests"),
-            **{pattern: one.name for one in self.operators for pattern in one.query},
-        }
-        left = set(patterns) - set(grammar.known(tuple(patterns)))
-        for table in self._rules.grammar:
+        structure = self.rules.structure
+        operators = {pattern: one.name for one in self.operators for pattern in one.query}
+        named = dict.fromkeys((*structure.patterns, *structure.tests), "the structure") | operators
+        left = set(named)
+        # The same runs of patterns as are matched later: each is compiled once.
+        for patterns in (structure.patterns, structure.tests, tuple(operators)):
+            left -= set(grammar.known(patterns))
+        for table in self.rules.grammar:
             if left and table != grammar.table:
-                left -= set(Grammar(table, self._rules).known(tuple(sorted(left))))
+                left -= set(Grammar(table, self.rules).known(tuple(sorted(left))))
         for pattern in sorted(left):
             raise ToolchainError(
-                f"a query of {patterns[pattern]} fits no grammar of the language",
+                f"a query of {named[pattern]} fits no grammar of the language",
                 cause=pattern,
                 hint=f"its node types must be those of {grammar.table.package}",
             )

@@ -74,6 +74,18 @@ class Structure(_Table):
     tests: Patterns = ()
     """`@tests` inside source files: they decide verdicts, and no candidate may change them."""
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All of these but the tests, as patterns of one query."""
+        return (
+            *(f"({kind}) @block" for kind in self.blocks),
+            *(f"({kind}) @comment" for kind in self.comments),
+            *self.definitions,
+            *self.variables,
+            *self.untouched,
+            "(ERROR) @untouched",
+        )
+
 
 class QueryOperator(_Table):
     """One mutation operator: a query, and exactly one verb for what it finds.

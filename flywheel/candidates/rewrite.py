@@ -54,17 +54,14 @@ def sites(
 def _matches(
     file: GrammarFile, operators: tuple[QueryOperator, ...]
 ) -> Iterator[tuple[int, QueryOperator, Captures]]:
-    owners = [
-        (rank, operator, pattern)
-        for rank, operator in enumerate(operators)
-        for pattern in operator.query
-    ]
-    known = set(file.grammar.known(tuple(pattern for _, _, pattern in owners)))
-    owners = [owner for owner in owners if owner[2] in known]
-    query = tuple(pattern for _, _, pattern in owners)
+    owners: dict[str, list[tuple[int, QueryOperator]]] = {}
+    for rank, operator in enumerate(operators):
+        for pattern in operator.query:
+            owners.setdefault(pattern, []).append((rank, operator))
+    query = file.grammar.known(tuple(owners))
     for index, captures in file.grammar.matches(query, file.root):
-        rank, operator, _ = owners[index]
-        yield rank, operator, captures
+        for rank, operator in owners[query[index]]:
+            yield rank, operator, captures
 
 
 def _edits(operator: QueryOperator, captures: Captures, file: GrammarFile) -> Iterator[Edit]:
@@ -94,7 +91,10 @@ def _edits(operator: QueryOperator, captures: Captures, file: GrammarFile) -> It
                 if int(found[1]) + step >= 0:
                     yield Edit(span, f"{int(found[1]) + step}{found[2]}")
     elif operator.remove == "statement":
-        yield _without_statement(span, file)
+        parent = file.parent(nodes[0])
+        # What is no statement of a block, such as the body of an `else`, cannot be left out.
+        if parent is not None and parent.type in file.grammar.rules.structure.blocks:
+            yield _without_statement(span, file)
     elif operator.remove == "element":
         yield from _without_element(nodes[0], file)
     else:
@@ -142,10 +142,7 @@ def _without_statement(span: Span, file: GrammarFile) -> Edit:
     """Its whole lines where nothing but a comment stands beside it, else its own text."""
     lines = file.lines(span)
     rest = file.source[span.end : lines.end]
-    start = span.end + len(rest) - len(rest.lstrip())
-    comment = file.root.named_descendant_for_byte_range(start, start)
-    if comment is not None and comment.type in file.grammar.rules.structure.comments:
-        rest = file.source[comment.end_byte : lines.end]
+    rest = file.source[file.comment_end(lines.end - len(rest.lstrip())) : lines.end]
     before = file.source[lines.start : span.start]
     return Edit(span if before.strip() or rest.strip() else lines, "")
 

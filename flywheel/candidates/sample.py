@@ -96,9 +96,9 @@ class _File:
 class Sampler:
     """Draws sites of many files, and learns from reports.
 
-    `read` gives a file's bytes; the operators are those of `language`, Python's by default;
-    `lines`, where given, the covered lines of a file (None: not known), outside which nothing is
-    drawn. `weights` multiply an operator's drawn yield (1 where not given, 0 never draws). With
+    `read` gives a file's bytes; the operators are those of `language`, Python's by default.
+    `lines`, where given, are the covered lines of a file (None: not known), outside which nothing
+    is drawn. `weights` multiply an operator's drawn yield (1 where not given, 0 never draws). With
     `by_cost`, yield is counted per second of judging; wall time differs from run to run, so the
     order then does too.
     """

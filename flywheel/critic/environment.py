@@ -284,7 +284,7 @@ def build(
             home=work,
             work=work,
             uv_cache=uv_cache,
-            deadline=started + toolchain.profile.limits.build_seconds,
+            deadline=started + toolchain.pytest.limits.build_seconds,
             progress=on_progress or (lambda _: None),
             pretend=pretend,
             lock=lock,
@@ -315,7 +315,7 @@ def definition_key(
     The arguments are those of `build`.
     """
     entries = checkout.entries()
-    defining = matcher(toolchain.profile.install.definition)
+    defining = matcher(toolchain.pytest.install.definition)
     definition = [[entry.path, entry.oid] for entry in entries if defining.match(entry.path)]
     pretend = _pretend(read_project(checkout.read), checkout)
     old = of_its_time and _written(checkout) + _OLD < _today()
@@ -337,7 +337,7 @@ def _build(running: _Build, home: Path, key: str, python: str | None, install: s
     the time of the commit (tests often use what a newer release took away), and the other
     interpreters (old pinned requirements often break on a new Python only).
     """
-    limits = running.toolchain.profile.limits
+    limits = running.toolchain.pytest.limits
     interpreters = _interpreters(running, python)[: limits.interpreters]
     ladder = _ladder(running, install)
     best: _Accepted | None = None
@@ -367,7 +367,7 @@ def _build(running: _Build, home: Path, key: str, python: str | None, install: s
     name = running.checkout.name
     if empty or failure is None:
         raise BaselineError(
-            f"{name} has no tests that {running.toolchain.profile.name} collects",
+            f"{name} has no tests that {running.toolchain.pytest.name} collects",
             hint="a release's archive often leaves the tests out: name the git repository instead"
             if name.startswith("pypi:")
             else "add tests, or check testpaths and python_files in its settings",
@@ -447,7 +447,7 @@ def _interpreters(running: _Build, python: str | None) -> list[Interpreter]:
 def _ladder(running: _Build, install: str | None) -> list[Rung]:
     if install is None:
         paths = (entry.path for entry in running.checkout.entries())
-        return rungs(running.checkout.read, paths, running.toolchain.profile.install)
+        return rungs(running.checkout.read, paths, running.toolchain.pytest.install)
     words = shlex.split(install)
     for prefix in (
         ["uv", "pip", "install"],
@@ -464,8 +464,8 @@ def _attempt(running: _Build, interpreter: Interpreter, rung: Rung) -> tuple[_Ac
     """Try one rung: what it gave when that is accepted, else what failed ('' for no tests)."""
     running.interpreter = interpreter
     running.work = running.attempt
-    rules = running.toolchain.profile.install
-    limits = running.toolchain.profile.limits
+    rules = running.toolchain.pytest.install
+    limits = running.toolchain.pytest.limits
     told = f"Python {_dotted(interpreter)}"
     if running.newest is not None:
         told += f", packages of {running.newest}"
@@ -552,7 +552,7 @@ def _finish(running: _Build, home: Path, key: str, accepted: _Accepted) -> _Kept
         line for line in frozen.output.splitlines(keepends=True) if not line.startswith("Using ")
     )
     _boxed(running, [PYTHON, "-m", "compileall", "-q", f"{ENV}/lib"],
-           timeout=running.toolchain.profile.limits.install_seconds)  # fmt: skip
+           timeout=running.toolchain.pytest.limits.install_seconds)  # fmt: skip
     found = content_hash("environment", key, list(interpreter.version), lock)
     plugins = _plugins(running.venv)
     off = (f"plugin {name} is off: it {why}" for name, why in blocked_plugins(plugins).items())
@@ -584,10 +584,10 @@ def _collect(running: _Build, rung: Rung) -> _Collection:
     variables = dict(_variables(_pythonpath(running.tree, rung)))
     del variables["PYTHONDONTWRITEBYTECODE"]
     variables["COLUMNS"] = "240"
-    limits = running.toolchain.profile.limits
+    limits = running.toolchain.pytest.limits
     completed = _boxed(
         running,
-        [PYTHON, *running.toolchain.profile.run.collect, *arguments],
+        [PYTHON, *running.toolchain.pytest.run.collect, *arguments],
         timeout=limits.collect_seconds,
         variables=variables,
     )
@@ -612,7 +612,7 @@ def _wanted_by(running: _Build, found: _Collection, before: set[str]) -> list[st
 
     Distributions to install, or options that were left out (they start with a dash).
     """
-    rules = running.toolchain.profile.install
+    rules = running.toolchain.pytest.install
     output = found.completed.output
     installed = _installed(running.venv)
     more: list[str] = []
@@ -645,7 +645,7 @@ def _wanted_by(running: _Build, found: _Collection, before: set[str]) -> list[st
 
 def _fixtures_wanted(running: _Build) -> list[str]:
     """Plugins whose fixtures the tests use and the repository does not define."""
-    rules = running.toolchain.profile.install.fixtures
+    rules = running.toolchain.pytest.install.fixtures
     uses = re.compile(rb"def +test\w*\([^)]*?\b(" + "|".join(rules).encode() + rb")\b[^)]*\)")
     defines = re.compile(rb"def +(" + "|".join(rules).encode() + rb")\(")
     used: set[bytes] = set()
@@ -705,7 +705,7 @@ def _uv(running: _Build, arguments: Sequence[str]) -> Completed:
     return _boxed(
         running,
         [f"{_UV}/uv", *arguments],
-        timeout=running.toolchain.profile.limits.install_seconds,
+        timeout=running.toolchain.pytest.limits.install_seconds,
         variables=variables,
         mounts=mounts,
         network=True,
@@ -867,10 +867,10 @@ def _make_tree(
         limits=_LIMITS,
     )
     # Collecting writes the test modules as pytest rewrites them.
-    collect = [PYTHON, *toolchain.profile.run.collect, *kept.pytest_args]
+    collect = [PYTHON, *toolchain.pytest.run.collect, *kept.pytest_args]
     compile_all = [PYTHON, "-m", "compileall", "-q", REPO]
     for argv in [compile_all] if collected else [collect, compile_all]:
-        compiler.run(argv, timeout=toolchain.profile.limits.collect_seconds)
+        compiler.run(argv, timeout=toolchain.pytest.limits.collect_seconds)
     _place_compiled(scratch, fresh)
     give_to_box(fresh)
     tree.parent.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from flywheel.critic.toolchain import Install
+from flywheel.critic.profile import Install
 
 Read = Callable[[str], bytes | None]
 _CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.\d+)\b")

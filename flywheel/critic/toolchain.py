@@ -1,10 +1,10 @@
-"""Toolchain profiles: how the repositories of one kind are installed, collected and tested.
+"""Toolchains: how the repositories of one kind are installed, tested and changed.
 
-A profile is a TOML file of the content folder `critics/`, read into a typed `Profile`; a key
-nobody knows is refused, with the nearest known one. A `Toolchain` is a profile together with
-the hash of its file: verdicts name it, so a changed profile can never be mistaken for another.
-The profile also says which files a candidate may change (`sources`) and which decide a verdict
-and so may not (`is_protected`).
+A toolchain is a folder of the content folder `critics/`: its `toolchain.toml` is read into a typed
+`Profile`, its `operators.toml`, where the language is not Python, says how code is mutated. Its
+identity has the hash of both: verdicts name it, so a changed toolchain can never be mistaken for
+another. The profile also says which files a candidate may change (`sources`) and which decide a
+verdict and so may not (`is_protected`).
 """
 
 from __future__ import annotations
@@ -15,128 +15,50 @@ import difflib
 import os
 import re
 import sys
-import tomllib
-import typing
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
-import pydantic
-from pydantic import BaseModel, ConfigDict, Field
-
+from flywheel.candidates import GrammarLanguage, Language, PythonLanguage
 from flywheel.core.errors import ToolchainError
-from flywheel.core.identity import bytes_hash
+from flywheel.core.identity import bytes_hash, content_hash
+from flywheel.critic.profile import Detect, Profile, PytestProfile, load_profile
 from flywheel.git import Checkout
+
+PROFILE, OPERATORS = "toolchain.toml", "operators.toml"
+"""Files of a toolchain's folder."""
 
 _PYC = re.compile(r"(?P<stem>.+)\.cpython-3(?P<minor>\d+)\.pyc")
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Detect(_Table):
-    """When the profile fits a repository."""
-
-    files: tuple[str, ...]
-    """Globs; one match of one file is enough."""
-    words: dict[str, str] = Field(default_factory=dict)
-    """File at the root to a word in it; one hit is enough."""
-
-
-class Sources(_Table):
-    """Which files a candidate may change."""
-
-    include: tuple[str, ...]
-    """Globs of source files."""
-    exclude: tuple[str, ...]
-    """Globs of those that are left alone: vendored, generated, documentation."""
-    protected: tuple[str, ...]
-    """Globs of what decides a verdict: tests, conftest files, settings."""
-
-
-class Install(_Table):
-    """The install ladder: what an environment is made of, and what the tests need beside it."""
-
-    definition: tuple[str, ...]
-    """Globs of files whose content defines the environment."""
-    groups: tuple[str, ...]
-    """Names of extras and dependency groups with the tests' requirements."""
-    fallback_groups: tuple[str, ...]
-    """Names used where none of `groups` exists."""
-    requirements: tuple[str, ...]
-    """Requirement files with the tests' requirements, most telling first."""
-    framework: str
-    """Distribution that runs the tests; always installed."""
-    tracer: str
-    """Distribution that watches lines, installed where the interpreter has no `sys.monitoring`."""
-    distributions: dict[str, str] = Field(default_factory=dict)
-    """Module to distribution, where the names differ."""
-    settings: dict[str, str] = Field(default_factory=dict)
-    """Setting of the framework to the plugin that understands it."""
-    options: dict[str, str] = Field(default_factory=dict)
-    """Command-line option to the plugin that understands it."""
-    fixtures: dict[str, str] = Field(default_factory=dict)
-    """Fixture to the plugin that gives it."""
-
-
-class Run(_Table):
-    """Command lines, without the interpreter."""
-
-    collect: tuple[str, ...]
-    """Lists the tests without running one."""
-    test: tuple[str, ...]
-    """Runs the tests."""
-
-
-class ToolchainLimits(_Table):
-    """What building and collecting may take."""
-
-    build_seconds: float = Field(gt=0)
-    """The whole build of an environment."""
-    install_seconds: float = Field(gt=0)
-    """One installation."""
-    collect_seconds: float = Field(gt=0)
-    """One collection."""
-    interpreters: int = Field(ge=1)
-    """Interpreters tried."""
-    rounds: int = Field(ge=0)
-    """Rounds of installing what a collection says is missing."""
-
-
-class Profile(_Table):
-    """One file of `critics/`."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
-    """The file's name without `.toml`."""
-    language: Literal["python"]
-    """Language of the sources."""
-    report: Literal["pytest"]
-    """Which of the critic's runners reads the results."""
-    detect: Detect
-    sources: Sources
-    install: Install
-    run: Run
-    limits: ToolchainLimits
-
-
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """A profile and its identity."""
+    """A profile, its language, and its identity."""
 
     profile: Profile
     """What the file says."""
     hash: str
-    """Hash of the file's bytes."""
+    """Hash of the files' bytes."""
+    operators: Path | None = None
+    """The `operators.toml`; None for Python, whose operators are classes."""
 
     @property
     def id(self) -> str:
         """Identity, such as `pytest@0123456789abcdef`."""
         return f"{self.profile.name}@{self.hash}"
+
+    @property
+    def pytest(self) -> PytestProfile:
+        """The profile of a repository that pytest tests; for others there is no such thing."""
+        assert isinstance(self.profile, PytestProfile)
+        return self.profile
+
+    def language(self) -> Language:
+        """How files are changed; raises `ToolchainError` for malformed operators."""
+        return PythonLanguage() if self.operators is None else GrammarLanguage.load(self.operators)
 
     def is_protected(self, path: str) -> bool:
         """True for a repository-relative path that no candidate may change."""
@@ -164,26 +86,54 @@ class SourceFiles:
 
 
 def load(profiles: Iterable[tuple[str, Path]]) -> tuple[Toolchain, ...]:
-    """Read profiles, given as name and file, in the order given.
+    """Read toolchains, given as name and folder, in the order given.
 
     Raises `ToolchainError` for a file that cannot be read or says what no profile says.
     """
-    return tuple(_load(name, path) for name, path in profiles)
+    folders = dict(profiles)
+    return tuple(_load(name, folder, folders) for name, folder in folders.items())
 
 
-def detect(toolchains: Sequence[Toolchain], checkout: Checkout) -> Toolchain:
-    """The first toolchain that fits the commit; raises `ToolchainError` when none does."""
+def _load(name: str, folder: Path, folders: Mapping[str, Path]) -> Toolchain:
+    profile, identity = load_profile(name, folder / PROFILE)
+    if isinstance(profile, PytestProfile):
+        return Toolchain(profile, identity)
+    home = folders.get(profile.operators or name)
+    if home is None or not (home / OPERATORS).is_file():
+        raise ToolchainError(
+            f"{folder / PROFILE}: there is no {OPERATORS} in critics/{profile.operators or name}",
+            hint="write one, or name the toolchain whose operators it uses: operators = 'go'",
+        )
+    operators = home / OPERATORS
+    return Toolchain(profile, content_hash(identity, bytes_hash(operators.read_bytes())), operators)
+
+
+def detect(
+    toolchains: Sequence[Toolchain], checkout: Checkout, *, wanted: str | None = None
+) -> Toolchain:
+    """The toolchain that fits the commit and knows most of its files as sources.
+
+    `wanted` names one, whether it fits or not. Raises `ToolchainError` when none does.
+    """
+    if wanted is not None:
+        found = next((one for one in toolchains if one.profile.name == wanted), None)
+        if found is None:
+            names = [one.profile.name for one in toolchains]
+            near = difflib.get_close_matches(wanted, names, n=1)
+            raise ToolchainError(
+                f"there is no toolchain {wanted!r}",
+                hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}",
+            )
+        return found
     paths = [entry.path for entry in checkout.entries()]
-    for toolchain in toolchains:
-        rules = toolchain.profile.detect
-        fits = matcher(rules.files)
-        if any(fits.match(path) for path in paths):
-            return toolchain
-        for path, word in rules.words.items():
-            if word.encode() in (checkout.read(path) or b""):
-                return toolchain
+    fitting = [one for one in toolchains if _fits(one.profile.detect, paths, checkout)]
+    if fitting:
+        return max(
+            fitting,
+            key=lambda one: (sum(map(one.is_source, paths)), one.profile.detect.priority),
+        )
     tried = "; ".join(
-        f"{toolchain.profile.name} (looks for {', '.join(toolchain.profile.detect.files)})"
+        f"{toolchain.profile.name} (looks for {_looked_for(toolchain.profile.detect)})"
         for toolchain in toolchains
     )
     raise ToolchainError(
@@ -195,11 +145,22 @@ def detect(toolchains: Sequence[Toolchain], checkout: Checkout) -> Toolchain:
     )
 
 
+def _fits(rules: Detect, paths: Sequence[str], checkout: Checkout) -> bool:
+    fits = matcher(rules.files)
+    return any(fits.match(path) for path in paths) or any(
+        word.encode() in (checkout.read(path) or b"") for path, word in rules.words.items()
+    )
+
+
+def _looked_for(rules: Detect) -> str:
+    return ", ".join([*rules.files, *(f"{word!r} in {path}" for path, word in rules.words.items())])
+
+
 def sources(tree: Path, toolchain: Toolchain) -> SourceFiles:
     """Find the files under `tree` that candidates may change.
 
-    Symbolic links are not followed. Files that flywheel's own Python cannot parse are left out
-    and counted: nothing can be said about changes to them. A file that an older Python has
+    Symbolic links are not followed. Python that flywheel's own Python cannot parse is left out
+    and counted: nothing can be said about changes to it. A file that an older Python has
     compiled (a base tree holds what its environment compiled) is not parsed again.
     """
     found: list[str] = []
@@ -220,7 +181,8 @@ def sources(tree: Path, toolchain: Toolchain) -> SourceFiles:
             folder, _, name = path.rpartition("/")
             if folder not in compiled:
                 compiled[folder] = _compiled(tree / folder / "__pycache__")
-            reason = _unusable(tree / path, parses=name in compiled[folder])
+            parses = not path.endswith(".py") or name in compiled[folder]
+            reason = _unusable(tree / path, parses=parses)
             if reason is None:
                 found.append(path)
             else:
@@ -315,41 +277,3 @@ def _unusable(path: Path, *, parses: bool) -> str | None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "syntax-error"
     return None
-
-
-def _load(name: str, path: Path) -> Toolchain:
-    try:
-        data = path.read_bytes()
-        table = tomllib.loads(data.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ToolchainError(f"{path}: the profile cannot be read", cause=str(error)) from error
-    try:
-        profile = Profile.model_validate(table)
-    except pydantic.ValidationError as error:
-        lines = [_explained(item) for item in error.errors()]
-        raise ToolchainError(
-            f"{path}: not a toolchain profile",
-            cause="; ".join(lines),
-            hint="compare with the packaged critics/pytest.toml",
-        ) from error
-    if profile.name != name:
-        raise ToolchainError(
-            f"{path}: the profile calls itself {profile.name!r}, its file {name!r}",
-            hint="give both the same name",
-        )
-    return Toolchain(profile, bytes_hash(data))
-
-
-def _explained(error: typing.Any) -> str:  # pydantic's own ErrorDetails
-    """One problem of a profile in words, with the nearest known key for one nobody knows."""
-    place = [str(part) for part in error["loc"]]
-    if error["type"] != "extra_forbidden":
-        return f"{'.'.join(place)}: {error['msg']}"
-    model: type[BaseModel] = Profile
-    for part in place[:-1]:
-        inner = model.model_fields[part].annotation
-        assert isinstance(inner, type)
-        assert issubclass(inner, BaseModel)
-        model = inner
-    near = difflib.get_close_matches(place[-1], model.model_fields, n=1)
-    return f"{'.'.join(place)}: unknown" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -23,7 +23,7 @@ from flywheel.workspace.place import Workspace
 ContentKind = Literal["critics", "metrics", "datasets"]
 """The kinds of content, named as their folders."""
 
-_SUFFIX: dict[ContentKind, str] = {"critics": ".toml", "metrics": ".py", "datasets": ""}
+_SUFFIX: dict[ContentKind, str] = {"critics": "", "metrics": ".py", "datasets": ""}
 """What an item of each kind ends in; the empty suffix means a folder."""
 
 

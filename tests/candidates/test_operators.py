@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from flywheel.candidates.language import GrammarLanguage, Language, PythonLanguage
 from flywheel.candidates.module import Definition, Edit, Module
 from flywheel.candidates.mutate import MODULE_SYMBOL, Site, candidate, sites
-from flywheel.candidates.operator import AnyOperator, Example, Operator
+from flywheel.candidates.operator import Described, Example, Operator
 from flywheel.candidates.operators import all_operators, by_name, collect, families, select
 from flywheel.core.errors import UsageError
 from flywheel.core.patch import unified_patch
@@ -53,9 +54,21 @@ FAMILIES = {
     "type-coercion",
     "variable-misuse",
 }
+CRITICS = Path(__file__).parents[2] / "critics"
+LANGUAGES: list[tuple[str, Language, str]] = [
+    ("python", PythonLanguage(), "a.py"),
+    *(
+        (path.parent.name, language, f"a{grammar.suffixes[0]}")
+        for path in sorted(CRITICS.glob("*/operators.toml"))
+        for language in [GrammarLanguage.load(path)]
+        for grammar in language.rules.grammar
+    ),
+]
+"""Name, language and a file's name, once for each grammar."""
 ALL_EXAMPLES = [
-    pytest.param(operator, example, id=f"{operator.name}-{number}")
-    for operator in all_operators()
+    pytest.param(language, path, operator, example, id=f"{path[2:]}-{operator.name}-{number}")
+    for _, language, path in LANGUAGES
+    for operator in language.operators
     for number, example in enumerate(operator.examples)
 ]
 
@@ -93,15 +106,19 @@ def bare_strings_and_annotations(tree: ast.Module) -> list[ast.expr]:
     return [node for node in found if node is not None]
 
 
-@pytest.mark.parametrize(("operator", "example"), ALL_EXAMPLES)
+@pytest.mark.parametrize(("language", "path", "operator", "example"), ALL_EXAMPLES)
 def test_an_operator_makes_the_after_of_each_of_its_examples(
-    operator: AnyOperator, example: Example
+    language: Language, path: str, operator: Described, example: Example
 ) -> None:
-    source = example.before.encode()
-    results = {applied(source, site.edit): site for site in sites(source, [operator])}
-    assert example.after.encode() in results
+    # Examples in a table of operators leave the last newline out.
+    end = "" if example.before.endswith("\n") else "\n"
+    source, after = ((text + end).encode() for text in (example.before, example.after))
+    assert language.parses(path, source)
+    found = language.sites(path, source, {operator.name})
+    results = {applied(source, site.edit): site for site in found}
+    assert after in results
     for result, site in results.items():
-        assert compiles(result), result.decode()
+        assert language.parses(path, result), result.decode()
         start, end = site.edit.span.start, site.edit.span.end
         assert result[:start] == source[:start]
         assert result.endswith(source[end:])
@@ -112,10 +129,36 @@ def test_there_are_at_least_fifty_operators_over_all_families() -> None:
     assert set(families()) == FAMILIES
 
 
-def test_every_operator_says_what_mistake_it_imitates_and_has_two_examples() -> None:
-    for operator in all_operators():
+@pytest.mark.parametrize("language", [language for _, language, _ in LANGUAGES])
+def test_every_operator_says_what_mistake_it_imitates_and_has_two_examples(
+    language: Language,
+) -> None:
+    for operator in language.operators:
         assert operator.description.endswith("."), operator.name
         assert len(operator.examples) >= 2, operator.name
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _, _ in LANGUAGES}))
+def test_every_language_has_operators_of_every_common_family(name: str) -> None:
+    language = next(language for other, language, _ in LANGUAGES if other == name)
+    assert len(language.operators) >= 20
+    assert {operator.family for operator in language.operators} >= {
+        "arithmetic",
+        "boolean",
+        "call-arguments",
+        "collection",
+        "comparison",
+        "constant",
+        "control-flow",
+        "exception",
+        "loop",
+        "return",
+        "slice-index",
+        "statement",
+        "string",
+        "variable-misuse",
+    }
+    assert {operator.family for operator in language.operators} <= FAMILIES
 
 
 def test_importing_the_registry_imports_no_operator() -> None:

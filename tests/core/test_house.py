@@ -29,7 +29,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         "flywheel/critic/reports/*.ex",
         "flywheel/critic/reports/*.mjs",
         "flywheel/store/schema/*.sql",
-        "critics/*.toml",
+        "critics/*/toolchain.toml",
+        "critics/*/operators.toml",
     ],
 )
 def test_a_wheel_carries_every_file_that_is_data(wheel: zipfile.ZipFile, pattern: str) -> None:
@@ -75,6 +76,7 @@ def test_the_lock_holds_every_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     declared = [
         *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["languages"],
         *project["project"]["optional-dependencies"]["sandbox"],
         *project["dependency-groups"]["dev"],
     ]

@@ -21,7 +21,7 @@ from flywheel.critic.toolchain import Toolchain, load
 from flywheel.git import Checkout, resolve
 from flywheel.sandbox import Box, Completed, Mount, make_etc
 
-PROFILE = Path(__file__).parents[2] / "critics" / "pytest.toml"
+PROFILE = Path(__file__).parents[2] / "critics" / "pytest"
 
 pytestmark = [
     pytest.mark.slow,

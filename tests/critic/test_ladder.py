@@ -9,8 +9,8 @@ from flywheel.critic.interpreters import Interpreter, ask, choose, named_interpr
 from flywheel.critic.ladder import hinted, read_project, rungs
 from flywheel.critic.toolchain import load
 
-PROFILE = Path(__file__).parents[2] / "critics" / "pytest.toml"
-INSTALL = load([("pytest", PROFILE)])[0].profile.install
+PROFILE = Path(__file__).parents[2] / "critics" / "pytest"
+INSTALL = load([("pytest", PROFILE)])[0].pytest.install
 
 
 def _ladder(files: dict[str, str]) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from flywheel.core.errors import ToolchainError
 from flywheel.critic.toolchain import Toolchain, detect, load, matcher, sources
 from flywheel.git import Checkout, Entry
 
-PROFILE = Path(__file__).parents[2] / "critics" / "pytest.toml"
+PROFILE = Path(__file__).parents[2] / "critics" / "pytest"
 
 
 class FakeCheckout:
@@ -36,11 +36,12 @@ def toolchain() -> Toolchain:
 
 
 def _changed(tmp_path: Path, old: str, new: str) -> Path:
-    text = PROFILE.read_text()
+    text = (PROFILE / "toolchain.toml").read_text()
     assert old in text
-    path = tmp_path / "pytest.toml"
-    path.write_text(text.replace(old, new))
-    return path
+    folder = tmp_path / "pytest"
+    folder.mkdir(exist_ok=True)
+    (folder / "toolchain.toml").write_text(text.replace(old, new))
+    return folder
 
 
 def test_the_identity_is_of_the_files_content(toolchain, tmp_path):

@@ -21,7 +21,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The content folder of an installed flywheel that has one profile, `pytest`."""
     package = tmp_path / "site-packages" / "flywheel"
     folder = package / "_content" / "critics"
-    add(folder, "pytest.toml")
+    add(folder / "pytest", "toolchain.toml")
     monkeypatch.setattr(flywheel, "__file__", str(package / "__init__.py"))
     return folder
 
@@ -35,22 +35,22 @@ def add(folder: Path, name: str) -> Path:
 
 def test_the_packaged_content_is_found(workspace: Workspace, packaged: Path) -> None:
     (item,) = content("critics", workspace)
-    assert (item.name, item.path, item.origin) == ("pytest", packaged / "pytest.toml", "packaged")
+    assert (item.name, item.path, item.origin) == ("pytest", packaged / "pytest", "packaged")
 
 
 def test_the_workspaces_own_file_hides_the_packaged_one(
     workspace: Workspace, packaged: Path
 ) -> None:
-    own = add(workspace.root / "critics", "pytest.toml")
-    other = add(workspace.root / "critics", "mix.toml")
+    own = add(workspace.root / "critics" / "pytest", "toolchain.toml").parent
+    other = add(workspace.root / "critics" / "mix", "toolchain.toml").parent
     assert [item.path for item in content("critics", workspace)] == [other, own]
 
 
 def test_a_configured_folder_goes_before_the_workspace(
     workspace: Workspace, packaged: Path, tmp_path: Path
 ) -> None:
-    add(workspace.root / "critics", "pytest.toml")
-    mine = add(tmp_path / "mine", "pytest.toml")
+    add(workspace.root / "critics" / "pytest", "toolchain.toml")
+    mine = add(tmp_path / "mine" / "pytest", "toolchain.toml").parent
     found = find_content("critics", "pytest", workspace, configured=tmp_path / "mine")
     assert (found.path, found.origin) == (mine, "setting")
 
@@ -80,8 +80,9 @@ def test_no_content_at_all_lists_every_place(workspace: Workspace, packaged: Pat
 
 
 def test_only_files_of_the_kind_are_content(workspace: Workspace, packaged: Path) -> None:
-    for name in ("README.md", ".hidden.toml", "_draft.toml", "notes.txt"):
-        add(workspace.root / "critics", name)
+    for name in (".hidden", "_draft"):
+        add(workspace.root / "critics" / name, "toolchain.toml")
+    add(workspace.root / "critics", "README.md")
     assert [item.name for item in content("critics", workspace)] == ["pytest"]
 
 
@@ -104,4 +105,4 @@ def test_a_library_beside_the_installed_package_is_never_content(
 
 def test_a_checkout_uses_its_own_folders(workspace: Workspace) -> None:
     found = find_content("critics", "pytest", workspace)
-    assert found.path == Path(flywheel.__file__).parents[1] / "critics" / "pytest.toml"
+    assert found.path == Path(flywheel.__file__).parents[1] / "critics" / "pytest"
