@@ -54,7 +54,7 @@ class RevertSource:
         read: Callable[[str], bytes | None],
         is_source: Callable[[str], bool],
         is_test: Callable[[str], bool],
-        covered: Callable[[str], Set[int]] | None,
+        covered: Callable[[str], Set[int] | None] | None,
         name: str = "reverted",
         language: Language | None = None,
     ) -> None:

@@ -59,6 +59,12 @@ def harvest(
         int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the sampling.")] = None,
+    toolchain: Annotated[
+        str | None,
+        typer.Option(
+            "--toolchain", help="Toolchain to use: pytest, go, cargo, mix, node, vitest …"
+        ),
+    ] = None,
     python: Annotated[
         Path | None, typer.Option("--python", help="Interpreter of the test environment.")
     ] = None,
@@ -99,6 +105,7 @@ def harvest(
             "harvest.time_limit": time_limit,
             "harvest.jobs": jobs,
             "harvest.seed": seed,
+            "harvest.toolchain": toolchain,
             "harvest.python": python,
             "harvest.install": install,
             "harvest.isolation": isolation,

@@ -118,6 +118,8 @@ class HarvestSettings(Section):
     """How often the suite is run on the unchanged code, to know its flaky tests."""
     fail_fast: bool = False
     """Stop a candidate's tests at the first failure; faster, and loses the other failing ids."""
+    toolchain: str | None = None
+    """Toolchain to use, by its folder in critics/; none: the one that fits most of the files."""
     isolation: Literal["auto", "S3", "S3-soft", "S2"] = "auto"
     """Sandbox level to insist on; auto: the best this machine gives."""
 

@@ -124,7 +124,7 @@ def learn(
     if reach:
         progress("running each test file by itself")
         reached = _reach(server, [(place, paths[place]) for place in judging], sorted(index.files))
-    return Learned(baseline, _suite(baseline, index, reached))
+    return Learned(baseline, suite_of(baseline, index, reached))
 
 
 def save(learned: Learned, path: Path) -> None:
@@ -171,10 +171,11 @@ def load(path: Path, revision_id: str) -> Learned | None:
         for name, kept in stored["lines"].items()
     }
     reach = {name: int(found, 16) for name, found in stored["reach"].items()}
-    return Learned(baseline, _suite(baseline, LineIndex(files), reach))
+    return Learned(baseline, suite_of(baseline, LineIndex(files), reach))
 
 
-def _suite(baseline: Baseline, index: LineIndex, reach: Mapping[str, Bits]) -> Suite:
+def suite_of(baseline: Baseline, index: LineIndex, reach: Mapping[str, Bits]) -> Suite:
+    """The tests of a baseline that judge, as the critic needs them."""
     judging = [test for test in baseline.tests if test.judges]
     return Suite(
         ids=tuple(test.test_id for test in judging),

@@ -77,7 +77,9 @@ class LaneServer:
         isolation: Mapping[str, Any],
         pass_fds: Sequence[int] = (),
         on_close: Callable[[], None] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """`environment` is that of the commands that a server of the cold lane runs."""
         self.lane = lane
         self._box = box
         self._python = python
@@ -86,6 +88,7 @@ class LaneServer:
             "pythonpath": list(pythonpath),
             "isolation": dict(isolation),
             "max_tests": MAX_TESTS,
+            "environment": dict(environment or {}),
         }
         self._pass_fds = tuple(pass_fds)
         self._on_close = on_close
@@ -161,11 +164,15 @@ class LaneServer:
 
     def receive(self) -> list[Reply]:
         """Replies that have arrived; blocks for at least some bytes. Raises `CriticError`."""
+        return [_reply(header, body) for header, body in self.frames()]
+
+    def frames(self) -> list[tuple[dict[str, Any], bytes]]:
+        """The same as the runner sent them, for a lane whose replies are of another kind."""
         try:
             self._fill()
         except OSError as error:
             raise self._failed(str(error)) from error
-        return [_reply(header, body) for header, body in self._frames()]
+        return list(self._frames())
 
     def close(self) -> None:
         """Kill the server and everything it started."""

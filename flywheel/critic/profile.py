@@ -119,6 +119,8 @@ class Command(_Table):
     """Glob of a file that must be there for it to run; empty runs it always."""
     unless: str = ""
     """Glob of a file that must not be there."""
+    optional: bool = False
+    """True when the tests may work all the same where it fails; the failure is noted."""
 
 
 class Tools(_Table):
@@ -130,6 +132,9 @@ class Tools(_Table):
     """Program to a command that prints where it really is, where the one on PATH is a proxy."""
     version: tuple[tuple[str, ...], ...] = Field(min_length=1)
     """Commands whose output is part of the environment's identity."""
+    folders: tuple[str, ...] = ()
+    """Folders below the user's home that the tools need and that are shown, read-only, where they
+    are there: `.mix` holds what mix itself is extended with. `{home}` stands for the home."""
     hint: str
     """What a person does who lacks them."""
 

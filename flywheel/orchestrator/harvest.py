@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from flywheel.candidates import MutationSource, RevertSource, Source, Sources, select_operators
+from flywheel.candidates import MutationSource, RevertSource, Source, Sources, choose_operators
 from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus, HarvestEnded, HarvestStarted
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
-from flywheel.critic import Critic, Learned
+from flywheel.critic import Judge, Learned
 from flywheel.orchestrator.history import funnel, revert_source
 from flywheel.orchestrator.judging import Judging, Progress
 from flywheel.orchestrator.mine import Mined, Miner
@@ -45,10 +45,17 @@ def harvest(
         raise UsageError(
             f"unknown source: {', '.join(sorted(unknown))}", hint=f"--source {','.join(SOURCES)}"
         )
-    operators = select_operators(wanted.operators)
     started = datetime.now(UTC)
     clock = time.monotonic()
-    bench = set_up(repo, settings, workspace, bus)
+    bench = set_up(
+        repo,
+        settings,
+        workspace,
+        bus,
+        check=lambda found: choose_operators(wanted.operators, found.language().operators),
+    )
+    language = bench.toolchain.language()
+    operators = choose_operators(wanted.operators, language.operators)
     run_id = content_hash("run", bench.checkout.name, started.isoformat())
     bus.publish(HarvestStarted(run_id, bench.checkout.name, bench.checkout.commit))
     with store.harvest_lock(bench.checkout.name):
@@ -58,7 +65,7 @@ def harvest(
         history: RevertSource | None = None
         with ExitStack() as held:
 
-            def make_source(contents: Mapping[str, bytes], critic: Critic) -> Source:
+            def make_source(contents: Mapping[str, bytes], critic: Judge) -> Source:
                 nonlocal history
                 chosen: dict[str, Source] = {}
                 if "reverted" in wanted.source:
@@ -75,6 +82,7 @@ def harvest(
                         operators=operators,
                         covered=critic.covered_lines,
                         seed=wanted.seed,
+                        language=language,
                     )
                 return Sources(chosen)
 

@@ -50,7 +50,11 @@ def look_through(
     with phase(bus, "fetch", repo):
         checkout = resolve(repo, settings.paths.cache or workspace.cache)
     profiles = content("critics", workspace, configured=settings.paths.critics)
-    toolchain = detect(load_toolchains([(one.name, one.path) for one in profiles]), checkout)
+    toolchain = detect(
+        load_toolchains([(one.name, one.path) for one in profiles]),
+        checkout,
+        wanted=settings.harvest.toolchain,
+    )
     shallow = is_shallow(checkout.git_dir)
     if shallow:
         bus.publish(
@@ -81,7 +85,7 @@ def revert_source(
     contents: Mapping[str, bytes],
     *,
     held: ExitStack,
-    covered: Callable[[str], Set[int]] | None,
+    covered: Callable[[str], Set[int] | None] | None,
 ) -> RevertSource:
     """The source that undoes fixes of a checkout's history in `contents`."""
     commits = held.enter_context(closing(log(checkout.git_dir, checkout.commit)))
@@ -93,6 +97,7 @@ def revert_source(
         is_source=toolchain.is_source,
         is_test=toolchain.is_protected,
         covered=covered,
+        language=toolchain.language(),
     )
 
 

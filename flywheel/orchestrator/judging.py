@@ -19,14 +19,14 @@ from flywheel.core.errors import UsageError
 from flywheel.core.events import CandidateJudged, EventBus, ExampleKept, Warned
 from flywheel.core.records import Candidate, Judged
 from flywheel.core.settings import Settings
-from flywheel.critic import Critic, Learned, other_files
+from flywheel.critic import Judge, Learned
 from flywheel.orchestrator.workbench import Workbench, jobs_of, phase
 from flywheel.store import Buffer, Ingested, Store, known_verdicts, retire
 
 POLL_SECONDS = 0.5
 """How long the loop waits for a verdict before it looks at its limits again."""
 
-MakeSource = Callable[[Mapping[str, bytes], Critic], Source]
+MakeSource = Callable[[Mapping[str, bytes], Judge], Source]
 """Makes a source of the contents that may change and of the critic that will judge."""
 
 
@@ -154,13 +154,10 @@ class Judging:
         # The critic proves itself wherever tests reach, also where no candidate is wanted.
         executed = {path: (tree / path).read_bytes() for path in self.learned.suite.lines.files}
         contents = {path: executed[path] for path in paths}
-        critic = Critic(
-            self.learned.suite,
-            start=self.bench.start,
-            jobs=self.jobs,
+        critic = self.bench.judge(
+            self.learned,
             sources=executed,
-            others=other_files(tree, watched=executed, tests=self.learned.suite.paths),
-            level=self.bench.probe.level,
+            jobs=self.jobs,
             fail_fast=self.wanted.fail_fast,
             warm=warm,
         )
@@ -181,7 +178,7 @@ class Judging:
             self.stored_examples = sum(one.verdict == "valid" for one in settled.values())
             tally.stored += self.stored_examples
 
-    def _judge_all(self, critic: Critic, source: Source) -> None:
+    def _judge_all(self, critic: Judge, source: Source) -> None:
         drawing = True
         while drawing or critic.busy:
             while drawing and critic.hungry:
@@ -207,7 +204,7 @@ class Judging:
             if self.ended in ("max-examples", "time-limit"):
                 return
 
-    def _prove(self, critic: Critic) -> None:
+    def _prove(self, critic: Judge) -> None:
         """Start the critic when there is something to judge, not before."""
         with phase(self.bus, "prove"):
             critic.prove()
@@ -242,7 +239,7 @@ class Judging:
                 self.ended = reason
                 return None
 
-    def _judge_again(self, critic: Critic) -> None:
+    def _judge_again(self, critic: Judge) -> None:
         """Take back what was stored of a file that an audit has shown to need a wider look."""
         for path in critic.widened - self._widened:
             self._widened.add(path)

@@ -27,10 +27,10 @@ from flywheel.core.errors import (
 )
 from flywheel.core.events import CandidateJudged, EventBus, ExampleKept, PhaseProgressed, Warned
 from flywheel.core.settings import Settings
-from flywheel.critic import Critic, definition_key
+from flywheel.critic import Judge
 from flywheel.git import Blobs, Checkout, at, log
 from flywheel.orchestrator.judging import Judging, Progress
-from flywheel.orchestrator.workbench import Workbench, learn_baseline, record, set_up
+from flywheel.orchestrator.workbench import Workbench, definition_of, learn_baseline, record, set_up
 from flywheel.store import MinedCommit, Store, mined_commits, record_mined
 from flywheel.workspace import Workspace
 
@@ -106,6 +106,7 @@ class Miner:
         self._newest = newest
         self._checkout = newest.bench.checkout
         self._toolchain = newest.bench.toolchain
+        self._language = self._toolchain.language()
         self._settings = settings
         self._workspace = workspace
         self._store = store
@@ -174,14 +175,7 @@ class Miner:
         began = time.monotonic()
         commit = fix.commit.oid
         checkout = at(self._checkout, commit)
-        wanted = self._settings.harvest
-        definition = definition_key(
-            checkout,
-            self._toolchain,
-            python=str(wanted.python) if wanted.python else None,
-            install=wanted.install,
-            of_its_time=True,
-        )
+        definition = definition_of(checkout, self._toolchain, self._settings)
         bench: Workbench | None = None
         outcome, detail, kept = JUDGED, "", 0
         try:
@@ -233,7 +227,7 @@ class Miner:
         fix: Fix,
         contents: Mapping[str, bytes],
         blobs: Blobs,
-        covered: Callable[[str], Set[int]] | None,
+        covered: Callable[[str], Set[int] | None] | None,
     ) -> RevertSource:
         return RevertSource(
             [fix.commit],
@@ -243,6 +237,7 @@ class Miner:
             is_test=self._is_test,
             covered=covered,
             name="mined",
+            language=self._language,
         )
 
     def _failed(self, error: FlywheelError, definition: str, commit: str) -> None:
@@ -289,7 +284,7 @@ class Miner:
             tally=self._newest.tally,
         )
 
-        def make_source(contents: Mapping[str, bytes], critic: Critic) -> Source:
+        def make_source(contents: Mapping[str, bytes], critic: Judge) -> Source:
             return self._source(fix, contents, blobs, critic.covered_lines)
 
         judging.run(make_source, warm=False)

@@ -18,7 +18,7 @@ from flywheel.core.events import EventBus
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import EnvironmentLock, Lane
 from flywheel.core.settings import Settings
-from flywheel.critic import PATIENT, Run, edit_of
+from flywheel.critic import PATIENT, Run, changed_files, edit_of
 from flywheel.orchestrator.workbench import Workbench, jobs_of, set_up
 from flywheel.store import Replayable, Store, baseline, environment_lock
 from flywheel.workspace import Workspace
@@ -131,24 +131,55 @@ def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None, other: 
         base = bench.environment.tree / change.path
         if not base.is_file() or bytes_hash(base.read_bytes()) != change.base_hash:
             return end(False, f"{change.path} is another file now")
-    selection = _selection(tests, row.failing)
+    replay_row = _by_pytest if bench.tester is None else _by_command
     try:
-        bad = _run(bench, tests, selection, edit_of(row.candidate))
-        good = _run(bench, tests, selection, None)
+        return end(*replay_row(bench, row, tests))
     except FlywheelError as error:
         return end(False, error.message)
+
+
+def _by_pytest(bench: Workbench, row: Replayable, tests: _Tests) -> tuple[bool, str, int, int]:
+    selection = _selection(tests, row.failing)
+    bad = _run(bench, tests, selection, edit_of(row.candidate))
+    good = _run(bench, tests, selection, None)
     failing = tuple(sorted(tests.ids[i] for i in bad.failed()))
     for name, run in (("bad", bad), ("good", good)):
         if run.reason or run.canary is False:
-            return end(False, f"{name}: {run.reason or 'the canary did not fail'}")
-    if good.failed():
-        return end(False, f"good fails {len(good.failed())} tests", len(failing), len(selection))
+            return False, f"{name}: {run.reason or 'the canary did not fail'}", 0, 0
+    return _compared(row, failing, len(good.failed()), len(selection))
+
+
+def _by_command(bench: Workbench, row: Replayable, tests: _Tests) -> tuple[bool, str, int, int]:
+    tester = bench.tester
+    assert tester is not None
+    tree = bench.environment.tree
+    sources = {one.path: (tree / one.path).read_bytes() for one in row.candidate.changes}
+    wall = tester.profile.limits.test_seconds
+    said = []
+    for files in (changed_files(row.candidate, sources), {}):
+        server = tester.start()
+        try:
+            said.append(tester.run(server, files, wall))
+        finally:
+            server.close()
+    for name, one in zip(("bad", "good"), said, strict=True):
+        if one.reason:
+            return False, f"{name}: {one.reason}", 0, 0
+    bad, good = (one.failing(tests.ids) for one in said)
+    return _compared(row, bad, len(good), len(tests.ids))
+
+
+def _compared(
+    row: Replayable, failing: tuple[str, ...], good: int, selected: int
+) -> tuple[bool, str, int, int]:
+    if good:
+        return False, f"good fails {good} tests", len(failing), selected
     if failing != row.failing:
         missing = set(row.failing) - set(failing)
         extra = set(failing) - set(row.failing)
         reason = f"bad fails otherwise: {len(missing)} no longer, {len(extra)} besides"
-        return end(False, reason, len(failing), len(selection))
-    return end(True, "", len(failing), len(selection))
+        return False, reason, len(failing), selected
+    return True, "", len(failing), selected
 
 
 def _selection(tests: _Tests, failing: Sequence[str]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,18 +21,29 @@ from flywheel.core.settings import Settings
 from flywheel.critic import (
     RUNNER,
     RUNNER_TARGET,
+    CommandCritic,
+    Critic,
     Environment,
+    Judge,
     LaneServer,
     Learned,
+    PytestProfile,
+    Tester,
     Toolchain,
     build,
+    build_tree,
+    definition_key,
     detect,
     isolation_of,
     learn,
+    learn_by_command,
     load_learned,
     load_toolchains,
+    module_of,
+    other_files,
     save_learned,
     sources,
+    tree_key,
 )
 from flywheel.git import Checkout, resolve
 from flywheel.sandbox import (
@@ -73,6 +84,45 @@ class Workbench:
     seconds: float
     """Wall time of fetching and building."""
 
+    @property
+    def tester(self) -> Tester | None:
+        """What runs the suite by its command; None where pytest's lanes do."""
+        profile = self.toolchain.profile
+        if isinstance(profile, PytestProfile):
+            return None
+        module = module_of(self.checkout, self.toolchain)
+        return Tester(profile, lambda: self.start(Lane.COLD), module=module)
+
+    def judge(
+        self,
+        learned: Learned,
+        *,
+        sources: Mapping[str, bytes],
+        jobs: int,
+        fail_fast: bool = False,
+        warm: bool = True,
+    ) -> Judge:
+        """What judges candidates that change `sources`; the other arguments are `Critic`'s."""
+        tester = self.tester
+        if tester is not None:
+            return CommandCritic(
+                learned.suite,
+                tester=tester,
+                jobs=jobs,
+                sources=sources,
+                level=self.probe.level,
+            )
+        return Critic(
+            learned.suite,
+            start=self.start,
+            jobs=jobs,
+            sources=sources,
+            others=other_files(self.environment.tree, watched=sources, tests=learned.suite.paths),
+            level=self.probe.level,
+            fail_fast=fail_fast,
+            warm=warm,
+        )
+
     def start(self, lane: Lane) -> LaneServer:
         """Start a server of one lane. Raises `CriticError`."""
         slot = None
@@ -88,6 +138,7 @@ class Workbench:
             isolation=settings,
             pass_fds=slot.fds if slot is not None else (),
             on_close=slot.close if slot is not None else None,
+            environment=self.environment.variables,
         )
         server.start(timeout=START_SECONDS)
         return server
@@ -118,12 +169,14 @@ def set_up(
     checkout: Checkout | None = None,
     lock: EnvironmentLock | None = None,
     of_its_time: bool = False,
+    check: Callable[[Toolchain], object] = lambda toolchain: None,
 ) -> Workbench:
     """Resolve a repository, probe the sandbox, build the environment.
 
     `commit` names another commit of the repository than its newest, `checkout` one that is
     resolved already, `lock` an environment that was, to be made again. `of_its_time` prefers the
-    Pythons and packages of an old commit's time.
+    Pythons and packages of an old commit's time. `check` is called with the toolchain before
+    anything is built, and may raise.
 
     Raises `RepositoryError`, `SandboxError`, `ToolchainError`, `EnvironmentBuildError`.
     """
@@ -157,37 +210,96 @@ def set_up(
     for note in checkout.notes:
         bus.publish(Warned("repository", note))
     profiles = content("critics", workspace, configured=settings.paths.critics)
-    toolchain = detect(load_toolchains([(one.name, one.path) for one in profiles]), checkout)
+    toolchain = detect(
+        load_toolchains([(one.name, one.path) for one in profiles]),
+        checkout,
+        wanted=settings.harvest.toolchain,
+    )
+    check(toolchain)
     with phase(bus, "environment", toolchain.id):
-        environment = build(
-            checkout,
-            toolchain,
-            cache,
-            Box(found.bwrap, etc=make_etc(cache / "etc")),
-            python=str(settings.harvest.python) if settings.harvest.python else None,
-            install=settings.harvest.install,
-            lock=lock,
-            of_its_time=of_its_time,
-            on_progress=lambda text: bus.publish(PhaseProgressed("environment", 0, text)),
+        environment = _environment(
+            checkout, toolchain, cache, found, settings, bus, lock=lock, of_its_time=of_its_time
         )
     for note in environment.notes:
         bus.publish(Warned("environment", note))
-    limits = Limits(
-        memory_mb=settings.sandbox.memory_mb,
-        processes=settings.sandbox.pids,
-        overlay_mb=settings.sandbox.overlay_mb,
-        tmp_mb=settings.sandbox.tmp_mb,
-        output_bytes=settings.sandbox.output_mb << 20,
-    )
     return Workbench(
         checkout=checkout,
         toolchain=toolchain,
         environment=environment,
         probe=found,
         revision=Revision(checkout.name, checkout.commit, checkout.tree, checkout.license),
-        limits=limits,
+        limits=_limits(toolchain, settings),
         cache=cache,
         seconds=time.monotonic() - started,
+    )
+
+
+def _environment(
+    checkout: Checkout,
+    toolchain: Toolchain,
+    cache: Path,
+    found: Probe,
+    settings: Settings,
+    bus: EventBus,
+    *,
+    lock: EnvironmentLock | None,
+    of_its_time: bool,
+) -> Environment:
+    box = Box(found.bwrap, etc=make_etc(cache / "etc"))
+
+    def told(text: str) -> None:
+        bus.publish(PhaseProgressed("environment", 0, text))
+
+    if not isinstance(toolchain.profile, PytestProfile):
+        return build_tree(checkout, toolchain, cache, box, on_progress=told)
+    return build(
+        checkout,
+        toolchain,
+        cache,
+        box,
+        python=str(settings.harvest.python) if settings.harvest.python else None,
+        install=settings.harvest.install,
+        lock=lock,
+        of_its_time=of_its_time,
+        on_progress=told,
+    )
+
+
+def definition_of(checkout: Checkout, toolchain: Toolchain, settings: Settings) -> str:
+    """Identity of what defines the environment of an old commit; see `set_up`'s `of_its_time`."""
+    if not isinstance(toolchain.profile, PytestProfile):
+        return tree_key(checkout, toolchain)
+    return definition_key(
+        checkout,
+        toolchain,
+        python=str(settings.harvest.python) if settings.harvest.python else None,
+        install=settings.harvest.install,
+        of_its_time=True,
+    )
+
+
+def _limits(toolchain: Toolchain, settings: Settings) -> Limits:
+    """What one run may use: the user's settings, or what a compiler needs where that is more."""
+    sandbox = settings.sandbox
+    limits = Limits(
+        memory_mb=sandbox.memory_mb,
+        processes=sandbox.pids,
+        overlay_mb=sandbox.overlay_mb,
+        tmp_mb=sandbox.tmp_mb,
+        output_bytes=sandbox.output_mb << 20,
+    )
+    profile = toolchain.profile
+    if isinstance(profile, PytestProfile):
+        return limits
+    needed = profile.limits
+    return Limits(
+        memory_mb=max(limits.memory_mb, needed.memory_mb),
+        processes=max(limits.processes, needed.processes),
+        open_files=max(limits.open_files, needed.open_files),
+        file_mb=max(limits.file_mb, needed.file_mb),
+        overlay_mb=max(limits.overlay_mb, needed.overlay_mb),
+        tmp_mb=max(limits.tmp_mb, needed.tmp_mb),
+        output_bytes=max(limits.output_bytes, needed.output_mb << 20),
     )
 
 
@@ -235,26 +347,39 @@ def learn_baseline(
             bus.publish(Warned("sources", f"{count} source files left out: {reason}"))
     if not files.paths:
         raise BaselineError(
-            "the repository has no Python source beside its tests",
+            f"the repository has no {bench.toolchain.profile.language} source beside its tests",
             cause=", ".join(f"{n} {why}" for why, n in files.skipped.items()) or None,
         )
     with phase(bus, "baseline"):
-        server = bench.start(Lane.FRESH)
-        try:
-            learned = learn(
-                server,
-                tree=environment.tree,
-                files=files.paths,
-                runs=max(2, runs),
-                revision_id=bench.revision.revision_id,
-                environment_hash=environment.hash,
-                toolchain=bench.toolchain.id,
-                reach=reach,
-            )
-        finally:
-            server.close()
+        learned = _learn(bench, files.paths, runs=max(2, runs), reach=reach)
     save_learned(learned, kept)
     return learned, time.monotonic() - started
+
+
+def _learn(bench: Workbench, files: Sequence[str], *, runs: int, reach: bool) -> Learned:
+    if bench.tester is not None:
+        return learn_by_command(
+            bench.tester,
+            files=files,
+            runs=runs,
+            revision_id=bench.revision.revision_id,
+            environment_hash=bench.environment.hash,
+            toolchain=bench.toolchain.id,
+        )
+    server = bench.start(Lane.FRESH)
+    try:
+        return learn(
+            server,
+            tree=bench.environment.tree,
+            files=files,
+            runs=runs,
+            reach=reach,
+            revision_id=bench.revision.revision_id,
+            environment_hash=bench.environment.hash,
+            toolchain=bench.toolchain.id,
+        )
+    finally:
+        server.close()
 
 
 def _runner_hash() -> str:

@@ -32,6 +32,12 @@ def main() -> None:
     settings["cgroup_fds"] = tuple(settings.get("cgroup_fds", ()))
     isolation = isolate.Isolation(isolate.Config(**settings))
 
+    if lane == "cold":
+        from flywheel_runner import command
+
+        command.main(connection, config, isolation)
+        return
+
     from flywheel_runner import server
 
     server.main(lane, connection, config, isolation)

@@ -1,0 +1,394 @@
+"""Judging by a command: the repository's own test command, run for each candidate, its report read.
+
+The way of every toolchain but pytest. Each run gets an overlay of its own over the built tree, in a
+sandbox of its own, so candidates share the build and nothing else. All tests run each time; what
+fails is run a second time before it is believed.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import select
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from flywheel.core.errors import CriticError, ReportError
+from flywheel.core.records import (
+    Candidate,
+    Judged,
+    Lane,
+    Outcome,
+    Status,
+    TestFailure,
+    Trial,
+)
+from flywheel.critic.critic import MAX_CONFIRMATIONS, MAX_DEATHS, Suite
+from flywheel.critic.lane import LaneServer
+from flywheel.critic.profile import CommandProfile
+from flywheel.critic.reports import Result, read
+from flywheel.critic.run import KEPT_FAILURES
+from flywheel.critic.text import clean
+
+REPORTS = "/flywheel/reports"
+"""Where the box sees the formatters of `critic.reports`."""
+REPORT = "/tmp/flywheel-report"
+"""Where a command writes its report, inside the box."""
+REPO = "/repo"
+"""Where the tree is inside the box."""
+PLACES = {"{report}": REPORT, "{repo}": REPO, "{reports}": REPORTS}
+"""What the placeholders of a profile stand for."""
+WALL_FLOOR, WALL_FACTOR = 10.0, 4.0
+"""Seconds a run may take, and times a run that builds and passes, where that is more."""
+PLANTED = 12
+"""Files into which nonsense is planted, one after the other, until a run notices."""
+NONSENSE = b"\x01 ]} flywheel plants what nothing can read {[ \x01\n"
+DOES_NOT_BUILD = "does-not-build"
+"""Reason of a pruned candidate that no compiler takes."""
+
+_COMPILING = frozenset({"CompileError", "SyntaxError"})
+"""What a report calls code that could not be built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What one run of the suite said."""
+
+    results: Mapping[str, Result]
+    """Test id -> what it reported, in report order."""
+    broken: TestFailure | None
+    """What kept tests from running, None when nothing did."""
+    reason: str
+    """Why the run says nothing, empty when it does: `timeout`, `out-of-memory`, `no-report` …"""
+    detail: str
+    """More of that, for a person."""
+    seconds: float
+    """Wall time."""
+
+    def failing(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Those of the tests that did not pass: one that is not reported has not."""
+        return tuple(
+            sorted(
+                one
+                for one in ids
+                if (result := self.results.get(one)) is None or result.outcome != "passed"
+            )
+        )
+
+    @property
+    def does_not_build(self) -> bool:
+        """True when code could not be compiled or parsed."""
+        return self.broken is not None and self.broken.type in _COMPILING
+
+
+class Tester:
+    """Runs the suite of one tree in a server of the cold lane."""
+
+    def __init__(
+        self, profile: CommandProfile, start: Callable[[], LaneServer], *, module: str = ""
+    ) -> None:
+        """`module` is what the language calls the repository, where its reports need it."""
+        self.profile = profile
+        self._start = start
+        self._module = module
+
+    def start(self) -> LaneServer:
+        """A server; raises `CriticError`."""
+        return self._start()
+
+    def request(self, files: Mapping[str, bytes], wall: float) -> dict[str, Any]:
+        """The request of one run with these files changed, of at most `wall` seconds."""
+        test = self.profile.test
+        return {
+            "op": "run",
+            "files": {path: base64.b64encode(data).decode() for path, data in files.items()},
+            "argv": [filled(word, PLACES) for word in test.command],
+            "report": REPORT if test.file else "",
+            "wall": wall,
+        }
+
+    def tested(self, header: Mapping[str, Any], body: bytes) -> Tested:
+        """What a server's reply says."""
+        status, seconds = header["status"], header.get("seconds", 0.0)
+        printed, report = body[: header.get("printed", 0)], body[header.get("printed", 0) :]
+        if status != "ran":
+            reason = _ENDS.get(status, "infrastructure")
+            return Tested({}, None, reason, header.get("reason", ""), seconds)
+        said = printed + report if self.profile.report == "lines" else report or printed
+        try:
+            found = read(
+                self.profile.report,
+                said,
+                module=self._module,
+                command=" ".join(self.profile.test.command),
+            )
+        except ReportError as error:
+            detail = clean(printed.decode(errors="replace"))[-2000:]
+            return Tested({}, None, "no-report", f"{error.message}\n{detail}".strip(), seconds)
+        if not found.complete and found.broken is None:
+            return Tested({}, None, "incomplete-report", "", seconds)
+        results = {one.test_id: one for one in found.results}
+        return Tested(results, found.broken, "", "", seconds)
+
+    def run(self, server: LaneServer, files: Mapping[str, bytes], wall: float) -> Tested:
+        """Run the suite once and wait for it."""
+        server.submit(self.request(files, wall))
+        while not (frames := server.frames()):
+            continue
+        return self.tested(*frames[0])
+
+
+_ENDS = {"wall": "timeout", "memory": "out-of-memory", "output": "output", "died": "died"}
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """A word of a profile with its placeholders filled in."""
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
+
+
+def changed_files(candidate: Candidate, sources: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The content of each file that a candidate changes."""
+    found: dict[str, bytes] = {}
+    for change in sorted(candidate.changes, key=lambda one: -one.span.start):
+        base = found.get(change.path, sources[change.path])
+        found[change.path] = (
+            base[: change.span.start] + change.after.encode() + base[change.span.end :]
+        )
+    return found
+
+
+def trial_of(tested: Tested, suite: Suite, level: str) -> Trial:
+    """The record of one run."""
+    failing = () if tested.reason else tested.failing(suite.ids)
+    failures = tuple(_failure(one, tested) for one in failing[:KEPT_FAILURES])
+    status = Status.RAN
+    if tested.reason:
+        status = _STATUS.get(tested.reason, Status.INFRASTRUCTURE)
+    outcome = Outcome.FAILS if failing else Outcome.PASSES
+    erroring = tuple(one for one in failing if _failure(one, tested).phase != "call")
+    return Trial(
+        status=status,
+        outcome=Outcome.UNKNOWN if tested.reason else outcome,
+        reason=tested.reason,
+        lane=Lane.COLD,
+        selected=len(suite.ids),
+        passing=0 if tested.reason else len(suite.ids) - len(failing),
+        failing=failing,
+        erroring=erroring,
+        failures=failures,
+        seconds=tested.seconds,
+        sandbox_level=level,
+    )
+
+
+_STATUS = {"timeout": Status.TIMEOUT, "out-of-memory": Status.OUT_OF_MEMORY}
+
+
+def _failure(test_id: str, tested: Tested) -> TestFailure:
+    result = tested.results.get(test_id)
+    if result is not None and result.failure is not None:
+        return result.failure
+    broken = tested.broken
+    if broken is not None:
+        return TestFailure(
+            test_id, "collect", broken.type, broken.message, broken.assertion, broken.traceback
+        )
+    what = "the test was skipped" if result is not None else "the test did not report"
+    return TestFailure(test_id, "call", "NotPassed", what, "", "")
+
+
+@dataclass(slots=True)
+class _Case:
+    """One candidate on its way."""
+
+    candidate: Candidate
+    files: Mapping[str, bytes]
+    first: Trial | None = None
+    said: list[tuple[str, ...]] = field(default_factory=list)
+    """Failing tests of each confirmation."""
+    restarts: int = 0
+
+
+class CommandCritic:
+    """Judges candidates by running the test command; the counterpart of `Critic`."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        *,
+        tester: Tester,
+        jobs: int,
+        sources: Mapping[str, bytes],
+        level: str,
+    ) -> None:
+        """`sources` are the files that candidates may change."""
+        self._suite = suite
+        self._tester = tester
+        self._jobs = jobs
+        self._sources = sources
+        self._level = level
+        self._wall = tester.profile.limits.test_seconds
+        """Seconds that one run may take; known better when a run has been seen to build."""
+        self._servers: list[LaneServer] = []
+        self._flying: dict[LaneServer, _Case] = {}
+        self._queue: collections.deque[_Case] = collections.deque()
+        self._ready: list[Judged] = []
+        self._good: Trial | None = None
+        self._deaths = 0
+        self.mismatches = 0
+        """Candidates whose second run found other failures than the first."""
+        self.audits = 0
+        """Always 0: every run is of the whole suite."""
+        self.widened: frozenset[str] = frozenset()
+        """Always empty, for the same reason."""
+        self.not_warm_reason = ""
+        """Empty: there is no warm lane to miss."""
+
+    def prove(self) -> None:
+        """The clean tree passes, and so does one with blank lines added; nonsense is noticed.
+
+        The second run tells how long building and testing a change takes. Raises `CriticError`.
+        """
+        for _ in range(self._jobs):
+            self._servers.append(self._tester.start())
+        server = self._servers[0]
+        # Large files first: they are likelier to be part of what is tested.
+        paths = sorted(self._sources, key=lambda path: (-len(self._sources[path]), path))
+        blank = {path: self._sources[path] + b"\n" for path in paths[:1]}
+        for files in ({}, blank):
+            ran = self._tester.run(server, files, self._tester.profile.limits.test_seconds)
+            failing = ran.failing(self._suite.ids)
+            if ran.reason or failing:
+                raise CriticError(
+                    "the suite passes with blank lines added no more"
+                    if files
+                    else "the clean suite does not pass any more",
+                    cause=ran.reason or f"{len(failing)} tests fail: {', '.join(failing[:3])}",
+                )
+            self._good = self._good or trial_of(ran, self._suite, self._level)
+            self._wall = max(WALL_FLOOR, WALL_FACTOR * ran.seconds)
+        for path in paths[:PLANTED]:
+            planted = self._tester.run(server, {path: NONSENSE + self._sources[path]}, self._wall)
+            if planted.broken is not None or planted.failing(self._suite.ids):
+                return
+        raise CriticError(
+            f"nonsense planted in {len(paths[:PLANTED])} source files went unnoticed",
+            cause="the tests run other code than the repository's files",
+        )
+
+    @property
+    def busy(self) -> int:
+        """Candidates under way."""
+        return len(self._queue) + len(self._flying)
+
+    @property
+    def hungry(self) -> bool:
+        """True when another candidate may be submitted without queueing in memory."""
+        return self.busy < self._jobs + 1
+
+    def covered_lines(self, path: str) -> Set[int] | None:
+        """Lines that the suite executes: not known."""
+        return None
+
+    def submit(self, candidate: Candidate) -> None:
+        """Take a candidate; its `Judged` comes out of `collect` some time later."""
+        self._queue.append(_Case(candidate, changed_files(candidate, self._sources)))
+        self._dispatch()
+
+    def collect(self, *, timeout: float | None = None) -> list[Judged]:
+        """Judged candidates that are ready; waits up to `timeout` seconds for something."""
+        self._dispatch()
+        if not self._ready and self._flying:
+            readable, _, _ = select.select(list(self._flying), [], [], timeout)
+            for server in readable:
+                try:
+                    frames = server.frames()
+                except CriticError as error:
+                    self._revive(server, error)
+                    continue
+                for header, body in frames:
+                    self._answer(self._flying.pop(server), self._tester.tested(header, body))
+            self._dispatch()
+        ready, self._ready = self._ready, []
+        return ready
+
+    def close(self) -> None:
+        """Stop the servers; what is under way is not judged."""
+        for server in self._servers:
+            server.close()
+        self._servers = []
+        self._flying.clear()
+        self._queue.clear()
+
+    def _dispatch(self) -> None:
+        for server in self._servers:
+            if self._queue and server not in self._flying:
+                case = self._queue.popleft()
+                server.submit(self._tester.request(case.files, self._wall))
+                self._flying[server] = case
+
+    def _revive(self, server: LaneServer, error: CriticError) -> None:
+        """Replace a server that died; what it ran is run again, once."""
+        self._deaths += 1
+        if self._deaths > MAX_DEATHS:
+            raise error
+        case = self._flying.pop(server)
+        server.close()
+        self._servers.remove(server)
+        self._servers.append(self._tester.start())
+        case.restarts += 1
+        if case.restarts <= 1:
+            self._queue.appendleft(case)
+        else:
+            tested = Tested({}, None, "infrastructure", error.message, 0.0)
+            self._answer(case, tested)
+
+    def _answer(self, case: _Case, tested: Tested) -> None:
+        trial = trial_of(tested, self._suite, self._level)
+        if case.first is None:
+            self._first(case, tested, trial)
+        else:
+            self._again(case, case.first, trial)
+
+    def _first(self, case: _Case, tested: Tested, trial: Trial) -> None:
+        if tested.does_not_build:
+            self._emit(case, trial, "pruned", DOES_NOT_BUILD)
+        elif tested.reason:
+            self._emit(case, trial, "unknown", tested.reason)
+        elif not trial.failing:
+            self._emit(case, trial, "survived", "")
+        elif len(trial.failing) == len(self._suite.ids):
+            self._emit(case, trial, "breaks-everything", "")
+        else:
+            case.first = trial
+            self._queue.appendleft(case)
+
+    def _again(self, case: _Case, first: Trial, trial: Trial) -> None:
+        if trial.reason:
+            self._emit(case, first, "unknown", f"confirmation: {trial.reason}", trial)
+            return
+        agreed = trial.failing == first.failing or trial.failing in case.said
+        self.mismatches += not agreed and not case.said
+        case.said.append(trial.failing)
+        if agreed and trial.failing:
+            self._emit(case, first, "valid", "", trial, self._good)
+        elif agreed:
+            self._emit(case, first, "unknown", "not-confirmed", trial)
+        elif len(case.said) >= MAX_CONFIRMATIONS:
+            self._emit(case, first, "unknown", "runs-disagree", trial)
+        else:
+            self._queue.appendleft(case)
+
+    def _emit(
+        self,
+        case: _Case,
+        trial: Trial,
+        verdict: str,
+        reason: str,
+        confirmation: Trial | None = None,
+        good: Trial | None = None,
+    ) -> None:
+        self._ready.append(Judged(case.candidate, trial, confirmation, good, verdict, reason))
