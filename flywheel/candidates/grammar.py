@@ -31,6 +31,9 @@ Captures = Mapping[str, Sequence["Node"]]
 
 T = TypeVar("T")
 
+LARGEST = 500_000
+"""Bytes of the largest file that is looked at; what is larger is generated, or a bundle."""
+
 _SPACE = b" \t\f\v\r\n"
 _LAST_WORD = re.compile(r"(\w+)\W*\Z")
 
@@ -111,8 +114,18 @@ class Grammar:
         patterns = self.known(self.rules.structure.tests)
         if not patterns:
             return []
-        found = self.matches(patterns, root)
-        return merged([span_of(captures["tests"]) for _, captures in found])
+        leading = self.rules.structure.leading
+        found: list[Span] = []
+        for _, captures in self.matches(patterns, root):
+            last: Node | None = captures["tests"][0]
+            start = span_of(captures["tests"]).start
+            end = start
+            # An attribute makes a test of the definition below it.
+            while last is not None:
+                end = last.end_byte
+                last = last.next_sibling if last.type in leading else None
+            found.append(Span(start, end))
+        return merged(found)
 
 
 class Nested(Generic[T]):
@@ -194,7 +207,9 @@ class GrammarFile:
     """One file, parsed once; its tree is never changed."""
 
     def __init__(self, source: bytes, grammar: Grammar) -> None:
-        """Raises `ValueError` when the file is not UTF-8."""
+        """Raises `ValueError` when the file is not UTF-8, or larger than `LARGEST`."""
+        if len(source) > LARGEST:
+            raise ValueError(f"{len(source)} bytes, more than the {LARGEST} that are looked at")
         try:
             source.decode()
         except UnicodeDecodeError as error:

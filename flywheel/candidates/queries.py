@@ -72,7 +72,8 @@ class Structure(_Table):
     untouched: Patterns
     """`@untouched`: imports, types, annotations, documentation; nothing inside is mutated."""
     tests: Patterns = ()
-    """`@tests` inside source files: they decide verdicts, and no candidate may change them."""
+    """`@tests` inside source files: they decide verdicts, and no candidate may change them. One of
+    a `leading` type stands for the definition below it as well."""
 
     @property
     def patterns(self) -> tuple[str, ...]:

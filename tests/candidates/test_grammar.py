@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -568,6 +569,19 @@ def test_a_file_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(ValueError, match="not UTF-8"):
         every("a.go", "package p // é\n".encode("latin-1"))
     assert not LANGUAGES["go"].parses("a.go", b"\xff")
+
+
+def test_a_bundle_is_refused() -> None:
+    assert not LANGUAGES["node"].parses("a.js", b"x = 1\n" * 100_000)
+
+
+def test_a_long_list_of_attributes_and_a_long_match_take_no_time() -> None:
+    attributes = "\n".join(f"#[a({n})]" for n in range(300))
+    arms = " ".join(f"{n} => g({n})," for n in range(300))
+    source = f"{attributes}\nfn f(x: u8) {{ match x {{ {arms} _ => h() }} }}\n"
+    begun = time.perf_counter()
+    assert every("a.rs", source)
+    assert time.perf_counter() - begun < 5
 
 
 def test_tree_sitter_is_not_imported_before_a_file_is_parsed() -> None:
