@@ -17,7 +17,7 @@ from flywheel.critic.run import PATIENT, Run
 from flywheel.critic.select import Layout, edit_of
 from flywheel.critic.toolchain import Toolchain, detect, other_files, sources
 from flywheel.critic.toolchain import load as load_toolchains
-from flywheel.critic.tree import build_tree, module_of, tree_key
+from flywheel.critic.tree import build_tree, discard_tree, module_of, tree_key
 
 __all__ = [
     "PATIENT",
@@ -42,6 +42,7 @@ __all__ = [
     "changed_files",
     "definition_key",
     "detect",
+    "discard_tree",
     "edit_of",
     "isolation_of",
     "learn",

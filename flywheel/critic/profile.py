@@ -148,6 +148,9 @@ class Build(_Table):
     """Commands that need the package registry."""
     build: tuple[Command, ...] = ()
     """Commands that need none: compiling, so that a candidate only compiles what it changes."""
+    shared: tuple[str, ...] = ()
+    """Folders at the root that fetching and building fill: copied from a tree of the same
+    definition, where there is one, instead of fetching again and building from nothing."""
 
 
 class Test(_Table):

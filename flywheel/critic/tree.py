@@ -97,8 +97,11 @@ def build_tree(
             checkout.export(tree)
             give_to_box(tree)
             maker = _Maker(checkout.name, profile, tree, box, shown, variables, on_progress)
-            for command in (*profile.build.fetch, *profile.build.build):
-                maker.run(command, network=command in profile.build.fetch)
+            seeded = _seed(tree, _donor(place, key), profile)
+            for command in () if seeded else profile.build.fetch:
+                maker.run(command, network=True)
+            for command in profile.build.build:
+                maker.run(command, network=False)
             steps = maker.steps
             (part / "steps.json").write_text(
                 json.dumps([[one.what, one.ok, one.reason, one.seconds] for one in steps])
@@ -124,6 +127,36 @@ def build_tree(
         notes=checkout.notes,
         python=str(runner.executable),
     )
+
+
+def discard_tree(environment: Environment) -> None:
+    """Remove a tree that `build_tree` made; it is made again when it is wanted again."""
+    shutil.rmtree(environment.tree.parent, ignore_errors=True)
+
+
+def _donor(place: Path, key: str) -> Path | None:
+    """The newest tree of the same definition, None when there is none."""
+    found = [
+        one
+        for one in place.parent.glob(f"*-{key}")
+        if one != place and (one / "steps.json").exists()
+    ]
+    return max(found, key=lambda one: one.stat().st_mtime, default=None)
+
+
+def _seed(tree: Path, donor: Path | None, profile: CommandProfile) -> bool:
+    """Copy what fetching and building have made elsewhere; True when there was something."""
+    if donor is None:
+        return False
+    seeded = False
+    for name in profile.build.shared:
+        source, target = donor / "tree" / name, tree / name
+        if source.is_dir() and not source.is_symlink() and not target.exists():
+            # With their times: builders compare them.
+            shutil.copytree(source, target, symlinks=True)
+            give_to_box(target)
+            seeded = True
+    return seeded
 
 
 def module_of(checkout: Checkout, toolchain: Toolchain) -> str:

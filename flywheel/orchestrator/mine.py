@@ -115,6 +115,8 @@ class Miner:
         self._on_progress = on_progress
         self._hopeless: dict[str, str] = {}
         """Definition of an environment that cannot be built -> why."""
+        self._last: Workbench | None = None
+        """The commit before: its build is the next one's to begin with."""
         self._failures = 0
         """Commits in a row whose suites could not be run."""
 
@@ -152,6 +154,7 @@ class Miner:
                 self._try(fix, blobs)
                 if self._newest.ended != "exhausted" or self._failures >= MAX_FAILURES:
                     break
+        self._discard()
         self.mined.seconds = time.monotonic() - began
         return self.mined
 
@@ -264,9 +267,16 @@ class Miner:
             checkout=checkout,
             of_its_time=True,
         )
+        self._discard()
+        self._last = bench
         self.mined.environments.add(bench.environment.hash)
         self.mined.built += bench.environment.seconds > 0
         return bench
+
+    def _discard(self) -> None:
+        newest = self._newest.bench.environment.tree
+        if self._last is not None and self._last.environment.tree != newest:
+            self._last.discard()
 
     def _judge(self, fix: Fix, bench: Workbench, blobs: Blobs) -> int:
         """Judge one fix at its commit; the number of examples of it in the store."""

@@ -34,6 +34,7 @@ from flywheel.critic import (
     build_tree,
     definition_key,
     detect,
+    discard_tree,
     isolation_of,
     learn,
     learn_by_command,
@@ -83,6 +84,11 @@ class Workbench:
     """The cache folder."""
     seconds: float
     """Wall time of fetching and building."""
+
+    def discard(self) -> None:
+        """Remove the tree where it holds a build of its own, which takes more room than code."""
+        if self.tester is not None:
+            discard_tree(self.environment)
 
     @property
     def tester(self) -> Tester | None:
