@@ -52,7 +52,7 @@ class Pruner(Protocol):
 class Language(Protocol):
     """How files of a language are changed. Paths are repository-relative, POSIX.
 
-    `sites`, `site_of` and `with_tests_kept` raise `SyntaxError`, `ValueError` or `RecursionError`
+    `sites`, `site_of`, `with_tests_kept` and `tests_differ` raise `SyntaxError`, `ValueError` or `RecursionError`
     when a file cannot be parsed, and `ToolchainError` when the language's grammar is missing.
     """
 
@@ -76,6 +76,10 @@ class Language(Protocol):
 
     def with_tests_kept(self, path: str, source: bytes, changed: bytes) -> bytes:
         """A changed file with the tests that stand in `source` put back as they are."""
+        ...
+
+    def tests_differ(self, path: str, before: bytes, after: bytes) -> bool:
+        """True when a file holds tests and they differ between two contents of it."""
         ...
 
     def pruner(self) -> Pruner:
@@ -111,6 +115,10 @@ class PythonLanguage:
     def with_tests_kept(self, path: str, source: bytes, changed: bytes) -> bytes:
         """The changed file: tests stand in files of their own."""
         return changed
+
+    def tests_differ(self, path: str, before: bytes, after: bytes) -> bool:
+        """False: tests stand in files of their own."""
+        return False
 
     def pruner(self) -> Pruner:
         """Compares bytecode."""
@@ -181,6 +189,14 @@ class GrammarLanguage:
             parts += (changed[end : replaced.start], source[kept.start : kept.end])
             end = replaced.end
         return b"".join((*parts, changed[end:]))
+
+    def tests_differ(self, path: str, before: bytes, after: bytes) -> bool:
+        """True when the tests among the code are other ones; raises what `sites` raises."""
+        texts = [
+            [source[one.start : one.end] for one in self.file(path, source).tests]
+            for source in (before, after)
+        ]
+        return texts[0] != texts[1]
 
     def pruner(self) -> Pruner:
         """Compares trees."""

@@ -5,7 +5,8 @@ FlywheelError                exit 1
 ├── RepositoryError          exit 1   not a repository, empty, cannot be fetched
 ├── EnvironmentBuildError    exit 1   the test environment could not be built
 ├── BaselineError            exit 1   no tests, none passes, suite hangs
-├── ToolchainError           exit 1   no profile fits, or a profile is malformed
+├── ToolchainError           exit 1   a profile is malformed, or its grammar is missing
+│   └── NoToolchainError     exit 1   no profile fits
 ├── SandboxError             exit 1   the isolation asked for cannot be had
 ├── CriticError              exit 1   the critic cannot prove itself, or died
 │   └── ReportError          exit 1   what a test runner wrote cannot be read
@@ -51,7 +52,11 @@ class BaselineError(FlywheelError):
 
 
 class ToolchainError(FlywheelError):
-    """No toolchain profile fits the repository, or a profile is malformed."""
+    """A toolchain's files are malformed, or what they need of flywheel is not installed."""
+
+
+class NoToolchainError(ToolchainError):
+    """No toolchain profile fits the repository."""
 
 
 class SandboxError(FlywheelError):

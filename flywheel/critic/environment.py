@@ -85,6 +85,7 @@ _SCAN = 5000
 
 _MISSING = re.compile(r"No module named '?\"?([A-Za-z_]\w*)((?:\.\w+)*)")
 _UNRECOGNISED = re.compile(r"error: unrecognized arguments: (.+)")
+_SETTINGS = re.compile(r"""DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']""")
 _COLLECTED = re.compile(r"(\d+)(?:/(\d+))? tests? collected|(no tests) (?:collected|ran)")
 _ERROR_FILE = re.compile(r"^ERROR (\S+)(?: - (.*))?$", re.MULTILINE)
 _OLD_ID = re.compile(r"^\S+::\S+", re.MULTILINE)
@@ -153,6 +154,7 @@ class _Accepted:
     interpreter: Interpreter
     collection: _Collection
     options: tuple[str, ...]
+    extra: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -197,6 +199,7 @@ class _Build:
     interpreter: Interpreter | None = None
     newest: str | None = None
     kept_options: list[str] = field(default_factory=list)
+    extra: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -489,6 +492,13 @@ def _attempt(running: _Build, interpreter: Interpreter, rung: Rung) -> tuple[_Ac
     plugins = [rules.settings[key] for key in sorted(settings.keys) if key in rules.settings]
     wanted = [rules.framework, *(hinted(name, running.project) for name in plugins)]
     wanted += settings.required_plugins
+    running.extra = ()
+    django = _django_settings(running.checkout)
+    if django and "DJANGO_SETTINGS_MODULE" not in settings.keys:
+        wanted.append(hinted("pytest-django", running.project))
+        running.extra = tuple(
+            word.replace("{settings}", django) for word in running.toolchain.pytest.run.django
+        )
     if interpreter.version < MONITORING:
         wanted.append(rules.tracer)
     done = _install(running, [*rung.arguments, *dict.fromkeys(wanted)])
@@ -520,12 +530,20 @@ def _attempt(running: _Build, interpreter: Interpreter, rung: Rung) -> tuple[_Ac
                     running.say(f"add {name}", False, "it cannot be installed", started)
         running.say(f"add {', '.join(more)}", True, "the collection asked for it", started)
     assert best is not None
+    for extra in () if best.count or best.errors else running.toolchain.pytest.run.fallbacks:
+        started, running.extra = time.monotonic(), extra
+        found = _collect(running, rung)
+        if found.count:
+            running.notes.append(f"collected with {' '.join(extra)}")
+            best = found
+            break
+        running.extra = ()
     what = f"collect: {best.count} tests"
     if best.count:
         running.say(what, True, f"{len(best.errors)} files do not" if best.errors else "", started)
         notes = [*running.notes, *(f"does not collect: {error}" for error in best.errors)]
         options = tuple(running.kept_options)
-        return _Accepted(rung, interpreter, best, options, tuple(notes)), ""
+        return _Accepted(rung, interpreter, best, options, running.extra, tuple(notes)), ""
     if best.completed.timed_out:
         said = "the collection took too long"
     elif best.completed.returncode in {0, 5} and not best.errors:
@@ -565,7 +583,7 @@ def _finish(running: _Build, home: Path, key: str, accepted: _Accepted) -> _Kept
         steps=tuple(running.steps),
         collected=accepted.collection.count,
         pythonpath=_pythonpath(running.tree, accepted.rung),
-        pytest_args=critic_arguments(accepted.options, plugins),
+        pytest_args=(*critic_arguments(accepted.options, plugins), *accepted.extra),
         notes=(*accepted.notes, *off),
     )
     place = home / found
@@ -580,7 +598,10 @@ def _finish(running: _Build, home: Path, key: str, accepted: _Accepted) -> _Kept
 
 
 def _collect(running: _Build, rung: Rung) -> _Collection:
-    arguments = critic_arguments(running.kept_options, _plugins(running.venv))
+    arguments = (
+        *critic_arguments(running.kept_options, _plugins(running.venv)),
+        *running.extra,
+    )
     variables = dict(_variables(_pythonpath(running.tree, rung)))
     del variables["PYTHONDONTWRITEBYTECODE"]
     variables["COLUMNS"] = "240"
@@ -641,6 +662,12 @@ def _wanted_by(running: _Build, found: _Collection, before: set[str]) -> list[st
             if canonicalize_name(name) not in installed
         ]
     return [name for name in dict.fromkeys(more) if name not in before]
+
+
+def _django_settings(checkout: Checkout) -> str:
+    """The settings module that a Django project's `manage.py` names, empty when there is none."""
+    found = _SETTINGS.search((checkout.read("manage.py") or b"").decode(errors="replace"))
+    return found.group(1) if found else ""
 
 
 def _fixtures_wanted(running: _Build) -> list[str]:

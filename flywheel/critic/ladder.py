@@ -21,6 +21,10 @@ from flywheel.critic.profile import Install
 
 Read = Callable[[str], bytes | None]
 _CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.\d+)\b")
+_NO_PACKAGES = frozenset(
+    {"test", "tests", "testing", "doc", "docs", "example", "examples", "build"}
+)
+"""Folders whose projects are there to be tested with, not to be tested."""
 _REQUIRES_OLD = re.compile(r"""python_requires\s*=\s*["']([^"']+)["']""")
 
 
@@ -124,6 +128,11 @@ def rungs(read: Read, paths: Iterable[str], install: Install) -> list[Rung]:
             name = f"the project and its {', '.join(legacy)} group"
             found.append(Rung(name, ("-e", ".", *poetry)))
         found.append(Rung("the project", ("-e", ".")))
+    packages = _packages(read, there)
+    if packages and not project.installable:
+        several = [word for folder in packages for word in ("-e", folder)]
+        name = f"the packages {', '.join(packages)}"
+        found.append(Rung(name, (*several, *file_arguments)))
     own = [name for name in ("requirements.txt", "requirements/base.txt") if name in there]
     alone = [word for name in own for word in ("-r", name)] + file_arguments
     alone += [str(one) for one in _table(pyproject, "project").get("dependencies", [])]
@@ -157,6 +166,20 @@ def _named(names: Iterable[str], install: Install) -> list[str]:
         if found:
             return found
     return []
+
+
+def _packages(read: Read, paths: Iterable[str]) -> list[str]:
+    """Folders, at most two deep, that hold a project of their own, as in a monorepo."""
+    found = set()
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if name not in {"pyproject.toml", "setup.py"} or not folder or folder.count("/") > 1:
+            continue
+        if folder.partition("/")[0] in _NO_PACKAGES:
+            continue
+        if name == "setup.py" or _table(_toml(read(path)), "project"):
+            found.add(folder)
+    return [f"./{folder}" for folder in sorted(found)]
 
 
 def _extras(read: Read, pyproject: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,8 @@ class Detect(_Table):
     """Globs; one match of one file is enough."""
     words: dict[str, str] = Field(default_factory=dict)
     """File at the root to a word in it; one hit is enough."""
+    contents: dict[str, str] = Field(default_factory=dict)
+    """Glob of files to a word in one of them; one hit is enough. Looked at last."""
     priority: int = 0
     """Where several profiles fit and know as many sources, the highest is taken."""
 
@@ -77,6 +79,10 @@ class Run(_Table):
     """Lists the tests without running one."""
     test: tuple[str, ...]
     """Runs the tests."""
+    fallbacks: tuple[tuple[str, ...], ...] = ()
+    """Options tried one after the other where nothing is collected without."""
+    django: tuple[str, ...] = ()
+    """Options of a Django project whose settings only `manage.py` names, here `{settings}`."""
 
 
 class ToolchainLimits(_Table):

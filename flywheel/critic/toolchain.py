@@ -20,16 +20,19 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from flywheel.candidates import GrammarLanguage, Language, PythonLanguage
-from flywheel.core.errors import ToolchainError
+from flywheel.core.errors import NoToolchainError, ToolchainError
 from flywheel.core.identity import bytes_hash, content_hash
 from flywheel.critic.profile import Detect, Profile, PytestProfile, load_profile
 from flywheel.git import Checkout
 
 PROFILE, OPERATORS = "toolchain.toml", "operators.toml"
 """Files of a toolchain's folder."""
+MOST_READ = 500
+"""Files looked into to see whether a toolchain fits."""
 
 _PYC = re.compile(r"(?P<stem>.+)\.cpython-3(?P<minor>\d+)\.pyc")
 
@@ -136,7 +139,7 @@ def detect(
         f"{toolchain.profile.name} (looks for {_looked_for(toolchain.profile.detect)})"
         for toolchain in toolchains
     )
-    raise ToolchainError(
+    raise NoToolchainError(
         f"{checkout.name}: no toolchain profile fits this repository",
         cause=f"tried {tried}" if tried else "there is no profile",
         hint="a release's archive often leaves the tests out: name the git repository instead"
@@ -147,13 +150,20 @@ def detect(
 
 def _fits(rules: Detect, paths: Sequence[str], checkout: Checkout) -> bool:
     fits = matcher(rules.files)
-    return any(fits.match(path) for path in paths) or any(
-        word.encode() in (checkout.read(path) or b"") for path, word in rules.words.items()
+    if any(fits.match(path) for path in paths):
+        return True
+    if any(word.encode() in (checkout.read(path) or b"") for path, word in rules.words.items()):
+        return True
+    return any(
+        word.encode() in (checkout.read(path) or b"")
+        for glob, word in rules.contents.items()
+        for path in islice(filter(matcher((glob,)).match, paths), MOST_READ)
     )
 
 
 def _looked_for(rules: Detect) -> str:
-    return ", ".join([*rules.files, *(f"{word!r} in {path}" for path, word in rules.words.items())])
+    words = [*rules.words.items(), *rules.contents.items()]
+    return ", ".join([*rules.files, *(f"{word!r} in {path}" for path, word in words)])
 
 
 def sources(tree: Path, toolchain: Toolchain) -> SourceFiles:

@@ -8,6 +8,7 @@ made of them must pass. What came of each commit is stored, so that the next run
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
@@ -21,8 +22,8 @@ from flywheel.core.errors import (
     CriticError,
     EnvironmentBuildError,
     FlywheelError,
+    NoToolchainError,
     RepositoryError,
-    ToolchainError,
     UsageError,
 )
 from flywheel.core.events import CandidateJudged, EventBus, ExampleKept, PhaseProgressed, Warned
@@ -44,7 +45,7 @@ JUDGED = "judged"
 _REASONS: dict[type[FlywheelError], str] = {
     EnvironmentBuildError: "no-environment",
     BaselineError: "no-baseline",
-    ToolchainError: "no-toolchain",
+    NoToolchainError: "no-toolchain",
     RepositoryError: "unreadable",
     CriticError: "not-judged",
     UsageError: "not-executed",
@@ -138,7 +139,8 @@ class Miner:
             blobs = held.enter_context(Blobs(self._checkout.git_dir))
             for commit in history:
                 self.mined.commits += 1
-                fix = self._fix(look(commit, is_source=self._is_source, is_test=self._is_test))
+                found = look(commit, is_source=self._is_source, is_test=self._is_test)
+                fix = self._fix(found, blobs)
                 if fix is None:
                     continue
                 if commit.oid in known:
@@ -164,15 +166,26 @@ class Miner:
     def _is_test(self, path: str) -> bool:
         return self._toolchain.is_protected(path)
 
-    def _fix(self, found: Fix | Passed) -> Fix | None:
+    def _fix(self, found: Fix | Passed, blobs: Blobs) -> Fix | None:
         if isinstance(found, Passed):
             self.mined.passed[found.value] += 1
             return None
-        if not found.signals.test_files:
+        if not (found.signals.test_files or self._touches_tests_inside(found, blobs)):
             self.mined.passed["touches-no-test"] += 1
             return None
         self.mined.fixes += 1
         return found
+
+    def _touches_tests_inside(self, fix: Fix, blobs: Blobs) -> bool:
+        """Whether it changes tests that stand among the code, as they do in Rust."""
+        for change in fix.sources:
+            before, after = blobs.read(change.old), blobs.read(change.new)
+            if before is None or after is None:
+                continue
+            with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+                if self._language.tests_differ(change.path, before, after):
+                    return True
+        return False
 
     def _try(self, fix: Fix, blobs: Blobs) -> None:
         began = time.monotonic()
