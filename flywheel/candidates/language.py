@@ -52,8 +52,9 @@ class Pruner(Protocol):
 class Language(Protocol):
     """How files of a language are changed. Paths are repository-relative, POSIX.
 
-    `sites`, `site_of`, `with_tests_kept` and `tests_differ` raise `SyntaxError`, `ValueError` or `RecursionError`
-    when a file cannot be parsed, and `ToolchainError` when the language's grammar is missing.
+    `sites`, `site_of`, `with_tests_kept` and `tests_differ` raise `SyntaxError`, `ValueError` or
+    `RecursionError` when a file cannot be parsed, and `ToolchainError` when the language's grammar
+    is missing.
     """
 
     @property
