@@ -4,7 +4,12 @@ It reads source text and a repository's history; it knows no tests and no store.
 """
 
 from flywheel.candidates.fixes import Fix, Passed, Signals, look
-from flywheel.candidates.language import GrammarLanguage, Language, PythonLanguage
+from flywheel.candidates.language import (
+    GrammarLanguage,
+    Language,
+    PythonLanguage,
+    SeveralLanguages,
+)
 from flywheel.candidates.operators import chosen as choose_operators
 from flywheel.candidates.operators import select as select_operators
 from flywheel.candidates.revert import RevertSource
@@ -20,6 +25,7 @@ __all__ = [
     "Passed",
     "PythonLanguage",
     "RevertSource",
+    "SeveralLanguages",
     "Signals",
     "Source",
     "Sources",

@@ -11,7 +11,7 @@ import ast
 import hashlib
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 
@@ -159,6 +159,11 @@ class GrammarLanguage:
         """The operators of the file, in its order."""
         return self.rules.operator
 
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of the files that it parses."""
+        return tuple(suffix for one in self.rules.grammar for suffix in one.suffixes)
+
     def sites(
         self, path: str, source: bytes, names: Container[str], lines: Set[int] | None = None
     ) -> Iterator[Site]:
@@ -253,6 +258,76 @@ class GrammarLanguage:
                 hint=f"its node types must be those of {grammar.table.package}",
             )
         return grammar
+
+
+class SeveralLanguages:
+    """The languages of a repository that has several; the suffix of a file tells which is its."""
+
+    def __init__(self, languages: Sequence[tuple[Sequence[str], Language]]) -> None:
+        """`languages` with the suffixes of their files, such as `.py`."""
+        self._languages = [language for _, language in languages]
+        self._by_suffix = {
+            suffix: language for suffixes, language in languages for suffix in suffixes
+        }
+
+    @property
+    def operators(self) -> Sequence[Described]:
+        """Every operator by its name; those of one name are the same mistake."""
+        found: dict[str, Described] = {}
+        for language in self._languages:
+            for operator in language.operators:
+                found.setdefault(operator.name, operator)
+        return list(found.values())
+
+    def sites(
+        self, path: str, source: bytes, names: Container[str], lines: Set[int] | None = None
+    ) -> Iterator[Site]:
+        """Every site of the named operators, as the file's language has them."""
+        return self._of(path).sites(path, source, names, lines)
+
+    def site_of(self, path: str, source: bytes, edit: Edit, operator: str) -> Site:
+        """The site of an edit that no operator made."""
+        return self._of(path).site_of(path, source, edit, operator)
+
+    def with_tests_kept(self, path: str, source: bytes, changed: bytes) -> bytes:
+        """A changed file with the tests that stand in `source` put back as they are."""
+        return self._of(path).with_tests_kept(path, source, changed)
+
+    def tests_differ(self, path: str, before: bytes, after: bytes) -> bool:
+        """True when a file holds tests and they differ between two contents of it."""
+        return self._of(path).tests_differ(path, before, after)
+
+    def pruner(self) -> Pruner:
+        """The pruners of all."""
+        return _SeveralPruners(self._of, {id(one): one.pruner() for one in self._languages})
+
+    def parses(self, path: str, source: bytes) -> bool:
+        """True when candidates can be made of a file."""
+        return PurePosixPath(path).suffix in self._by_suffix and self._of(path).parses(path, source)
+
+    def _of(self, path: str) -> Language:
+        language = self._by_suffix.get(PurePosixPath(path).suffix)
+        if language is None:
+            raise ValueError(f"{path}: no language is for such files")
+        return language
+
+
+class _SeveralPruners:
+    """Hands each file to the pruner of its language."""
+
+    def __init__(self, of: Callable[[str], Language], pruners: Mapping[int, Pruner]) -> None:
+        self._of = of
+        self._pruners = pruners
+
+    def reason(
+        self, path: str, source: bytes, site: Site, covered: Set[int] | None = None
+    ) -> Pruned | None:
+        """Why a site's candidate is turned away; None lets it pass, once."""
+        return self._pruners[id(self._of(path))].reason(path, source, site, covered)
+
+    def incomplete(self, path: str, source: bytes, changed: bytes) -> bool:
+        """True when the changed file uses a name that only the base binds."""
+        return self._pruners[id(self._of(path))].incomplete(path, source, changed)
 
 
 class _GrammarPruner:

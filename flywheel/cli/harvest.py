@@ -65,6 +65,14 @@ def harvest(
             "--toolchain", help="Toolchain to use: pytest, go, cargo, mix, node, vitest …"
         ),
     ] = None,
+    test_command: Annotated[
+        str | None,
+        typer.Option("--test-command", help="Your own command that runs the tests."),
+    ] = None,
+    test_report: Annotated[
+        str | None,
+        typer.Option("--test-report", help="How its results are read: tap, junit:FILE …"),
+    ] = None,
     python: Annotated[
         Path | None, typer.Option("--python", help="Interpreter of the test environment.")
     ] = None,
@@ -106,6 +114,8 @@ def harvest(
             "harvest.jobs": jobs,
             "harvest.seed": seed,
             "harvest.toolchain": toolchain,
+            "harvest.test_command": test_command,
+            "harvest.test_report": test_report,
             "harvest.python": python,
             "harvest.install": install,
             "harvest.isolation": isolation,

@@ -120,6 +120,10 @@ class HarvestSettings(Section):
     """Stop a candidate's tests at the first failure; faster, and loses the other failing ids."""
     toolchain: str | None = None
     """Toolchain to use, by its folder in critics/; none: the one that fits most of the files."""
+    test_command: str | None = None
+    """Command line that runs the tests, for a repository that no toolchain fits."""
+    test_report: str = "tap"
+    """How its results are read: tap, junit … ; with a file where they are in one: junit:out.xml."""
     isolation: Literal["auto", "S3", "S3-soft", "S2"] = "auto"
     """Sandbox level to insist on; auto: the best this machine gives."""
 

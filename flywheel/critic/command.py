@@ -104,7 +104,7 @@ class Tester:
             "op": "run",
             "files": {path: base64.b64encode(data).decode() for path, data in files.items()},
             "argv": [filled(word, PLACES) for word in test.command],
-            "report": REPORT if test.file else "",
+            "report": filled(test.file, PLACES),
             "wall": wall,
         }
 

@@ -163,9 +163,9 @@ class Test(_Table):
     """How its tests are run."""
 
     command: tuple[str, ...] = Field(min_length=1)
-    """Program and arguments; `{report}` stands for the report's path."""
-    file: bool = False
-    """True when results are in a file at `{report}`, False when in what the command prints."""
+    """Program and arguments; `{report}` stands for a path outside the tree to write to."""
+    file: str = ""
+    """File that results are in, `{report}` or one in the tree; empty: what the command prints."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Variables, for building too; `{repo}` stands for the tree."""
     module: str = ""
@@ -205,7 +205,8 @@ class CommandProfile(_Table):
     language: str
     """Language of the sources."""
     operators: str = ""
-    """Folder of `critics/` whose `operators.toml` it uses; empty uses its own."""
+    """Folder of `critics/` whose `operators.toml` it uses, `*` for those of all; empty uses its
+    own."""
     report: str
     """Which reader reads the results (`critic.reports`)."""
     detect: Detect

@@ -18,19 +18,28 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from flywheel.candidates import GrammarLanguage, Language, PythonLanguage
-from flywheel.core.errors import NoToolchainError, ToolchainError
+from flywheel.candidates import GrammarLanguage, Language, PythonLanguage, SeveralLanguages
+from flywheel.core.errors import NoToolchainError, ToolchainError, UsageError
 from flywheel.core.identity import bytes_hash, content_hash
-from flywheel.critic.profile import Detect, Profile, PytestProfile, load_profile
+from flywheel.critic.profile import (
+    CommandProfile,
+    Detect,
+    Profile,
+    PytestProfile,
+    load_profile,
+)
+from flywheel.critic.reports import FORMATS
 from flywheel.git import Checkout
 
 PROFILE, OPERATORS = "toolchain.toml", "operators.toml"
 """Files of a toolchain's folder."""
+EVERY = "*"
+"""Stands for the operators of every language."""
 MOST_READ = 500
 """Files looked into to see whether a toolchain fits."""
 
@@ -45,8 +54,8 @@ class Toolchain:
     """What the file says."""
     hash: str
     """Hash of the files' bytes."""
-    operators: Path | None = None
-    """The `operators.toml`; None for Python, whose operators are classes."""
+    operators: tuple[Path, ...] = ()
+    """Every `operators.toml` that it uses; none for Python, whose operators are classes."""
 
     @property
     def id(self) -> str:
@@ -61,7 +70,37 @@ class Toolchain:
 
     def language(self) -> Language:
         """How files are changed; raises `ToolchainError` for malformed operators."""
-        return PythonLanguage() if self.operators is None else GrammarLanguage.load(self.operators)
+        grammars = [GrammarLanguage.load(path) for path in self.operators]
+        if len(grammars) == 1:
+            return grammars[0]
+        if not grammars:
+            return PythonLanguage()
+        return SeveralLanguages(
+            [((".py",), PythonLanguage()), *((one.suffixes, one) for one in grammars)]
+        )
+
+    def tested_by(self, command: str, report: str) -> Toolchain:
+        """The same with a user's own test command.
+
+        `report` is a format, or a format and the file it is written to: `junit:report.xml`. Raises
+        `UsageError` for a format that nothing reads.
+        """
+        profile = self.profile
+        assert isinstance(profile, CommandProfile)
+        name, _, file = report.partition(":")
+        if name not in FORMATS:
+            near = difflib.get_close_matches(name, FORMATS, n=1)
+            raise UsageError(
+                f"there is no reader of reports {name!r}",
+                hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(FORMATS)}",
+            )
+        words = tuple(word.replace("{command}", command) for word in profile.test.command)
+        test = profile.test.model_copy(update={"command": words, "file": file})
+        return replace(
+            self,
+            profile=profile.model_copy(update={"report": name, "test": test}),
+            hash=content_hash(self.hash, command, report),
+        )
 
     def is_protected(self, path: str) -> bool:
         """True for a repository-relative path that no candidate may change."""
@@ -101,14 +140,16 @@ def _load(name: str, folder: Path, folders: Mapping[str, Path]) -> Toolchain:
     profile, identity = load_profile(name, folder / PROFILE)
     if isinstance(profile, PytestProfile):
         return Toolchain(profile, identity)
-    home = folders.get(profile.operators or name)
-    if home is None or not (home / OPERATORS).is_file():
+    wanted = [*folders] if profile.operators == EVERY else [profile.operators or name]
+    found = [folders[one] / OPERATORS for one in wanted if one in folders]
+    found = [path for path in found if path.is_file()]
+    if not found:
         raise ToolchainError(
-            f"{folder / PROFILE}: there is no {OPERATORS} in critics/{profile.operators or name}",
+            f"{folder / PROFILE}: there is no {OPERATORS} in critics/{wanted[0]}",
             hint="write one, or name the toolchain whose operators it uses: operators = 'go'",
         )
-    operators = home / OPERATORS
-    return Toolchain(profile, content_hash(identity, bytes_hash(operators.read_bytes())), operators)
+    parts = [bytes_hash(path.read_bytes()) for path in found]
+    return Toolchain(profile, content_hash(identity, *parts), tuple(found))
 
 
 def detect(

@@ -11,10 +11,10 @@ from flywheel.candidates import RevertSource
 from flywheel.core.events import EventBus, Warned
 from flywheel.core.records import Candidate
 from flywheel.core.settings import Settings
-from flywheel.critic import Toolchain, detect, load_toolchains
+from flywheel.critic import Toolchain
 from flywheel.git import Blobs, Checkout, is_shallow, log, resolve
-from flywheel.orchestrator.workbench import phase
-from flywheel.workspace import Workspace, content
+from flywheel.orchestrator.workbench import phase, toolchain_of
+from flywheel.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,7 @@ def look_through(
     """
     with phase(bus, "fetch", repo):
         checkout = resolve(repo, settings.paths.cache or workspace.cache)
-    profiles = content("critics", workspace, configured=settings.paths.critics)
-    toolchain = detect(
-        load_toolchains([(one.name, one.path) for one in profiles]),
-        checkout,
-        wanted=settings.harvest.toolchain,
-    )
+    toolchain = toolchain_of(checkout, settings, workspace)
     shallow = is_shallow(checkout.git_dir)
     if shallow:
         bus.publish(

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flywheel.core.errors import BaselineError, SandboxError
+from flywheel.core.errors import BaselineError, SandboxError, UsageError
 from flywheel.core.events import EventBus, PhaseEnded, PhaseProgressed, PhaseStarted, Warned
 from flywheel.core.identity import content_hash
 from flywheel.core.records import EnvironmentLock, Lane, Revision
@@ -215,12 +215,7 @@ def set_up(
         )
     for note in checkout.notes:
         bus.publish(Warned("repository", note))
-    profiles = content("critics", workspace, configured=settings.paths.critics)
-    toolchain = detect(
-        load_toolchains([(one.name, one.path) for one in profiles]),
-        checkout,
-        wanted=settings.harvest.toolchain,
-    )
+    toolchain = toolchain_of(checkout, settings, workspace)
     check(toolchain)
     with phase(bus, "environment", toolchain.id):
         environment = _environment(
@@ -238,6 +233,26 @@ def set_up(
         cache=cache,
         seconds=time.monotonic() - started,
     )
+
+
+def toolchain_of(checkout: Checkout, settings: Settings, workspace: Workspace) -> Toolchain:
+    """The toolchain that fits a commit, or the one the user names. Raises `ToolchainError`."""
+    profiles = content("critics", workspace, configured=settings.paths.critics)
+    wanted = settings.harvest
+    own = wanted.test_command
+    found = detect(
+        load_toolchains([(one.name, one.path) for one in profiles]),
+        checkout,
+        wanted=wanted.toolchain or ("generic" if own else None),
+    )
+    if own is None:
+        return found
+    if isinstance(found.profile, PytestProfile):
+        raise UsageError(
+            f"the toolchain {found.profile.name} runs pytest itself, not a command",
+            hint="leave --toolchain out, or name one that runs a command: --toolchain generic",
+        )
+    return found.tested_by(own, wanted.test_report)
 
 
 def _environment(

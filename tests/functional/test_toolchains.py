@@ -130,6 +130,36 @@ def test_a_suite_that_fails_at_the_newest_commit_is_told_with_its_cause(
     assert "something went wrong" in ran.err
 
 
+def test_a_command_of_ones_own_tests_files_of_several_languages(
+    shell: Shell, tmp_path: Path
+) -> None:
+    check = """
+echo '<testsuite name="t"><testcase classname="c" name="py">' > report.xml
+head -n 1 lib.py | grep -q '^def' || exit 1
+grep -q 'n < 3' lib.py || echo '<failure message="py"/>' >> report.xml
+echo '</testcase><testcase classname="c" name="go">' >> report.xml
+grep -q 'n < 4' lib.go || echo '<failure message="go"/>' >> report.xml
+echo '</testcase></testsuite>' >> report.xml
+"""
+    files = {
+        "lib.py": "def low(n):\n    return n < 3\n",
+        "lib.go": "package lib\n\nfunc Low(n int) bool {\n\treturn n < 4\n}\n",
+        "check.sh": check,
+    }
+    repo = _make(tmp_path / "repo", ("Files", files))
+    own = ("--test-command", "sh check.sh", "--operators", "comparison-boundary")
+    ran = shell.harvest(repo, *own, "--test-report", "junit:report.xml")
+    assert ran.code == 0, ran.err
+    rows = shell.sql("SELECT path, failing_tests FROM examples ORDER BY path")
+    assert [(row["path"], row["failing_tests"]) for row in rows] == [
+        ("lib.go", ["c::go"]),
+        ("lib.py", ["c::py"]),
+    ]
+    wrong = shell.harvest(repo, *own, "--test-report", "junitt:report.xml")
+    assert wrong.code == 2
+    assert "did you mean junit?" in wrong.err
+
+
 @dataclass(frozen=True)
 class Project:
     """A tiny project with a bug, and its fix with a test."""
