@@ -48,7 +48,7 @@ def harvest(
     operators = select_operators(wanted.operators)
     started = datetime.now(UTC)
     clock = time.monotonic()
-    bench = set_up(repo, settings, workspace, bus)
+    bench = set_up(repo, settings, workspace, bus, history=wanted.history)
     run_id = content_hash("run", bench.checkout.name, started.isoformat())
     bus.publish(HarvestStarted(run_id, bench.checkout.name, bench.checkout.commit))
     with store.harvest_lock(bench.checkout.name):

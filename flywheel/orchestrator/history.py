@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.candidates import RevertSource
-from flywheel.core.events import EventBus, Warned
+from flywheel.core.events import EventBus, PhaseProgressed, Warned
 from flywheel.core.records import Candidate
 from flywheel.core.settings import Settings
 from flywheel.critic import Toolchain, detect, load_toolchains
@@ -48,7 +48,14 @@ def look_through(
     `ToolchainError`.
     """
     with phase(bus, "fetch", repo):
-        checkout = resolve(repo, settings.paths.cache or workspace.cache)
+        checkout = resolve(
+            repo,
+            settings.paths.cache or workspace.cache,
+            history=settings.harvest.history,
+            report=lambda text: bus.publish(PhaseProgressed("fetch", 0, text)),
+        )
+    for note in checkout.notes:
+        bus.publish(Warned("repository", note))
     profiles = content("critics", workspace, configured=settings.paths.critics)
     toolchain = detect(load_toolchains([(one.name, one.path) for one in profiles]), checkout)
     shallow = is_shallow(checkout.git_dir)
