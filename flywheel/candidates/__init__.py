@@ -4,6 +4,7 @@ It reads source text and a repository's history; it knows no tests and no store.
 """
 
 from flywheel.candidates.fixes import Fix, Passed, Signals, look
+from flywheel.candidates.generated import is_generated
 from flywheel.candidates.operators import select as select_operators
 from flywheel.candidates.revert import RevertSource
 from flywheel.candidates.sample import NotReady
@@ -18,6 +19,7 @@ __all__ = [
     "Signals",
     "Source",
     "Sources",
+    "is_generated",
     "look",
     "select_operators",
 ]

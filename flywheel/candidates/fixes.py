@@ -76,6 +76,7 @@ _SETTINGS = re.compile(
     r"|[\w.-]*requirements[\w.-]*\.txt|package(?:-lock)?\.json|Cargo\.toml|go\.(?:mod|sum))"
 )
 """What decides a verdict and is no test: it says how tests are installed and run."""
+_TAKEN_BACK = re.compile(r"^\W*revert(?:s|ed)?\W+\"(?P<subject>.*)\"\W*$", re.IGNORECASE)
 _CLOSES = re.compile(
     r"\b(?:fix(?:e[sd])?|close[sd]?|resolve[sd]?)[\s:]+(?:issue\s*)?(?:[\w./-]*#|gh-|issue\s*)\d+",
     re.IGNORECASE,
@@ -274,7 +275,8 @@ def _title(lines: list[str], number: int) -> str:
 
 
 def _signals(commit: Commit, kinds: Counter[str], sources: int, lines: int) -> Signals:
-    subject, message = commit.subject, f"{commit.subject}\n{commit.body}"
+    subject = _own_words(commit.subject)
+    message = f"{subject}\n{commit.body}"
     fix_words = tuple(dict.fromkeys(word.lower() for word in _FIX.findall(subject)))
     chore_words = tuple(dict.fromkeys(word.lower() for word in _CHORE.findall(subject)))
     feature = _FEATURE.match(subject) is not None
@@ -296,6 +298,18 @@ def _signals(commit: Commit, kinds: Counter[str], sources: int, lines: int) -> S
         kinds=dict(kinds),
         weight=weight,
     )
+
+
+def _own_words(subject: str) -> str:
+    """A subject without what it quotes of a commit that it takes back.
+
+    What takes a fix back is none; what takes that back again is the fix.
+    """
+    found = _TAKEN_BACK.match(subject)
+    if found is None:
+        return subject
+    again = _TAKEN_BACK.match(found["subject"])
+    return _own_words(again["subject"]) if again else "Revert"
 
 
 def _kind(

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from flywheel.candidates import RevertSource
+from flywheel.candidates import RevertSource, is_generated
 from flywheel.core.events import EventBus, PhaseProgressed, Warned
 from flywheel.core.records import Candidate
 from flywheel.core.settings import Settings
@@ -68,9 +68,8 @@ def look_through(
             )
         )
     changeable = [one for one in checkout.entries() if toolchain.is_source(one.path)]
-    contents = dict(
-        zip([one.path for one in changeable], checkout.read_many(changeable), strict=True)
-    )
+    read = zip(changeable, checkout.read_many(changeable), strict=True)
+    contents = {one.path: data for one, data in read if not is_generated(data)}
     found: list[Candidate] = []
     with ExitStack() as held, phase(bus, "history"):
         source = revert_source(checkout, toolchain, contents, held=held, covered=None)
