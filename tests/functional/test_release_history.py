@@ -10,6 +10,7 @@ import pytest
 from tests.functional.conftest import Shell
 
 
+@pytest.mark.slow
 def test_bugs_that_releases_fixed_are_found_and_proven(shell: Shell) -> None:
     package = ("--repo", "pypi:inflection==0.5.1", "--history", "5")
     told = shell.run("history", *package, "--json")
