@@ -4,6 +4,7 @@ It reads source text and a repository's history; it knows no tests and no store.
 """
 
 from flywheel.candidates.fixes import Fix, Passed, Signals, look
+from flywheel.candidates.generated import is_generated
 from flywheel.candidates.language import (
     GrammarLanguage,
     Language,
@@ -30,6 +31,7 @@ __all__ = [
     "Source",
     "Sources",
     "choose_operators",
+    "is_generated",
     "look",
     "select_operators",
 ]

@@ -35,6 +35,10 @@ def harvest(
         list[str] | None,
         typer.Option("--source", help="Where from: mutated, reverted, mined."),
     ] = None,
+    history: Annotated[
+        int | None,
+        typer.Option("--history", help="With pypi:NAME, its last N releases as its history."),
+    ] = None,
     paths: Annotated[
         list[str] | None, typer.Option("--paths", help="Only these folders, files or globs.")
     ] = None,
@@ -105,6 +109,7 @@ def harvest(
     settings = session.configuration(
         {
             "harvest.source": source,
+            "harvest.history": history,
             "harvest.paths": paths,
             "harvest.exclude": exclude,
             "harvest.operators": operators,
@@ -227,8 +232,8 @@ class _Display:
             case events.PhaseStarted(phase=phase, detail=detail):
                 if phase in ("environment", "baseline", "fetch", "prove"):
                     self._status(f"{_PHASES.get(phase, phase)} {detail}")
-            case events.PhaseProgressed(detail=detail):
-                self._status(f"environment: {detail}")
+            case events.PhaseProgressed(phase=phase, detail=detail):
+                self._status(f"{_PHASES.get(phase, phase)}: {detail}")
             case events.PhaseEnded(phase=phase, seconds=seconds) if seconds > 0.2:
                 label = _PHASES.get(phase, phase)
                 self._session.say(f"[green]✓[/green] {escape(label)} [dim]{seconds:.1f} s[/dim]")

@@ -19,7 +19,13 @@ def register(app: typer.Typer) -> None:
 
 def history(
     context: typer.Context,
-    repo: Annotated[str, typer.Option("--repo", help="A path or a git URL.")],
+    repo: Annotated[
+        str, typer.Option("--repo", help="A path, a git URL, or pypi:NAME with --history.")
+    ],
+    releases: Annotated[
+        int | None,
+        typer.Option("--history", help="With pypi:NAME, its last N releases as its history."),
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=0, help="Stop after so many candidates; 0: all.")
     ] = 0,
@@ -33,19 +39,25 @@ def history(
     from rich.markup import escape
     from rich.table import Table
 
-    from flywheel.core.events import EventBus, Warned
+    from flywheel.core.events import EventBus, PhaseProgressed, Warned
     from flywheel.orchestrator import look_through
 
     session = Session.of(context)
-    settings = session.configuration().settings
+    settings = session.configuration({"harvest.history": releases}).settings
     bus = EventBus()
-
-    def told(event: object) -> None:
-        if isinstance(event, Warned):
-            session.say(f"[yellow]![/yellow] {escape(event.message)} [dim]({event.hint})[/dim]")
-
-    bus.subscribe(told)
     with session.err.status("looking through the history") as status:
+
+        def told(event: object) -> None:
+            match event:
+                case Warned(message=message, hint=hint):
+                    more = f" [dim]({escape(hint)})[/dim]" if hint else ""
+                    session.say(f"[yellow]![/yellow] {escape(message)}{more}")
+                case PhaseProgressed(detail=detail):
+                    status.update(escape(detail))
+                case _:
+                    pass
+
+        bus.subscribe(told)
         found = look_through(
             repo,
             settings,
@@ -96,8 +108,7 @@ def history(
         out.print("  ".join(map(escape, row)), soft_wrap=True)
     if more := len(found.candidates[SHOWN:]):
         out.print(f"… and {more} more; --json has them all")
-    session.next_step(
-        f"flywheel harvest --repo {repo} --source reverted"
-        if found.candidates
-        else f"flywheel harvest --repo {repo}"
-    )
+    step = f"flywheel harvest --repo {repo}"
+    if releases is not None:
+        step += f" --history {releases}"
+    session.next_step(f"{step} --source reverted" if found.candidates else step)

@@ -98,6 +98,8 @@ class HarvestSettings(Section):
     """How to install the repository, as arguments of `uv pip install`; none: found out."""
     source: Words = ("mutated",)
     """Where candidates come from: "mutated" code, bug fixes of the history "reverted"."""
+    history: int | None = Field(default=None, ge=2)
+    """How many releases of a package are laid down as its history; none: the newest alone."""
     paths: Names = ()
     """Only change files that match one of these patterns; none: every file but the tests."""
     exclude: Names = ()

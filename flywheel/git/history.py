@@ -17,8 +17,9 @@ from typing import IO, Self
 
 from flywheel.core.errors import RepositoryError
 from flywheel.git.checkout import READ_ONLY
+from flywheel.git.release import AUTHOR_MAIL
 
-_FIELDS = "%x01%H%x02%P%x02%ct%x02%s%x02%b"
+_FIELDS = "%x01%H%x02%P%x02%ct%x02%ce%x02%s%x02%b"
 _SUBMODULE = "160000"
 
 
@@ -62,6 +63,8 @@ class Commit:
     """The rest of the message."""
     changes: tuple[FileChange, ...]
     """Its files, against its only parent; empty for a merge."""
+    release: str | None = None
+    """The version, where it is a release that was laid down as a commit (`release_history.py`)."""
 
 
 def log(git_dir: Path, commit: str) -> Generator[Commit]:
@@ -159,7 +162,7 @@ def _commits(tokens: Iterable[bytes]) -> Iterator[Commit]:
         if token.startswith(b"\x01"):
             if head:
                 yield _commit(head, raw, lines)
-            head, raw, lines = token[1:].split(b"\x02", 4), [], {}
+            head, raw, lines = token[1:].split(b"\x02", 5), [], {}
         elif plain.startswith(b":"):
             fields = plain[1:].split(b" ")
             old = new = os.fsdecode(next(pending, b""))
@@ -181,7 +184,8 @@ def _commit(
     raw: list[tuple[list[bytes], str, str]],
     lines: dict[str, tuple[bytes, bytes]],
 ) -> Commit:
-    oid, parents, seconds, subject, body = head
+    oid, parents, seconds, committer, subject, body = head
+    _, _, version = subject.decode(errors="replace").rpartition(" ")
     return Commit(
         oid=oid.decode(),
         parents=tuple(parents.decode().split()),
@@ -189,6 +193,7 @@ def _commit(
         subject=subject.decode(errors="replace"),
         body=body.decode(errors="replace").strip(),
         changes=tuple(_change(fields, old, new, lines) for fields, old, new in raw),
+        release=version if committer.decode(errors="replace") == AUTHOR_MAIL else None,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import configparser
+import hashlib
 import json
 import os
 import re
@@ -17,11 +18,14 @@ import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import IO, Any
 
 from packaging.utils import canonicalize_name
 
@@ -29,6 +33,7 @@ from flywheel.core.errors import RepositoryError
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 _TIMEOUT = 60
+_PIECE = 1 << 16
 _DEFAULT = "https://pypi.org/simple"
 _PASSED = re.compile(
     r"UV_(?:INDEX\w*|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|INSECURE_HOST|NATIVE_TLS"
@@ -75,6 +80,8 @@ class IndexFile:
     """Its checksum, None when the index gives none."""
     yanked: bool
     """True when its authors withdrew it."""
+    uploaded: int | None = None
+    """Seconds since 1970 at which it was published, None where the listing does not say."""
 
 
 def index_settings(environ: Mapping[str, str] | None = None) -> IndexSettings:
@@ -147,9 +154,57 @@ def files_of(name: str, settings: IndexSettings) -> list[IndexFile]:
     return found
 
 
-def download(url: str, settings: IndexSettings) -> bytes:
-    """The content at a URL; raises `OSError` when it cannot be had."""
-    return _open(url, settings)[0]
+def upload_times(name: str, settings: IndexSettings) -> dict[str, int]:
+    """File name to the second since 1970 at which it was published, for what an index tells.
+
+    Many an index lists files without their times and tells them beside its Simple API, at
+    `/pypi/NAME/json`. Empty where none does: times are wanted, not needed.
+    """
+    found: dict[str, int] = {}
+    for index in (settings.index, *settings.extra):
+        root, simple, _ = index.rstrip("/").rpartition("/simple")
+        if not simple:
+            continue
+        try:
+            data, _, _ = _open(f"{root}/pypi/{canonicalize_name(name)}/json", settings)
+            releases = json.loads(data)["releases"].values()
+            pairs = [(str(item["filename"]), _uploaded(item)) for one in releases for item in one]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue
+        found |= {filename: seconds for filename, seconds in pairs if seconds is not None}
+    return found
+
+
+def _uploaded(item: Mapping[str, object]) -> int | None:
+    text = item.get("upload-time") or item.get("upload_time_iso_8601")
+    try:
+        return int(datetime.fromisoformat(str(text)).timestamp()) if text else None
+    except ValueError:
+        return None
+
+
+def download(
+    url: str,
+    settings: IndexSettings,
+    sink: IO[bytes],
+    *,
+    largest: int,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> str:
+    """Stream the content at a URL into `sink`; its SHA-256. `on_bytes` hears how much is there.
+
+    Raises `OSError` when it cannot be had, `ValueError` beyond `largest` bytes.
+    """
+    digest, count = hashlib.sha256(), 0
+    with _request(url, settings) as answer:
+        while piece := answer.read(_PIECE):
+            count += len(piece)
+            if count > largest:
+                raise ValueError(f"it is larger than {largest >> 20} MiB")
+            digest.update(piece)
+            sink.write(piece)
+            on_bytes(count)
+    return digest.hexdigest()
 
 
 def _listing(page: str, settings: IndexSettings) -> list[IndexFile]:
@@ -165,6 +220,7 @@ def _listing(page: str, settings: IndexSettings) -> list[IndexFile]:
                 url=urllib.parse.urljoin(base, str(item["url"])),
                 sha256=item.get("hashes", {}).get("sha256"),
                 yanked=bool(item.get("yanked")),
+                uploaded=_uploaded(item),
             )
             for item in json.loads(data)["files"]
         ]
@@ -201,6 +257,12 @@ class _Anchors(HTMLParser):
 
 def _open(url: str, settings: IndexSettings) -> tuple[bytes, str, str]:
     """Content, content type and final address of a URL."""
+    with _request(url, settings) as answer:
+        return answer.read(), answer.headers.get_content_type(), answer.url
+
+
+@contextmanager
+def _request(url: str, settings: IndexSettings) -> Iterator[Any]:  # urllib's own answers
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in {"http", "https", "file"}:
         raise ValueError(f"not a web or file address: {_shown(url)}")
@@ -215,7 +277,7 @@ def _open(url: str, settings: IndexSettings) -> tuple[bytes, str, str]:
         )
     context = _context(settings.certificates) if parts.scheme == "https" else None
     with urllib.request.urlopen(request, timeout=_TIMEOUT, context=context) as answer:
-        return answer.read(), answer.headers.get_content_type(), answer.url
+        yield answer
 
 
 @cache

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import calendar
 import hashlib
+import http.client
 import io
 import os
 import re
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from flywheel.core.errors import RepositoryError, UsageError
 from flywheel.git.checkout import READ_ONLY, run_git
 from flywheel.git.index import IndexFile, IndexSettings, download, files_of
 
-_AUTHOR = b"flywheel <flywheel@localhost>"
+AUTHOR_NAME, AUTHOR_MAIL = "flywheel", "flywheel@localhost"
+AUTHOR = f"{AUTHOR_NAME} <{AUTHOR_MAIL}>"
+"""Author and committer of the commits made of releases."""
 _SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _LARGEST = 1 << 30
@@ -52,11 +55,27 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class Sdist:
+    """The source archive of one release, as an index lists it."""
+
+    version: str
+    """The release's version, as the file's name spells it."""
+    file: IndexFile
+    """The archive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file or symbolic link of a source archive."""
+
     path: bytes
+    """Relative to the archive's top folder."""
     mode: bytes
+    """Git's: 100644, 100755, 120000."""
     data: bytes
+    """Content; the target, for a link."""
     seconds: int
+    """When it was last changed, in seconds since 1970."""
 
 
 def fetch_release(text: str, cache: Path, settings: IndexSettings) -> Release:
@@ -64,66 +83,87 @@ def fetch_release(text: str, cache: Path, settings: IndexSettings) -> Release:
 
     Raises `UsageError` for a malformed name, `RepositoryError` for everything else.
     """
-    name, _, wanted = (part.strip() for part in text.partition("=="))
-    if not _NAME.fullmatch(name) or (wanted and _version(wanted) is None):
-        raise UsageError(f"pypi:{text} names no release", hint="pypi:NAME==VERSION, or pypi:NAME")
-    name = canonicalize_name(name)
-    repository = cache / "releases" / f"{name}.git"
+    name, wanted = parsed(text)
+    repository = repository_of(name, cache)
     if wanted:
-        kept = _kept(repository).get(Version(wanted))
-        if kept:
-            return Release(name, kept[0], repository, kept[1], ())
+        there = kept(repository).get(Version(wanted))
+        if there:
+            return Release(name, there[0], repository, there[1], ())
     try:
         files = files_of(name, settings)
     except RepositoryError as error:
-        kept_all = _kept(repository)
-        if wanted or not kept_all:
+        all_kept = kept(repository)
+        if wanted or not all_kept:
             raise
-        version, commit = kept_all[max(kept_all)]
+        version, commit = all_kept[max(all_kept)]
         note = f"the package index cannot be reached ({error.cause}): the newest release kept here"
         return Release(name, version, repository, commit, (note,))
-    chosen, version = _choose(name, wanted, files)
-    kept = _kept(repository).get(Version(version))
-    if kept:
-        return Release(name, kept[0], repository, kept[1], ())
-    notes = ("this release was withdrawn by its authors (yanked)",) if chosen.yanked else ()
-    data = _sdist(chosen, cache / "sdists", settings, f"pypi:{name}=={version}")
-    return Release(name, version, repository, _commit(repository, name, version, data), notes)
+    sdist = choose(name, wanted, files)
+    there = kept(repository).get(Version(sdist.version))
+    if there:
+        return Release(name, there[0], repository, there[1], ())
+    notes = ("this release was withdrawn by its authors (yanked)",) if sdist.file.yanked else ()
+    data = fetch_sdist(name, sdist, cache, settings)
+    commit = commit_release(repository, name, sdist.version, unpacked(name, sdist.version, data))
+    return Release(name, sdist.version, repository, commit, notes)
 
 
-def _choose(name: str, wanted: str, files: list[IndexFile]) -> tuple[IndexFile, str]:
-    """The sdist of the version asked for, or of the newest one."""
-    sdists: dict[Version, IndexFile] = {}
-    spelled: dict[Version, str] = {}
-    all_versions: set[Version] = set()
+def parsed(text: str) -> tuple[str, str]:
+    """Canonical name and version, empty for none, of `NAME` or `NAME==VERSION`.
+
+    Raises `UsageError` for what is neither.
+    """
+    name, _, wanted = (part.strip() for part in text.partition("=="))
+    if not _NAME.fullmatch(name) or (wanted and version_of(wanted) is None):
+        raise UsageError(f"pypi:{text} names no release", hint="pypi:NAME==VERSION, or pypi:NAME")
+    return canonicalize_name(name), wanted
+
+
+def repository_of(name: str, cache: Path) -> Path:
+    """The bare repository in the cache that holds a package's releases."""
+    return cache / "releases" / f"{name}.git"
+
+
+def sdists(name: str, files: list[IndexFile]) -> dict[Version, Sdist]:
+    """The source archive of each release that has one."""
+    found: dict[Version, Sdist] = {}
     for file in files:
-        text = _version_of(name, file.filename)
-        version = _version(text) if text else None
-        if version is None or text is None:
+        suffix, text = _suffix(file.filename), _version_in(name, file.filename)
+        version = version_of(text) if text else None
+        if suffix is None or version is None or text is None:
             continue
-        all_versions.add(version)
-        suffix = _suffix(file.filename)
-        if suffix and (
-            version not in sdists
-            or _SUFFIXES.index(suffix) < _SUFFIXES.index(_suffix(sdists[version].filename) or "")
+        other = found.get(version)
+        if other is None or _SUFFIXES.index(suffix) < _SUFFIXES.index(
+            _suffix(other.file.filename) or ""
         ):
-            sdists[version], spelled[version] = file, text
+            found[version] = Sdist(text, file)
+    return found
+
+
+def usable(found: dict[Version, Sdist]) -> list[Version]:
+    """Versions of the final releases that were not withdrawn; of all such, where none is final."""
+    good = [version for version, sdist in found.items() if not sdist.file.yanked]
+    return sorted([version for version in good if not version.is_prerelease] or good)
+
+
+def choose(name: str, wanted: str, files: list[IndexFile]) -> Sdist:
+    """The sdist of the version asked for, or of the newest one; `RepositoryError` without one."""
+    found = sdists(name, files)
     if not files:
         raise RepositoryError(f"pypi:{name}: the package index has no such package")
     if not wanted:
-        good = [v for v in sdists if not sdists[v].yanked]
-        final = [v for v in good if not v.is_prerelease] or good
+        final = usable(found)
         if not final:
             raise RepositoryError(
                 f"pypi:{name}: none of its releases has a source archive",
                 hint="name its git repository instead",
             )
-        return sdists[max(final)], spelled[max(final)]
+        return found[final[-1]]
     version = Version(wanted)
-    if version in sdists:
-        return sdists[version], spelled[version]
-    near = _nearest(version, sdists)
-    if version in all_versions:
+    if version in found:
+        return found[version]
+    near = _nearest(version, found)
+    if any(version_of(_version_in(name, file.filename) or "") == version for file in files):
         raise RepositoryError(
             f"pypi:{name}=={wanted} has no source archive, only wheels",
             hint=f"releases with one: {near}" if near else "name its git repository instead",
@@ -134,14 +174,15 @@ def _choose(name: str, wanted: str, files: list[IndexFile]) -> tuple[IndexFile, 
     )
 
 
-def _nearest(version: Version, others: dict[Version, IndexFile]) -> str:
+def _nearest(version: Version, others: dict[Version, Sdist]) -> str:
     ordered = sorted(others)
     below = [v for v in ordered if v < version][-_SHOWN:]
     above = [v for v in ordered if v > version][:_SHOWN]
     return ", ".join(str(v) for v in [*below, *above][-2 * _SHOWN :])
 
 
-def _version(text: str) -> Version | None:
+def version_of(text: str) -> Version | None:
+    """A version as text, read; None for what is none."""
     try:
         return Version(text)
     except InvalidVersion:
@@ -152,7 +193,7 @@ def _suffix(filename: str) -> str | None:
     return next((suffix for suffix in _SUFFIXES if filename.lower().endswith(suffix)), None)
 
 
-def _version_of(name: str, filename: str) -> str | None:
+def _version_in(name: str, filename: str) -> str | None:
     """The version in a file's name; old sdists spell the package in many ways."""
     if filename.endswith(".whl"):
         parts = filename[:-4].split("-")
@@ -167,7 +208,7 @@ def _version_of(name: str, filename: str) -> str | None:
     return None
 
 
-def _kept(repository: Path) -> dict[Version, tuple[str, str]]:
+def kept(repository: Path) -> dict[Version, tuple[str, str]]:
     """Releases already in our repository: version to its spelling and commit."""
     if not (repository / "HEAD").exists():
         return {}
@@ -177,47 +218,63 @@ def _kept(repository: Path) -> dict[Version, tuple[str, str]]:
     found = {}
     for line in listing.splitlines():
         text, _, commit = line.partition(" ")
-        version = _version(text)
+        version = version_of(text)
         if version is not None:
             found[version] = (text, commit)
     return found
 
 
-def _sdist(file: IndexFile, folder: Path, settings: IndexSettings, name: str) -> bytes:
-    """Content of the archive, checked against the index's checksum, kept in the cache."""
-    kept = folder / file.filename
-    if kept.is_file():
-        data = kept.read_bytes()
+def fetch_sdist(
+    name: str,
+    sdist: Sdist,
+    cache: Path,
+    settings: IndexSettings,
+    *,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> bytes:
+    """Content of the archive, checked against the index's checksum, kept in the cache.
+
+    `on_bytes` hears how many bytes have come so far. Raises `RepositoryError`.
+    """
+    file, label = sdist.file, f"pypi:{name}=={sdist.version}"
+    place = cache / "sdists" / file.filename
+    if place.is_file():
+        data = place.read_bytes()
         if file.sha256 in {None, hashlib.sha256(data).hexdigest()}:
             return data
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
     try:
-        data = download(file.url, settings)
-    except (OSError, ValueError) as error:
+        with part.open("wb") as sink:
+            found = download(file.url, settings, sink, largest=_LARGEST, on_bytes=on_bytes)
+        if file.sha256 is not None and found != file.sha256:
+            raise RepositoryError(
+                f"{label}: its source archive does not match the index's checksum",
+                cause=f"sha256 is {found}, the index says {file.sha256}",
+            )
+        part.replace(place)
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise RepositoryError(
-            f"{name}: its source archive could not be downloaded", cause=str(error)
+            f"{label}: its source archive could not be downloaded", cause=str(error)
         ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if file.sha256 is not None and found != file.sha256:
-        raise RepositoryError(
-            f"{name}: its source archive does not match the index's checksum",
-            cause=f"sha256 is {found}, the index says {file.sha256}",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(kept)
-    return data
+    finally:
+        part.unlink(missing_ok=True)
+    return place.read_bytes()
 
 
-def _commit(repository: Path, name: str, version: str, archive: bytes) -> str:
-    """Write the archive's files as one commit, tagged with its version."""
+def unpacked(name: str, version: str, archive: bytes) -> list[Member]:
+    """The files of an archive, sorted; raises `RepositoryError` for one that cannot be trusted."""
     label = f"pypi:{name}=={version}"
     try:
-        members = _stripped(list(_members(archive)), label)
+        return _stripped(list(_members(archive)), label)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
         raise RepositoryError(
             f"{label}: its source archive cannot be read", cause=str(error)
         ) from error
+
+
+def commit_release(repository: Path, name: str, version: str, members: list[Member]) -> str:
+    """Write an archive's files as one commit without a parent, tagged with its version."""
     date = b"%d +0000" % max((member.seconds for member in members), default=0)
     repository.parent.mkdir(parents=True, exist_ok=True)
     if not (repository / "HEAD").exists():
@@ -226,7 +283,8 @@ def _commit(repository: Path, name: str, version: str, archive: bytes) -> str:
     stream = io.BytesIO()
     ref = f"refs/tags/{version}".encode()
     stream.write(b"commit %s\n" % ref)
-    stream.write(b"author %s %s\ncommitter %s %s\n" % (_AUTHOR, date, _AUTHOR, date))
+    author = AUTHOR.encode()
+    stream.write(b"author %s %s\ncommitter %s %s\n" % (author, date, author, date))
     message = f"{name} {version}\n".encode()
     stream.write(b"data %d\n%s\n" % (len(message), message))
     for member in members:
@@ -243,13 +301,13 @@ def _commit(repository: Path, name: str, version: str, archive: bytes) -> str:
     )
     if done.returncode != 0:
         raise RepositoryError(
-            f"{label}: its files could not be committed",
+            f"pypi:{name}=={version}: its files could not be committed",
             cause=done.stderr.decode(errors="replace").strip()[-500:],
         )
     return run_git(["rev-parse", f"refs/tags/{version}"], cwd=repository).decode().strip()
 
 
-def _members(archive: bytes) -> Iterator[_Member]:
+def _members(archive: bytes) -> Iterator[Member]:
     """Files and symbolic links of a tar or zip archive, in any order."""
     total = 0
     if archive[:2] == b"PK":
@@ -262,7 +320,7 @@ def _members(archive: bytes) -> Iterator[_Member]:
                 unix = item.external_attr >> 16
                 mode = b"120000" if unix & 0o170000 == 0o120000 else _mode(unix)
                 seconds = calendar.timegm((*item.date_time, 0, 0, 0))
-                yield _Member(os.fsencode(item.filename), mode, packed.read(item), seconds)
+                yield Member(os.fsencode(item.filename), mode, packed.read(item), seconds)
         return
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:*") as tar:
         for entry in tar:
@@ -270,11 +328,11 @@ def _members(archive: bytes) -> Iterator[_Member]:
             _bounded(total)
             path, seconds = os.fsencode(entry.name), int(entry.mtime)
             if entry.issym():
-                yield _Member(path, b"120000", os.fsencode(entry.linkname), seconds)
+                yield Member(path, b"120000", os.fsencode(entry.linkname), seconds)
             elif entry.isfile() or entry.islnk():
                 source = tar.extractfile(entry)
                 if source is not None:
-                    yield _Member(path, _mode(entry.mode), source.read(), seconds)
+                    yield Member(path, _mode(entry.mode), source.read(), seconds)
 
 
 def _bounded(total: int) -> None:
@@ -286,9 +344,9 @@ def _mode(bits: int) -> bytes:
     return b"100755" if bits & 0o100 else b"100644"
 
 
-def _stripped(members: list[_Member], label: str) -> list[_Member]:
+def _stripped(members: list[Member], label: str) -> list[Member]:
     """Members without the archive's one top folder, sorted; refuses paths that would escape."""
-    found: dict[bytes, _Member] = {}
+    found: dict[bytes, Member] = {}
     tops = set()
     for member in members:
         parts = [part for part in member.path.split(b"/") if part not in {b"", b"."}]
@@ -298,7 +356,7 @@ def _stripped(members: list[_Member], label: str) -> list[_Member]:
             continue
         tops.add(parts[0])
         path = b"/".join(parts[1:])
-        found[path] = _Member(path, member.mode, member.data, member.seconds)
+        found[path] = Member(path, member.mode, member.data, member.seconds)
     if len(tops) != 1:
         raise RepositoryError(
             f"{label}: its source archive has no single top folder",

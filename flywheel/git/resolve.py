@@ -20,11 +20,12 @@ from pathlib import Path
 import git
 from packaging.version import InvalidVersion, Version
 
-from flywheel.core.errors import RepositoryError
+from flywheel.core.errors import RepositoryError, UsageError
 from flywheel.git.checkout import Checkout, Entry, run_git
 from flywheel.git.index import index_settings
 from flywheel.git.license import LICENSE_FILE, METADATA, find_license
 from flywheel.git.release import fetch_release
+from flywheel.git.release_history import Report, fetch_history, wanted_history
 
 _URL = re.compile(r"(?:git\+)?(?P<url>(?:https?|ssh|git|file)://\S+)|(?P<scp>[\w.-]+@[\w.-]+:\S+)")
 _ODD_URL = re.compile(r"[A-Za-z][\w+.-]*:{1,2}\S*")
@@ -33,16 +34,25 @@ _HEAD = "refs/flywheel/head"
 """Where the remote's default branch is kept in our bare repository."""
 
 
-def resolve(source: str, cache: Path, *, commit: str | None = None) -> Checkout:
+def resolve(
+    source: str,
+    cache: Path,
+    *,
+    commit: str | None = None,
+    history: int | None = None,
+    report: Report = lambda text: None,
+) -> Checkout:
     """The commit that `source` means: a path's HEAD, a URL's default branch, `pypi:NAME==VERSION`.
 
-    `commit` asks for another commit of the same repository, by its full hash.
+    `commit` asks for another commit of the same repository, by its full hash. `history` asks for
+    so many releases of a package as its history, whose name is then `pypi:NAME>=FIRST`; `report`
+    hears of what is downloaded for it.
     `cache` is a folder of ours; clones and releases are kept there and serve without a network.
     Raises `RepositoryError` (not a repository, empty, unreachable, no such release) and
     `UsageError` (malformed).
     """
     try:
-        newest = _newest(source, cache)
+        newest = _newest(source, cache, history, report)
         if commit is None or commit == newest.commit:
             return newest
         return at(newest, commit)
@@ -63,16 +73,33 @@ def at(checkout: Checkout, commit: str) -> Checkout:
     return _checkout(checkout.name, checkout.git_dir, commit, version=version, notes=())
 
 
-def _newest(source: str, cache: Path) -> Checkout:
+def _newest(source: str, cache: Path, history: int | None, report: Report) -> Checkout:
     if source.startswith("pypi:"):
-        return _release(source.removeprefix("pypi:"), cache)
+        return _release(source.removeprefix("pypi:"), cache, history, report)
+    if history is not None:
+        raise UsageError(
+            f"--history takes releases of a package, and {_USER.sub('', source)} is a repository"
+            " with a history of its own",
+            hint="leave --history out, or name a package: pypi:NAME",
+        )
     url = _URL.fullmatch(source)
     if url and not Path(source).exists():
         return _remote(url["url"] or url["scp"], cache)
     return _local(source)
 
 
-def _release(text: str, cache: Path) -> Checkout:
+def _release(text: str, cache: Path, history: int | None, report: Report) -> Checkout:
+    wanted = wanted_history(text, history)
+    if wanted is not None:
+        with _locked(cache / "releases.lock"):
+            found = fetch_history(wanted, cache, index_settings(), report=report)
+        return _checkout(
+            f"pypi:{found.spelled}",
+            found.git_dir,
+            found.commit,
+            version=found.version,
+            notes=found.notes,
+        )
     with _locked(cache / "releases.lock"):
         release = fetch_release(text, cache, index_settings())
     return _checkout(

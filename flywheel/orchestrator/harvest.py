@@ -52,6 +52,7 @@ def harvest(
         settings,
         workspace,
         bus,
+        history=wanted.history,
         check=lambda found: choose_operators(wanted.operators, found.language().operators),
     )
     language = bench.toolchain.language()

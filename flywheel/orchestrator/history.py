@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from flywheel.candidates import RevertSource
-from flywheel.core.events import EventBus, Warned
+from flywheel.candidates import RevertSource, is_generated
+from flywheel.core.events import EventBus, PhaseProgressed, Warned
 from flywheel.core.records import Candidate
 from flywheel.core.settings import Settings
 from flywheel.critic import Toolchain
@@ -48,7 +48,14 @@ def look_through(
     `ToolchainError`.
     """
     with phase(bus, "fetch", repo):
-        checkout = resolve(repo, settings.paths.cache or workspace.cache)
+        checkout = resolve(
+            repo,
+            settings.paths.cache or workspace.cache,
+            history=settings.harvest.history,
+            report=lambda text: bus.publish(PhaseProgressed("fetch", 0, text)),
+        )
+    for note in checkout.notes:
+        bus.publish(Warned("repository", note))
     toolchain = toolchain_of(checkout, settings, workspace)
     shallow = is_shallow(checkout.git_dir)
     if shallow:
@@ -60,9 +67,8 @@ def look_through(
             )
         )
     changeable = [one for one in checkout.entries() if toolchain.is_source(one.path)]
-    contents = dict(
-        zip([one.path for one in changeable], checkout.read_many(changeable), strict=True)
-    )
+    read = zip(changeable, checkout.read_many(changeable), strict=True)
+    contents = {one.path: data for one, data in read if not is_generated(data)}
     found: list[Candidate] = []
     with ExitStack() as held, phase(bus, "history"):
         source = revert_source(checkout, toolchain, contents, held=held, covered=None)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from flywheel.candidates import NotReady, Source
+from flywheel.candidates import NotReady, Source, is_generated
 from flywheel.core.errors import UsageError
 from flywheel.core.events import CandidateJudged, EventBus, ExampleKept, Warned
 from flywheel.core.records import Candidate, Judged
@@ -153,7 +153,7 @@ class Judging:
         tree = self.bench.environment.tree
         # The critic proves itself wherever tests reach, also where no candidate is wanted.
         executed = {path: (tree / path).read_bytes() for path in self.learned.suite.lines.files}
-        contents = {path: executed[path] for path in paths}
+        contents = {path: executed[path] for path in paths if not is_generated(executed[path])}
         critic = self.bench.judge(
             self.learned,
             sources=executed,

@@ -172,6 +172,7 @@ def set_up(
     bus: EventBus,
     *,
     commit: str | None = None,
+    history: int | None = None,
     checkout: Checkout | None = None,
     lock: EnvironmentLock | None = None,
     of_its_time: bool = False,
@@ -180,9 +181,9 @@ def set_up(
     """Resolve a repository, probe the sandbox, build the environment.
 
     `commit` names another commit of the repository than its newest, `checkout` one that is
-    resolved already, `lock` an environment that was, to be made again. `of_its_time` prefers the
-    Pythons and packages of an old commit's time. `check` is called with the toolchain before
-    anything is built, and may raise.
+    resolved already, `history` so many releases of a package, `lock` an environment that was, to be
+    made again. `of_its_time` prefers the Pythons and packages of an old commit's time. `check` is
+    called with the toolchain before anything is built, and may raise.
 
     Raises `RepositoryError`, `SandboxError`, `ToolchainError`, `EnvironmentBuildError`.
     """
@@ -204,7 +205,13 @@ def set_up(
         )
     if checkout is None:
         with phase(bus, "fetch", repo):
-            checkout = resolve(repo, cache, commit=commit)
+            checkout = resolve(
+                repo,
+                cache,
+                commit=commit,
+                history=history,
+                report=lambda text: bus.publish(PhaseProgressed("fetch", 0, text)),
+            )
     if checkout.dirty:
         bus.publish(
             Warned(
