@@ -8,10 +8,12 @@ tests of today judge it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 
 from flywheel.candidates.fixes import Fix, Passed, look
 from flywheel.candidates.language import Language, PythonLanguage
@@ -27,6 +29,10 @@ COMMIT, FILE, HUNK = "revert-commit", "revert-file", "revert-hunk"
 """Operators: all that a fix changed in several files, or in one file, or one hunk of it."""
 MAX_HUNKS = 12
 """Hunks of one file tried one by one."""
+MAX_MIXED_HUNKS = 60
+"""The same for a release, which holds many fixes."""
+_VERSION = re.compile(rb"^\s*_*version\w*\s*=", re.IGNORECASE)
+"""A line that only says which version it is."""
 _NEAR = 3
 """Unchanged lines that part two hunks."""
 
@@ -126,6 +132,7 @@ class RevertSource:
         """The whole fix; or, where a file has moved on too far, what can be undone of it."""
         undone: dict[str, bytes] = {}
         conflicts: list[_Moved] = []
+        moves: list[_Moved] = []
         for change in fix.sources:
             path = today.get(change.path, change.path)
             now = self._contents.get(path)
@@ -134,6 +141,9 @@ class RevertSource:
                 reasons.append(Passed.FILE_GONE)
             elif before is None or after is None or b"\0" in before + after:
                 reasons.append(Passed.UNREADABLE)
+            elif fix.mixed:
+                moves.append(_Moved(path, now, before, after))
+                reasons.append(Passed.CONFLICT)
             elif (content := merge(now, after, before)) is None:
                 reasons.append(Passed.CONFLICT)
                 conflicts.append(_Moved(path, now, before, after))
@@ -141,13 +151,18 @@ class RevertSource:
                 reasons.append(Passed.UNDONE)
             else:
                 undone[path] = content
+        if fix.mixed:
+            for moved in moves:
+                for content in moved.parts(MAX_MIXED_HUNKS):
+                    yield Reverted(fix, HUNK, {moved.path: content})
+            return
         if len(undone) > 1 and not conflicts:
             yield Reverted(fix, COMMIT, undone)
             return
         for path, content in undone.items():
             yield Reverted(fix, FILE, {path: content})
         for moved in conflicts:
-            for content in moved.parts():
+            for content in moved.parts(MAX_HUNKS):
                 yield Reverted(fix, HUNK, {moved.path: content})
 
     def _candidate(self, reverted: Reverted) -> Candidate | None:
@@ -176,6 +191,7 @@ class RevertSource:
         patch = "".join(unified_patch(path, content, source) for path, source, content in contents)
         origin = _origin(
             reverted.fix,
+            parts,
             good="\n".join(change.before for one in parts for change in one.changes),
             bad="\n".join(content.decode(errors="replace") for _, _, content in contents),
         )
@@ -221,27 +237,48 @@ class _Moved:
     before: bytes
     after: bytes
 
-    def parts(self) -> Iterator[bytes]:
-        """What the file is with one hunk of the fix undone, for each that can be."""
+    def parts(self, most: int) -> Iterator[bytes]:
+        """What the file is with one hunk of the fix undone, for each that can be.
+
+        None where there are more than `most`, or only one that is the whole and was tried.
+        """
         new, old = self.after.splitlines(keepends=True), self.before.splitlines(keepends=True)
         found = hunks(new, old)
-        if not 1 < len(found) <= MAX_HUNKS:
+        if not (2 if most == MAX_HUNKS else 1) <= len(found) <= most:
             return
         for hunk in found:
+            lines = [*new[hunk.start : hunk.end], *old[hunk.new_start : hunk.new_end]]
+            if all(_VERSION.match(line) or not line.strip() for line in lines):
+                continue
             kept = [*new[: hunk.start], *old[hunk.new_start : hunk.new_end], *new[hunk.end :]]
             content = merge(self.now, self.after, b"".join(kept))
             if content is not None and content != self.now:
                 yield content
 
 
-def _origin(fix: Fix, *, good: str, bad: str) -> FixCommit:
+def _origin(fix: Fix, parts: Sequence[Candidate], *, good: str, bad: str) -> FixCommit:
     commit = fix.commit
+    message = f"{commit.subject}\n\n{commit.body}"
+    if fix.mixed and fix.signals.repairs:
+        # Of all that a release repairs, what names the code that changes; else all of it.
+        names = {name for one in parts for name in (*one.symbol.split("."), _stem(one.path))}
+        named = [one for one in fix.signals.repairs if names & set(_WORD.findall(one))]
+        message = "\n".join(
+            (commit.subject, "", *(f"- {one}" for one in named or fix.signals.repairs))
+        )
     return FixCommit(
         commit=commit.oid,
         committed_at=datetime.fromtimestamp(commit.committed_at, UTC),
-        statement=statement(f"{commit.subject}\n\n{commit.body}", good=good, bad=bad),
+        statement=statement(message, good=good, bad=bad),
         signals=asdict(fix.signals),
     )
+
+
+def _stem(path: str) -> str:
+    return PurePosixPath(path).stem
+
+
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)

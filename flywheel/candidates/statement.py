@@ -12,7 +12,9 @@ _TRAILER = re.compile(
     r".*$",
     re.IGNORECASE | re.MULTILINE,
 )
-_BLOCK = re.compile(r"^```.*?^```\s*?$|^(?:[-+@]{1,3}|>>>|\$) .*$", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^```.*?^```[ \t]*$", re.MULTILINE | re.DOTALL)
+_PROMPT = re.compile(r"^(?:>>>|\$) .*$", re.MULTILINE)
+_DIFF_HEAD = re.compile(r"(?:@@ .* @@|diff --git |--- \S|\+\+\+ \S)")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\d+(?:\.\d+)?")
 
 
@@ -23,7 +25,8 @@ def statement(message: str, *, good: str, bad: str) -> str:
     `good`, the fixed text, and nowhere in `bad`, the whole broken file) are hidden, unless they are
     plain lower-case English, which says nothing of code.
     """
-    text = _BLOCK.sub("", _TRAILER.sub("", message))
+    text = _PROMPT.sub("", _FENCED.sub("", _TRAILER.sub("", message)))
+    text = "\n\n".join(block for block in re.split(r"\n[ \t]*\n", text) if not _is_diff(block))
     brought = set(_WORD.findall(good)) - set(_WORD.findall(bad))
     telling = {word for word in brought if not (word.isalpha() and word.islower())}
 
@@ -31,3 +34,15 @@ def statement(message: str, *, good: str, bad: str) -> str:
         return HIDDEN if found.group() in telling else found.group()
 
     return re.sub(r"\n{3,}", "\n\n", _WORD.sub(shown, text)).strip()
+
+
+def _is_diff(block: str) -> bool:
+    """True for lines of a diff: it has a head, or lines that go and lines that come.
+
+    A list whose items begin with a dash is none.
+    """
+    lines = [line for line in block.splitlines() if line.strip()]
+    if any(_DIFF_HEAD.match(line) for line in lines):
+        return True
+    signs = {line[0] for line in lines}
+    return {"-", "+"} <= signs <= {"-", "+", " "}

@@ -170,7 +170,8 @@ class Miner:
         if isinstance(found, Passed):
             self.mined.passed[found.value] += 1
             return None
-        if not (found.signals.test_files or self._touches_tests_inside(found, blobs)):
+        tested = found.mixed or found.signals.test_files
+        if not (tested or self._touches_tests_inside(found, blobs)):
             self.mined.passed["touches-no-test"] += 1
             return None
         self.mined.fixes += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -265,6 +266,22 @@ def test_a_fix_of_two_files_is_undone_as_a_whole() -> None:
     assert (candidate.operator, candidate.others) == ("revert-file", ())
 
 
+def test_of_a_release_each_hunk_is_a_change_of_its_own() -> None:
+    before = OLD.replace("def ", "\n\n\ndef ").replace("LIMIT = 3", "VERSION = 1")
+    after = before.replace("pi * r", "pi * r * r").replace('"area"', '"the area"')
+    after = after.replace("VERSION = 1", "VERSION = 2")
+    repository = _Repository({"pkg/a.py": after})
+    repository.blobs = {"old": before.encode(), "new": after.encode()}
+    body = "Fixed\n-----\n- ``area`` was wrong\n- ``name`` was wrong\n"
+    commit = _commit("pkg 1.0.1", _change(added=5, removed=2), body=body)
+    source = repository.source([replace(commit, release="1.0.1")])
+    found = {one.symbol: one for one in _drawn(source)}
+    assert set(found) == {"area", "name"}
+    assert {one.operator for one in found.values()} == {"revert-hunk"}
+    assert found["area"].origin is not None
+    assert found["area"].origin.statement == "pkg 1.0.1\n\n- ``area`` was wrong"
+
+
 def test_the_same_change_is_drawn_once() -> None:
     commits = [("Fix area", "pkg/a.py", OLD, FIXED)] * 2
     source = _Repository({"pkg/a.py": FIXED}, *commits).source()
@@ -297,6 +314,8 @@ def test_a_fix_of_a_docstring_is_no_fix() -> None:
         ("Wrong\n\n```\nreturn r * r\n```\ntold", "Wrong\n\n\ntold".replace("\n\n\n", "\n\n")),
         ("Wrong\n\n- x = 1\n+ x = 2\n", "Wrong"),
         ("Compare with 17, not 3", f"Compare with {HIDDEN}, not 3"),
+        ("Two\n\n- Fixed one\n- Fixed two\n\nEnd", "Two\n\n- Fixed one\n- Fixed two\n\nEnd"),
+        ("Wrong\n\n@@ -1 +1 @@\n-x\n+y\n\ntold", "Wrong\n\ntold"),
     ],
 )
 def test_a_statement_hides_what_gives_the_fix_away(message: str, expected: str) -> None:
