@@ -3,6 +3,7 @@
 It reads source text and a repository's history; it knows no tests and no store.
 """
 
+from flywheel.candidates.combined import Bug, CombinedSource
 from flywheel.candidates.fixes import Fix, Passed, Signals, look
 from flywheel.candidates.operators import select as select_operators
 from flywheel.candidates.revert import RevertSource
@@ -10,6 +11,8 @@ from flywheel.candidates.sample import NotReady
 from flywheel.candidates.source import MutationSource, Source, Sources
 
 __all__ = [
+    "Bug",
+    "CombinedSource",
     "Fix",
     "MutationSource",
     "NotReady",

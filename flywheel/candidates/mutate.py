@@ -108,7 +108,7 @@ def candidate(
     tail = source[end : site.extent.end]
     good = source[site.extent.start : site.extent.end].decode()
     bad = head.decode() + site.edit.text + tail.decode()
-    good, bad = _dedented(good, bad)
+    good, bad = dedented(good, bad)
     return Candidate(
         path=path,
         symbol=site.symbol,
@@ -192,7 +192,7 @@ def _definition(span: Span, node: ast.AST, module: Module) -> tuple[str, Span]:
     return MODULE_SYMBOL, Span(start, end)
 
 
-def _dedented(good: str, bad: str) -> tuple[str, str]:
+def dedented(good: str, bad: str) -> tuple[str, str]:
     """Both texts without the indentation of the first line, when it can be put back exactly."""
     first = good.partition("\n")[0]
     margin = first[: len(first) - len(first.lstrip(" \t"))]

@@ -99,12 +99,26 @@ class MutationSource:
 
 
 class Sources:
-    """Several sources as one: each is drawn to its end, in the order given."""
+    """Several sources as one: each is drawn to its end, in the order given.
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
-        """`sources` by the name that their candidates carry."""
+    One of them may live on what came of the others: it has its turn when they are at their end or
+    have had their ration, and not before all their candidates are reported.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, Source], *, fed: str | None = None, ration: int | None = None
+    ) -> None:
+        """`sources` by the name that their candidates carry.
+
+        `fed` names the one that lives on the others, `ration` how many candidates they may draw
+        before its turn, None for all there are. They go on after it.
+        """
         self._sources = sources
-        self._waiting = list(sources.values())
+        self._waiting = list(sources)
+        self._fed = fed
+        self._ration = ration
+        self._drawn = 0
+        self._unreported = 0
 
     @property
     def made(self) -> int:
@@ -117,14 +131,29 @@ class Sources:
         return sum((source.pruned for source in self._sources.values()), Counter())
 
     def draw(self) -> Candidate | NotReady | None:
-        """The next candidate of the first source that has one left."""
-        while self._waiting:
-            drawn = self._waiting[0].draw()
-            if drawn is not None:
-                return drawn
-            self._waiting.pop(0)
+        """The next candidate of the first source that has one left and whose turn it is."""
+        while (name := self._turn()) is not None:
+            if name == self._fed and self._unreported:
+                return NotReady(self._drawn - 1)
+            drawn = self._sources[name].draw()
+            if drawn is None:
+                self._waiting.remove(name)
+                continue
+            if isinstance(drawn, Candidate):
+                self._drawn += 1
+                # What the fed one draws itself need not be known for its next draw.
+                self._unreported += name != self._fed
+            return drawn
         return None
 
     def report(self, drawn: Candidate, verdict: str, seconds: float) -> None:
         """Tell the source that made it."""
+        self._unreported -= drawn.source != self._fed
         self._sources[drawn.source].report(drawn, verdict, seconds)
+
+    def _turn(self) -> str | None:
+        feeding = [name for name in self._waiting if name != self._fed]
+        rationed = self._ration is not None and self._drawn >= self._ration
+        if self._fed in self._waiting and (rationed or not feeding):
+            return self._fed
+        return feeding[0] if feeding else None

@@ -33,7 +33,7 @@ def harvest(
     ],
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", help="Where from: mutated, reverted, mined."),
+        typer.Option("--source", help="Where from: mutated, reverted, combined, mined."),
     ] = None,
     paths: Annotated[
         list[str] | None, typer.Option("--paths", help="Only these folders, files or globs.")

@@ -97,7 +97,7 @@ class HarvestSettings(Section):
     install: str | None = None
     """How to install the repository, as arguments of `uv pip install`; none: found out."""
     source: Words = ("mutated",)
-    """Where candidates come from: "mutated" code, bug fixes of the history "reverted"."""
+    """Where from: "mutated" code, fixes "reverted" or "mined", bugs of these "combined"."""
     paths: Names = ()
     """Only change files that match one of these patterns; none: every file but the tests."""
     exclude: Names = ()

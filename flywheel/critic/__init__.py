@@ -9,12 +9,14 @@ from flywheel.critic.baseline import save as save_learned
 from flywheel.critic.critic import Critic, Suite
 from flywheel.critic.environment import Environment, build, definition_key
 from flywheel.critic.lane import RUNNER, RUNNER_TARGET, LaneServer, isolation_of
+from flywheel.critic.parts import MASKED, told_apart
 from flywheel.critic.run import PATIENT, Run
 from flywheel.critic.select import Layout, edit_of
 from flywheel.critic.toolchain import Toolchain, detect, other_files, sources
 from flywheel.critic.toolchain import load as load_toolchains
 
 __all__ = [
+    "MASKED",
     "PATIENT",
     "RUNNER",
     "RUNNER_TARGET",
@@ -37,4 +39,5 @@ __all__ = [
     "other_files",
     "save_learned",
     "sources",
+    "told_apart",
 ]

@@ -15,6 +15,7 @@ from flywheel.core.events import EventBus, HarvestEnded, HarvestStarted
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.critic import Critic, Learned
+from flywheel.orchestrator import combine
 from flywheel.orchestrator.history import funnel, revert_source
 from flywheel.orchestrator.judging import Judging, Progress
 from flywheel.orchestrator.mine import Mined, Miner
@@ -22,8 +23,9 @@ from flywheel.orchestrator.workbench import Workbench, learn_baseline, record, s
 from flywheel.store import Run, Store, record_run
 from flywheel.workspace import Workspace
 
-SOURCES = ("reverted", "mutated", "mined")
-"""Where candidates may come from, in the order in which they are drawn."""
+SOURCES = ("reverted", "mutated", "combined", "mined")
+"""Where candidates may come from, in the order in which they are drawn. What is mined is proven at
+commits of its own, so it cannot be combined with the rest."""
 
 
 def harvest(
@@ -45,6 +47,7 @@ def harvest(
         raise UsageError(
             f"unknown source: {', '.join(sorted(unknown))}", hint=f"--source {','.join(SOURCES)}"
         )
+    combine.check(wanted)
     operators = select_operators(wanted.operators)
     started = datetime.now(UTC)
     clock = time.monotonic()
@@ -76,7 +79,11 @@ def harvest(
                         covered=critic.covered_lines,
                         seed=wanted.seed,
                     )
-                return Sources(chosen)
+                if combine.NAME in wanted.source:
+                    chosen[combine.NAME] = combine.combined_source(
+                        loop, store, contents, seed=wanted.seed
+                    )
+                return Sources(chosen, fed=combine.NAME, ration=combine.ration(wanted))
 
             loop.run(make_source)
         mined: Mined | None = None
