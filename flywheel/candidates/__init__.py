@@ -3,16 +3,23 @@
 It reads source text and a repository's history; it knows no tests and no store.
 """
 
+from flywheel.candidates.calibrate import VERSION as CALIBRATION_VERSION
+from flywheel.candidates.calibrate import Calibration, distance, drawn_families, learn_mistakes
+from flywheel.candidates.calibrate import weights as operator_weights
 from flywheel.candidates.combined import Bug, CombinedSource
 from flywheel.candidates.fixes import Fix, Passed, Signals, look
+from flywheel.candidates.operator import Described
 from flywheel.candidates.operators import select as select_operators
 from flywheel.candidates.revert import RevertSource
 from flywheel.candidates.sample import NotReady
 from flywheel.candidates.source import MutationSource, Source, Sources
 
 __all__ = [
+    "CALIBRATION_VERSION",
     "Bug",
+    "Calibration",
     "CombinedSource",
+    "Described",
     "Fix",
     "MutationSource",
     "NotReady",
@@ -21,6 +28,10 @@ __all__ = [
     "Signals",
     "Source",
     "Sources",
+    "distance",
+    "drawn_families",
+    "learn_mistakes",
     "look",
+    "operator_weights",
     "select_operators",
 ]

@@ -52,12 +52,16 @@ class MutationSource:
         covered: Callable[[str], Set[int] | None],
         seed: int,
         language: Language | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         """`operators` are some of `language`'s, which is Python when not given.
 
-        `covered` gives the lines of a file that some test runs, None when not known.
+        `covered` gives the lines of a file that some test runs, None when not known; `weights`
+        are as in `Sampler`.
         """
         self.made = 0
+        self.drawn: Counter[str] = Counter()
+        """Operator -> candidates made, pruned ones included."""
         self.pruned: Counter[str] = Counter()
         self._contents = contents
         self._covered = covered
@@ -70,6 +74,7 @@ class MutationSource:
             seed=seed,
             language=language,
             lines=covered,
+            weights=weights,
         )
         self._draws: dict[str, Draw] = {}
 
@@ -80,6 +85,7 @@ class MutationSource:
             if drawn is None or isinstance(drawn, NotReady):
                 return drawn
             self.made += 1
+            self.drawn[drawn.site.operator] += 1
             source = self._contents[drawn.path]
             reason = self._pruner.reason(drawn.path, source, drawn.site, self._covered(drawn.path))
             if reason is not None:

@@ -104,6 +104,8 @@ class HarvestSettings(Section):
     """Never change files that match one of these patterns."""
     operators: Words = ()
     """Only use these operators or families of operators; none: all."""
+    calibrate: bool = True
+    """Draw mutation operators as often as the bug fixes of the repository's history suggest."""
     max_candidates: int = Field(default=2000, ge=0)
     """Judge at most this many candidates; 0: all there are."""
     max_examples: int | None = Field(default=None, ge=1)
