@@ -23,6 +23,7 @@ from flywheel.candidates import (
     drawn_families,
     learn_mistakes,
     operator_weights,
+    select_operators,
 )
 from flywheel.core.errors import RepositoryError
 from flywheel.core.events import EventBus
@@ -115,7 +116,13 @@ class Realism:
 
     def _learn(self, bench: Workbench) -> None:
         checkout, toolchain = bench.checkout, bench.toolchain
-        identity = content_hash("calibration", CALIBRATION_VERSION, checkout.commit, toolchain.id)
+        identity = content_hash(
+            "calibration",
+            CALIBRATION_VERSION,
+            [operator.name for operator in select_operators()],
+            checkout.commit,
+            toolchain.id,
+        )
         kept = bench.cache / "calibrations" / f"{identity}.json"
         found = _load(kept)
         if found is None:
