@@ -25,6 +25,7 @@ from flywheel.candidates.module import Module
 from flywheel.candidates.operator import AnyOperator, Described
 from flywheel.candidates.operators import all_operators
 from flywheel.candidates.sample import Draw, Sampler
+from flywheel.core.patch import LARGEST_COMPARED
 from flywheel.core.records import Span
 from flywheel.git import Commit
 
@@ -278,12 +279,13 @@ def _statements(before: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
     head = 0
     while head < min(len(old), len(new)) and old[head] == new[head]:
         head += 1
-    while old[head:] and new[head:] and old[-1] == new[-1]:
+    while min(len(old), len(new)) > head and old[-1] == new[-1]:
         del old[-1], new[-1]
     old, new = old[head:], new[head:]
-    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(
-        None, old, new, autojunk=False
-    ).get_opcodes():
+    if max(len(old), len(new)) > LARGEST_COMPARED:
+        return
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
         if tag != "replace":
             continue
         left = old[i1:i2]
