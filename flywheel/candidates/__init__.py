@@ -3,6 +3,10 @@
 It reads source text and a repository's history; it knows no tests and no store.
 """
 
+from flywheel.candidates.calibrate import VERSION as CALIBRATION_VERSION
+from flywheel.candidates.calibrate import Calibration, distance, drawn_families, learn_mistakes
+from flywheel.candidates.calibrate import weights as operator_weights
+from flywheel.candidates.combined import Bug, CombinedSource
 from flywheel.candidates.fixes import Fix, Passed, Signals, look
 from flywheel.candidates.generated import is_generated
 from flywheel.candidates.language import (
@@ -11,6 +15,7 @@ from flywheel.candidates.language import (
     PythonLanguage,
     SeveralLanguages,
 )
+from flywheel.candidates.operator import Described
 from flywheel.candidates.operators import chosen as choose_operators
 from flywheel.candidates.operators import select as select_operators
 from flywheel.candidates.revert import RevertSource
@@ -18,6 +23,11 @@ from flywheel.candidates.sample import NotReady
 from flywheel.candidates.source import MutationSource, Source, Sources
 
 __all__ = [
+    "CALIBRATION_VERSION",
+    "Bug",
+    "Calibration",
+    "CombinedSource",
+    "Described",
     "Fix",
     "GrammarLanguage",
     "Language",
@@ -31,7 +41,11 @@ __all__ = [
     "Source",
     "Sources",
     "choose_operators",
+    "distance",
+    "drawn_families",
     "is_generated",
+    "learn_mistakes",
     "look",
+    "operator_weights",
     "select_operators",
 ]

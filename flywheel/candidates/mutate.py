@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from flywheel.candidates.module import Definition, Edit, Module
 from flywheel.candidates.operator import AnyOperator
@@ -108,7 +109,7 @@ def candidate(
     tail = source[end : site.extent.end]
     good = source[site.extent.start : site.extent.end].decode()
     bad = head.decode() + site.edit.text + tail.decode()
-    good, bad = _dedented(good, bad)
+    good, bad = dedented(good, bad)
     return Candidate(
         path=path,
         symbol=site.symbol,
@@ -130,8 +131,7 @@ def candidate(
 def joined(parts: Sequence[Candidate], patch: str) -> Candidate:
     """One candidate that makes the changes of several, in their order; `patch` is that of all.
 
-    Its definitions stand below each other; where they are of several files, the name of each
-    stands above those of the file, as `head` prints it: `==> pkg/a.py <==`.
+    Its definitions stand below each other, each under its title.
     """
     first, *rest = parts
     if not rest:
@@ -139,19 +139,20 @@ def joined(parts: Sequence[Candidate], patch: str) -> Candidate:
     return replace(
         first,
         others=tuple(change for one in rest for change in one.changes),
-        good=_together([(one.path, one.good) for one in parts]),
-        bad=_together([(one.path, one.bad) for one in parts]),
+        good=PARTED.join(titled(one.path, one.symbol, one.good) for one in parts),
+        bad=PARTED.join(titled(one.path, one.symbol, one.bad) for one in parts),
         patch=patch,
     )
 
 
-def _together(texts: Sequence[tuple[str, str]]) -> str:
-    several = len({path for path, _ in texts}) > 1
-    shown, last = [], ""
-    for path, text in texts:
-        shown.append(f"==> {path} <==\n{text}" if several and path != last else text)
-        last = path
-    return "\n\n".join(shown)
+def titled(path: str, symbol: str, text: str) -> str:
+    """A definition under a comment that says where it stands, to be told from others beside it."""
+    return f"{_COMMENTS.get(PurePosixPath(path).suffix, '//')} {path}: {symbol}\n{text}"
+
+
+PARTED = "\n\n\n"
+"""Stands between definitions that are shown together."""
+_COMMENTS = {".py": "#", ".pyi": "#", ".ex": "#", ".exs": "#", ".rb": "#"}
 
 
 _Block = ast.excepthandler | ast.match_case
@@ -219,7 +220,7 @@ def _definition(span: Span, node: ast.AST, module: Module) -> tuple[str, Span]:
     return MODULE_SYMBOL, Span(start, end)
 
 
-def _dedented(good: str, bad: str) -> tuple[str, str]:
+def dedented(good: str, bad: str) -> tuple[str, str]:
     """Both texts without the indentation of the first line, when it can be put back exactly."""
     first = good.partition("\n")[0]
     margin = first[: len(first) - len(first.lstrip(" \t"))]

@@ -35,6 +35,9 @@ NOT_JUDGED = frozenset({"pruned", "unknown"})
 _SHARED = 2.0
 """How many judgements an operator's yield elsewhere is worth as a prior for it in a new file."""
 
+_NO_CHANCE = 1e-12
+"""A rate in place of zero, which a drawn yield may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
@@ -96,11 +99,12 @@ class _File:
 class Sampler:
     """Draws sites of many files, and learns from reports.
 
-    `read` gives a file's bytes; the operators are those of `language`, Python's by default.
-    `lines`, where given, are the covered lines of a file (None: not known), outside which nothing
-    is drawn. `weights` multiply an operator's drawn yield (1 where not given, 0 never draws). With
-    `by_cost`, yield is counted per second of judging; wall time differs from run to run, so the
-    order then does too.
+    `read` gives a file's bytes; the operators are those of `language`, Python's by default;
+    `lines`, where given, the covered lines of a file (None: not known), outside which nothing is
+    drawn. With `weights` (1 where not given, 0 never draws) an operator is drawn with a chance that
+    is proportional to its weight times its drawn yield, so that shares follow weights; without, the
+    highest drawn yield wins. With `by_cost`, yield is counted per second of judging; wall time
+    differs from run to run, so the order then does too.
     """
 
     def __init__(
@@ -253,7 +257,7 @@ class Sampler:
         names = {name for file in files for name in file.arms}
         operator = max(
             (name for name in self._figures if name in names),  # in registry order: no ties by hash
-            key=lambda name: self._weights.get(name, 1.0) * self._sampled(self._figures[name], 0.5),
+            key=self._rank,
         )
         holders = [file for file in files if operator in file.arms]
         prior = self._mean(self._figures[operator], 0.5)
@@ -262,6 +266,14 @@ class Sampler:
             key=lambda file: self._sampled(file.figures.get(operator) or Figures(), prior),
         )
         return best, operator
+
+    def _rank(self, operator: str) -> float:
+        drawn = self._sampled(self._figures[operator], 0.5)
+        if not self._weights:
+            return drawn
+        # The first of exponential arrivals: each wins with a chance proportional to its rate.
+        rate = max(self._weights.get(operator, 1.0) * drawn, _NO_CHANCE)
+        return -self._random.expovariate(rate)
 
     def _sampled(self, figures: Figures, prior: float) -> float:
         drawn = self._random.betavariate(

@@ -52,12 +52,16 @@ class MutationSource:
         covered: Callable[[str], Set[int] | None],
         seed: int,
         language: Language | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         """`operators` are some of `language`'s, which is Python when not given.
 
-        `covered` gives the lines of a file that some test runs, None when not known.
+        `covered` gives the lines of a file that some test runs, None when not known; `weights`
+        are as in `Sampler`.
         """
         self.made = 0
+        self.drawn: Counter[str] = Counter()
+        """Operator -> candidates made, pruned ones included."""
         self.pruned: Counter[str] = Counter()
         self._contents = contents
         self._covered = covered
@@ -70,6 +74,7 @@ class MutationSource:
             seed=seed,
             language=language,
             lines=covered,
+            weights=weights,
         )
         self._draws: dict[str, Draw] = {}
 
@@ -80,6 +85,7 @@ class MutationSource:
             if drawn is None or isinstance(drawn, NotReady):
                 return drawn
             self.made += 1
+            self.drawn[drawn.site.operator] += 1
             source = self._contents[drawn.path]
             reason = self._pruner.reason(drawn.path, source, drawn.site, self._covered(drawn.path))
             if reason is not None:
@@ -99,12 +105,26 @@ class MutationSource:
 
 
 class Sources:
-    """Several sources as one: each is drawn to its end, in the order given."""
+    """Several sources as one: each is drawn to its end, in the order given.
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
-        """`sources` by the name that their candidates carry."""
+    One of them may live on what came of the others: it has its turn when they are at their end or
+    have had their ration, and not before all their candidates are reported.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, Source], *, fed: str | None = None, ration: int | None = None
+    ) -> None:
+        """`sources` by the name that their candidates carry.
+
+        `fed` names the one that lives on the others, `ration` how many candidates they may draw
+        before its turn, None for all there are. They go on after it.
+        """
         self._sources = sources
-        self._waiting = list(sources.values())
+        self._waiting = list(sources)
+        self._fed = fed
+        self._ration = ration
+        self._drawn = 0
+        self._unreported = 0
 
     @property
     def made(self) -> int:
@@ -117,14 +137,29 @@ class Sources:
         return sum((source.pruned for source in self._sources.values()), Counter())
 
     def draw(self) -> Candidate | NotReady | None:
-        """The next candidate of the first source that has one left."""
-        while self._waiting:
-            drawn = self._waiting[0].draw()
-            if drawn is not None:
-                return drawn
-            self._waiting.pop(0)
+        """The next candidate of the first source that has one left and whose turn it is."""
+        while (name := self._turn()) is not None:
+            if name == self._fed and self._unreported:
+                return NotReady(self._drawn - 1)
+            drawn = self._sources[name].draw()
+            if drawn is None:
+                self._waiting.remove(name)
+                continue
+            if isinstance(drawn, Candidate):
+                self._drawn += 1
+                # What the fed one draws itself need not be known for its next draw.
+                self._unreported += name != self._fed
+            return drawn
         return None
 
     def report(self, drawn: Candidate, verdict: str, seconds: float) -> None:
         """Tell the source that made it."""
+        self._unreported -= drawn.source != self._fed
         self._sources[drawn.source].report(drawn, verdict, seconds)
+
+    def _turn(self) -> str | None:
+        feeding = [name for name in self._waiting if name != self._fed]
+        rationed = self._ration is not None and self._drawn >= self._ration
+        if self._fed in self._waiting and (rationed or not feeding):
+            return self._fed
+        return feeding[0] if feeding else None

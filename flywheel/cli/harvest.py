@@ -33,7 +33,7 @@ def harvest(
     ],
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", help="Where from: mutated, reverted, mined."),
+        typer.Option("--source", help="Where from: mutated, reverted, combined, mined."),
     ] = None,
     history: Annotated[
         int | None,
@@ -48,6 +48,13 @@ def harvest(
     operators: Annotated[
         list[str] | None,
         typer.Option("--operators", help="Only these operators or families; !NAME leaves one out."),
+    ] = None,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="Draw operators as often as the repository's own fixes suggest; the default.",
+        ),
     ] = None,
     max_candidates: Annotated[
         int | None,
@@ -113,6 +120,7 @@ def harvest(
             "harvest.paths": paths,
             "harvest.exclude": exclude,
             "harvest.operators": operators,
+            "harvest.calibrate": calibrate,
             "harvest.max_candidates": max_candidates,
             "harvest.max_examples": max_examples,
             "harvest.time_limit": time_limit,
@@ -284,6 +292,7 @@ _PHASES = {
     "environment": "test environment",
     "baseline": "baseline",
     "prove": "critic proved itself",
+    "calibrate": "mistakes learned from the history",
     "judge": "judging",
 }
 
@@ -333,6 +342,15 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         f" (environment {seconds['environment']:.0f}, baseline {seconds['baseline']:.0f},"
         f" judging {seconds['judging']:.0f})"
     )
+    realism = summary["realism"]
+    if realism["distance_uniform"] is not None:
+        out.print(
+            f"  realism     {realism['classified']} of {realism['fixes']} fixes classified;"
+            f" mutants are {realism['distance']:.2f} away from them,"
+            f" {realism['distance_uniform']:.2f} without calibration"
+        )
+    elif summary["by_source"].get("mutated"):
+        out.print(f"  realism     not calibrated: {realism['reason'] or 'nothing was drawn'}")
     if history := summary["history"]:
         out.print(
             f"  history     {history['commits']} commits, {history['fix_like']} read like fixes,"

@@ -190,6 +190,14 @@ def _print_example(session: Session, found: Example) -> None:
         session.out.print(Text(_safe(line), style=_DIFF_STYLES.get(line[:1], "")))
     heading("The error")
     session.out.print(Text(_safe(_shortened(found.error))))
+    if found.parts:
+        heading(f"The {len(found.parts)} bugs in it, and the tests that tell each from the others")
+        for part in found.parts:
+            name = part.example_id or f"candidate {part.candidate_id}"
+            where = f"{part.path}:{part.line}  {part.symbol}  {part.operator}"
+            session.out.print(Text.assemble((name, "bold"), f"  {_safe(where)}"))
+            for test in _first(part.tests):
+                session.out.print(Text(f"    {_safe(test)}"))
     if found.statement:
         heading("What the commit said that fixed it")
         session.out.print(Text(_safe(found.statement)))
@@ -211,6 +219,12 @@ def _print_example(session: Session, found: Example) -> None:
         )
     if found.flake_rate is not None:
         fact("flake rate", f"{found.flake_rate:.1%} of the base runs of {found.test_id}")
+
+
+def _first(tests: Sequence[str]) -> list[str]:
+    """The first of some tests; `--json` has them all."""
+    more = len(tests) - NAMES_SHOWN
+    return [*tests[:NAMES_SHOWN], *([f"… and {more} more"] if more > 0 else [])]
 
 
 def _shortened(error: str) -> str:

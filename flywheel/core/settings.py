@@ -97,7 +97,7 @@ class HarvestSettings(Section):
     install: str | None = None
     """How to install the repository, as arguments of `uv pip install`; none: found out."""
     source: Words = ("mutated",)
-    """Where candidates come from: "mutated" code, bug fixes of the history "reverted"."""
+    """Where from: "mutated" code, fixes "reverted" or "mined", bugs of these "combined"."""
     history: int | None = Field(default=None, ge=2)
     """How many releases of a package are laid down as its history; none: the newest alone."""
     paths: Names = ()
@@ -106,6 +106,8 @@ class HarvestSettings(Section):
     """Never change files that match one of these patterns."""
     operators: Words = ()
     """Only use these operators or families of operators; none: all."""
+    calibrate: bool = True
+    """Draw mutation operators as often as the bug fixes of the repository's history suggest."""
     max_candidates: int = Field(default=2000, ge=0)
     """Judge at most this many candidates; 0: all there are."""
     max_examples: int | None = Field(default=None, ge=1)

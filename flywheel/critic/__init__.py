@@ -12,6 +12,7 @@ from flywheel.critic.environment import Environment, build, definition_key
 from flywheel.critic.judge import Judge
 from flywheel.critic.lane import RUNNER, RUNNER_TARGET, LaneServer, isolation_of
 from flywheel.critic.ledger import learn_by_command
+from flywheel.critic.parts import MASKED, told_apart
 from flywheel.critic.profile import CommandProfile, PytestProfile
 from flywheel.critic.run import PATIENT, Run
 from flywheel.critic.select import Layout, edit_of
@@ -20,6 +21,7 @@ from flywheel.critic.toolchain import load as load_toolchains
 from flywheel.critic.tree import build_tree, discard_tree, module_of, tree_key
 
 __all__ = [
+    "MASKED",
     "PATIENT",
     "RUNNER",
     "RUNNER_TARGET",
@@ -53,5 +55,6 @@ __all__ = [
     "other_files",
     "save_learned",
     "sources",
+    "told_apart",
     "tree_key",
 ]

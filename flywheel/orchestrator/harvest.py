@@ -9,21 +9,24 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from flywheel.candidates import MutationSource, RevertSource, Source, Sources, choose_operators
+from flywheel.candidates import RevertSource, Source, Sources, choose_operators
 from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus, HarvestEnded, HarvestStarted
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.critic import Judge, Learned
+from flywheel.orchestrator import combine
 from flywheel.orchestrator.history import funnel, revert_source
 from flywheel.orchestrator.judging import Judging, Progress
 from flywheel.orchestrator.mine import Mined, Miner
+from flywheel.orchestrator.realism import Realism
 from flywheel.orchestrator.workbench import Workbench, learn_baseline, record, set_up
 from flywheel.store import Run, Store, record_run
 from flywheel.workspace import Workspace
 
-SOURCES = ("reverted", "mutated", "mined")
-"""Where candidates may come from, in the order in which they are drawn."""
+SOURCES = ("reverted", "mutated", "combined", "mined")
+"""Where candidates may come from, in the order in which they are drawn. What is mined is proven at
+commits of its own, so it cannot be combined with the rest."""
 
 
 def harvest(
@@ -45,6 +48,7 @@ def harvest(
         raise UsageError(
             f"unknown source: {', '.join(sorted(unknown))}", hint=f"--source {','.join(SOURCES)}"
         )
+    combine.check(wanted)
     started = datetime.now(UTC)
     clock = time.monotonic()
     bench = set_up(
@@ -63,6 +67,7 @@ def harvest(
         learned, baseline_seconds = learn_baseline(bench, settings, bus)
         record(store, bench, learned)
         loop = Judging(bench, learned, settings, store, bus, on_progress, started_at=clock)
+        realism = Realism(bench, settings, operators, bus)
         history: RevertSource | None = None
         with ExitStack() as held:
 
@@ -78,21 +83,19 @@ def harvest(
                         covered=critic.covered_lines,
                     )
                 if "mutated" in wanted.source:
-                    chosen["mutated"] = MutationSource(
-                        contents,
-                        operators=operators,
-                        covered=critic.covered_lines,
-                        seed=wanted.seed,
-                        language=language,
+                    chosen["mutated"] = realism.source(contents, critic.covered_lines)
+                if combine.NAME in wanted.source:
+                    chosen[combine.NAME] = combine.combined_source(
+                        loop, store, contents, seed=wanted.seed
                     )
-                return Sources(chosen)
+                return Sources(chosen, fed=combine.NAME, ration=combine.ration(wanted))
 
             loop.run(make_source)
         mined: Mined | None = None
         if "mined" in wanted.source and loop.ended == "exhausted":
             mined = Miner(loop, settings, workspace, store, bus, on_progress).run()
         total = time.monotonic() - clock
-        summary = _summary(bench, learned, loop, history, mined, baseline_seconds, total)
+        summary = _summary(bench, learned, loop, history, mined, realism, baseline_seconds, total)
         record_run(store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary))
         store.tidy()
     bus.publish(
@@ -113,6 +116,7 @@ def _summary(
     loop: Judging,
     history: RevertSource | None,
     mined: Mined | None,
+    realism: Realism,
     baseline_seconds: float,
     total: float,
 ) -> dict[str, Any]:
@@ -165,5 +169,6 @@ def _summary(
         },
         "history": funnel(history) if history is not None else None,
         "mined": mined.summary() if mined is not None else None,
+        "realism": realism.summary(),
         "by_source": {name: dict(counts) for name, counts in loop.tally.by_source.items()},
     }

@@ -19,7 +19,7 @@ from flywheel.core.errors import UsageError
 from flywheel.core.events import CandidateJudged, EventBus, ExampleKept, Warned
 from flywheel.core.records import Candidate, Judged
 from flywheel.core.settings import Settings
-from flywheel.critic import Judge, Learned
+from flywheel.critic import Judge, Learned, told_apart
 from flywheel.orchestrator.workbench import Workbench, jobs_of, phase
 from flywheel.store import Buffer, Ingested, Store, known_verdicts, retire
 
@@ -194,7 +194,7 @@ class Judging:
                 if reason := self.limit():
                     self.ended, drawing = reason, False
             for judged in critic.collect(timeout=POLL_SECONDS):
-                self._take(judged, source)
+                self._take(told_apart(judged), source)
             self._judge_again(critic)
             self.on_progress(
                 Progress(self.tally, time.monotonic() - self._began, self.wanted.max_candidates)
@@ -295,6 +295,10 @@ class Judging:
             self.bus.publish(
                 ExampleKept(kept.example_id, kept.candidate_id, kept.path, kept.test_id)
             )
+
+    def settle(self) -> None:
+        """Write what is judged so far, for whoever reads it from the store."""
+        self._stored(self._buffer.flush())
 
     def limit(self) -> str:
         """Why to stop now, empty to go on."""

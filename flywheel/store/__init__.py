@@ -4,7 +4,7 @@
 typed reads, each its own session.
 """
 
-from flywheel.store.candidates import Proven, proven_candidates
+from flywheel.store.candidates import Proven, combined_parts, proven_candidates
 from flywheel.store.ingest import (
     Buffer,
     Ingested,
@@ -20,6 +20,7 @@ from flywheel.store.ingest import (
 from flywheel.store.mined import MinedCommit, mined_commits, record_mined
 from flywheel.store.query import (
     Example,
+    ExamplePart,
     KnownVerdict,
     Proof,
     Replayable,
@@ -39,6 +40,7 @@ from flywheel.store.store import Store
 __all__ = [
     "Buffer",
     "Example",
+    "ExamplePart",
     "Ingested",
     "KeptExample",
     "KnownVerdict",
@@ -50,6 +52,7 @@ __all__ = [
     "Store",
     "SurvivorGroup",
     "baseline",
+    "combined_parts",
     "environment_lock",
     "example",
     "example_id",

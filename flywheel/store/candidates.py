@@ -63,3 +63,20 @@ def proven_candidates(store: Store, baseline_id: str) -> tuple[Proven, ...]:
             [baseline_id],
         ).fetchall()
     return tuple(Proven(candidate_of(row[2:]), tuple(row[0]), row[1]) for row in rows)
+
+
+def combined_parts(
+    store: Store, baseline_id: str, *, settled: Sequence[str] = ()
+) -> tuple[tuple[str, ...], ...]:
+    """The combinations that a baseline has judged: candidate ids of each one's parts.
+
+    Unknown ones are left out, save those whose reason is among `settled`.
+    """
+    with store.reading() as connection:
+        rows = connection.execute(
+            "SELECT c.parts FROM candidates c JOIN verdicts v ON v.candidate_id = c.candidate_id"
+            " WHERE v.baseline_id = ? AND c.parts IS NOT NULL"
+            " AND (v.verdict <> 'unknown' OR v.reason IN ?) ORDER BY c.candidate_id",
+            [baseline_id, list(settled)],
+        ).fetchall()
+    return tuple(tuple(part["candidate_id"] for part in json.loads(row[0])) for row in rows)

@@ -59,6 +59,26 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class ExamplePart:
+    """One of several bugs that an example holds."""
+
+    candidate_id: str
+    """The candidate that is this bug alone."""
+    example_id: str | None
+    """Its own example; None where that is not in the store any more."""
+    path: str
+    """Repository-relative path of the file it changes."""
+    line: int
+    """First line it changes in the base file."""
+    symbol: str
+    """Qualified name of the definition it changes."""
+    operator: str
+    """What made it."""
+    tests: tuple[str, ...]
+    """Tests that fail for it and for none of the other parts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One row of the view `examples`, with its proof."""
 
@@ -132,6 +152,8 @@ class Example:
     """When it was stored, UTC."""
     proofs: tuple[Proof, ...]
     """The trials, in the order they were run."""
+    parts: tuple[ExamplePart, ...] = ()
+    """The bugs it is made of; empty for one that is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +288,19 @@ def example(store: Store, id_prefix: str) -> Example:
             " ORDER BY array_position(['judge', 'confirm', 'good'], kind)",
             [row["candidate_id"], row["baseline_id"]],
         ).fetchall()
+        parts = row["parts"] or []
+        alone = connection.execute(
+            "SELECT c.candidate_id, p.example_id, c.path, c.line, c.symbol, c.operator"
+            " FROM candidates c LEFT JOIN proven p ON p.candidate_id = c.candidate_id"
+            " WHERE c.candidate_id IN (SELECT unnest(?::VARCHAR[]))",
+            [[part["candidate_id"] for part in parts]],
+        ).fetchall()
     row["failing_tests"] = tuple(row["failing_tests"])
     row["proofs"] = tuple(Proof(*proof) for proof in proofs)
+    by_id = {part[0]: part for part in alone}
+    row["parts"] = tuple(
+        ExamplePart(*(*by_id[part["candidate_id"]], tuple(part["tests"]))) for part in parts
+    )
     known = {field.name for field in fields(Example)}
     return Example(**{name: value for name, value in row.items() if name in known})
 

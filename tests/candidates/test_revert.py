@@ -238,7 +238,8 @@ def test_a_fix_of_two_functions_is_one_candidate_that_shows_both() -> None:
         '    return "the area"\n',
     )
     assert candidate.bad == (
-        'def area(r):\n    return math.pi * r\n\ndef name():\n    return "area"'
+        "# pkg/a.py: area\ndef area(r):\n    return math.pi * r\n\n\n"
+        '# pkg/a.py: name\ndef name():\n    return "area"'
     )
     assert candidate.patch.count("@@ ") == 1
     assert candidate.operator == "revert-file"
@@ -255,7 +256,7 @@ def test_a_fix_of_two_files_is_undone_as_a_whole() -> None:
     assert candidate.operator == "revert-commit"
     assert [one.path for one in candidate.changes] == ["pkg/a.py", "pkg/b.py"]
     assert candidate.bad == (
-        "==> pkg/a.py <==\ndef area(r):\n    return math.pi * r\n\n==> pkg/b.py <==\nB = 1"
+        "# pkg/a.py: area\ndef area(r):\n    return math.pi * r\n\n\n# pkg/b.py: <module>\nB = 1"
     )
     assert "+++ b/pkg/a.py" in candidate.patch
     assert "+++ b/pkg/b.py" in candidate.patch

@@ -175,6 +175,16 @@ def test_a_heavier_operator_is_drawn_more() -> None:
     assert share({"sum-difference": 100.0}) > share({}) + 5
 
 
+def test_a_heavier_operator_is_drawn_more_often_and_not_to_its_end_first() -> None:
+    weights = {"sum-difference": 4.0, "comparison-boundary": 4.0}
+    source = sampler(weights=weights, open_files=12, quota=99, lag=1000)
+    drawn = [source.draw() for _ in range(48)]
+    names = Counter(one.site.operator for one in drawn if isinstance(one, Draw))
+    heavy = names["sum-difference"] + names["comparison-boundary"]
+    assert 48 * 0.2 < heavy < 48 * 0.7
+    assert len(names) > 8
+
+
 def test_figures_count_what_was_made_judged_and_valid() -> None:
     source = sampler()
     draws = run(source, 60)
