@@ -76,10 +76,13 @@ class Tested:
             )
         )
 
-    @property
-    def does_not_build(self) -> bool:
-        """True when code could not be compiled or parsed."""
-        return self.broken is not None and self.broken.type in _COMPILING
+    def does_not_build(self, ids: Sequence[str]) -> bool:
+        """True when code could not be compiled or parsed, so that some of the tests did not run.
+
+        What compilers write alone says little: a test may run one.
+        """
+        broken = self.broken is not None and self.broken.type in _COMPILING
+        return broken and any(one not in self.results for one in ids)
 
 
 class Tester:
@@ -354,7 +357,7 @@ class CommandCritic:
             self._again(case, case.first, trial)
 
     def _first(self, case: _Case, tested: Tested, trial: Trial) -> None:
-        if tested.does_not_build:
+        if tested.does_not_build(self._suite.ids):
             self._emit(case, trial, "pruned", DOES_NOT_BUILD)
         elif tested.reason:
             self._emit(case, trial, "unknown", tested.reason)

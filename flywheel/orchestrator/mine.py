@@ -128,11 +128,12 @@ class Miner:
         """
         began = time.monotonic()
         known = mined_commits(self._store, self._checkout.name, self._toolchain.id)
-        self._hopeless = {
-            one.definition: one.detail
-            for one in known.values()
-            if one.outcome == _REASONS[EnvironmentBuildError]
-        }
+        if self._newest.bench.tester is None:
+            self._hopeless = {
+                one.definition: one.detail
+                for one in known.values()
+                if one.outcome == _REASONS[EnvironmentBuildError]
+            }
         with ExitStack() as held:
             history = log(self._checkout.git_dir, self._checkout.commit)
             held.callback(history.close)
@@ -204,7 +205,8 @@ class Miner:
                 bench = self._set_up(checkout)
                 kept = self._judge(fix, bench, blobs)
         except tuple(_REASONS) as error:
-            outcome, detail = _REASONS[type(error)], error.message
+            outcome = _REASONS[type(error)]
+            detail = f"{error.message}\n{error.cause}" if error.cause else error.message
             self._failed(error, definition, commit)
         except KeyboardInterrupt:
             self._newest.ended = "interrupted"
@@ -260,7 +262,8 @@ class Miner:
     def _failed(self, error: FlywheelError, definition: str, commit: str) -> None:
         if not isinstance(error, EnvironmentBuildError | BaselineError):
             return
-        if isinstance(error, EnvironmentBuildError):
+        # Where building compiles the code itself, it is the commit that fails, not what defines it.
+        if isinstance(error, EnvironmentBuildError) and self._newest.bench.tester is None:
             self._hopeless[definition] = error.message
         self._failures += 1
         if self._failures >= MAX_FAILURES:
