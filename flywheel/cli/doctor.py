@@ -184,12 +184,28 @@ def _settings(session: Session) -> Iterator[Check]:
 
 
 def _toolchains(session: Session) -> Iterator[Check]:
+    from flywheel.candidates import GrammarLanguage
+    from flywheel.critic import load_toolchains, tool_versions
     from flywheel.workspace import content
 
     configured = session.configuration().settings.paths.critics
     items = content("critics", session.workspace, configured=configured)
     shown = ", ".join(f"{item.name} ({item.origin})" for item in items)
     yield Check("toolchains", True, shown)
+    for item, toolchain in zip(
+        items, load_toolchains([(item.name, item.path) for item in items]), strict=True
+    ):
+        language = toolchain.language()
+        try:
+            said = tool_versions(toolchain)
+            if isinstance(language, GrammarLanguage):
+                for suffix in language.suffixes:
+                    language.grammar(f"any{suffix}")
+        except FlywheelError as error:
+            yield Check(f"toolchain {item.name}", False, error.message, error.hint, required=False)
+            continue
+        if said:
+            yield Check(f"toolchain {item.name}", True, said, required=False)
 
 
 def _disk(session: Session) -> Iterator[Check]:

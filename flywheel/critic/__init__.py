@@ -18,7 +18,7 @@ from flywheel.critic.run import PATIENT, Run
 from flywheel.critic.select import Layout, edit_of
 from flywheel.critic.toolchain import Toolchain, detect, other_files, sources
 from flywheel.critic.toolchain import load as load_toolchains
-from flywheel.critic.tree import build_tree, discard_tree, module_of, tree_key
+from flywheel.critic.tree import build_tree, discard_tree, module_of, tool_versions, tree_key
 
 __all__ = [
     "MASKED",
@@ -56,5 +56,6 @@ __all__ = [
     "save_learned",
     "sources",
     "told_apart",
+    "tool_versions",
     "tree_key",
 ]

@@ -27,7 +27,7 @@ from flywheel.core.identity import content_hash
 from flywheel.critic.command import PLACES, REPO, REPORTS, filled
 from flywheel.critic.environment import Environment, Step
 from flywheel.critic.interpreters import ask
-from flywheel.critic.profile import Command, CommandProfile
+from flywheel.critic.profile import Command, CommandProfile, PytestProfile
 from flywheel.critic.text import clean
 from flywheel.critic.toolchain import Toolchain, matcher
 from flywheel.git import Checkout
@@ -127,6 +127,16 @@ def build_tree(
         notes=checkout.notes,
         python=str(runner.executable),
     )
+
+
+def tool_versions(toolchain: Toolchain) -> str:
+    """What the tools of a toolchain say they are, first lines; empty where pytest is the tool.
+
+    Raises `EnvironmentBuildError` where one is missing.
+    """
+    if isinstance(toolchain.profile, PytestProfile):
+        return ""
+    return ", ".join(said.partition("\n")[0] for said in _tools(toolchain.profile)[2])
 
 
 def discard_tree(environment: Environment) -> None:
