@@ -16,7 +16,7 @@ from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.critic import Judge, Learned
 from flywheel.orchestrator import combine
-from flywheel.orchestrator.history import funnel, revert_source
+from flywheel.orchestrator.history import funnel, revert_source, warn_if_shallow
 from flywheel.orchestrator.judging import Judging, Progress
 from flywheel.orchestrator.mine import Mined, Miner
 from flywheel.orchestrator.realism import Realism
@@ -61,6 +61,8 @@ def harvest(
     )
     language = bench.toolchain.language()
     operators = choose_operators(wanted.operators, language.operators)
+    if {"reverted", "mined"} & set(wanted.source):
+        warn_if_shallow(bench.checkout, bus)
     run_id = content_hash("run", bench.checkout.name, started.isoformat())
     bus.publish(HarvestStarted(run_id, bench.checkout.name, bench.checkout.commit))
     with store.harvest_lock(bench.checkout.name):

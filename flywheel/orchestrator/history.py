@@ -57,15 +57,7 @@ def look_through(
     for note in checkout.notes:
         bus.publish(Warned("repository", note))
     toolchain = toolchain_of(checkout, settings, workspace)
-    shallow = is_shallow(checkout.git_dir)
-    if shallow:
-        bus.publish(
-            Warned(
-                "shallow",
-                f"{checkout.name} is a shallow clone: only its newest commits are there",
-                "git fetch --unshallow",
-            )
-        )
+    shallow = warn_if_shallow(checkout, bus)
     changeable = [one for one in checkout.entries() if toolchain.is_source(one.path)]
     read = zip(changeable, checkout.read_many(changeable), strict=True)
     contents = {one.path: data for one, data in read if not is_generated(data)}
@@ -78,6 +70,20 @@ def look_through(
             if limit and len(found) >= limit:
                 break
     return History(checkout.name, checkout.commit, shallow, funnel(source), tuple(found))
+
+
+def warn_if_shallow(checkout: Checkout, bus: EventBus) -> bool:
+    """Say so where a clone holds but the newest commits; True when it does."""
+    if not is_shallow(checkout.git_dir):
+        return False
+    bus.publish(
+        Warned(
+            "shallow",
+            f"{checkout.name} is a shallow clone: only its newest commits are there",
+            "git fetch --unshallow",
+        )
+    )
+    return True
 
 
 def revert_source(
