@@ -3,6 +3,7 @@
 Knows nothing of where candidates come from or where verdicts are kept.
 """
 
+from flywheel.critic.affected import CALLS_CHANGED, TEST_GONE, Affected, Version, compare
 from flywheel.critic.baseline import Learned, learn
 from flywheel.critic.baseline import load as load_learned
 from flywheel.critic.baseline import save as save_learned
@@ -13,11 +14,15 @@ from flywheel.critic.run import PATIENT, Run
 from flywheel.critic.select import Layout, edit_of
 from flywheel.critic.toolchain import Toolchain, detect, other_files, sources
 from flywheel.critic.toolchain import load as load_toolchains
+from flywheel.critic.units import Unit, unit_at, units
 
 __all__ = [
+    "CALLS_CHANGED",
     "PATIENT",
     "RUNNER",
     "RUNNER_TARGET",
+    "TEST_GONE",
+    "Affected",
     "Critic",
     "Environment",
     "LaneServer",
@@ -26,7 +31,10 @@ __all__ = [
     "Run",
     "Suite",
     "Toolchain",
+    "Unit",
+    "Version",
     "build",
+    "compare",
     "definition_key",
     "detect",
     "edit_of",
@@ -37,4 +45,6 @@ __all__ = [
     "other_files",
     "save_learned",
     "sources",
+    "unit_at",
+    "units",
 ]

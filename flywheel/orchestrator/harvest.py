@@ -15,6 +15,7 @@ from flywheel.core.events import EventBus, HarvestEnded, HarvestStarted
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.critic import Critic, Learned
+from flywheel.orchestrator.carry import Carrying
 from flywheel.orchestrator.history import funnel, revert_source
 from flywheel.orchestrator.judging import Judging, Progress
 from flywheel.orchestrator.mine import Mined, Miner
@@ -54,6 +55,8 @@ def harvest(
     with store.harvest_lock(bench.checkout.name):
         learned, baseline_seconds = learn_baseline(bench, settings, bus)
         record(store, bench, learned)
+        carrying = Carrying(bench, learned, settings, store)
+        carrying.decide()
         loop = Judging(bench, learned, settings, store, bus, on_progress, started_at=clock)
         history: RevertSource | None = None
         with ExitStack() as held:
@@ -79,11 +82,13 @@ def harvest(
                 return Sources(chosen)
 
             loop.run(make_source)
+        carrying.settle(loop, operators={one.name for one in operators})
         mined: Mined | None = None
         if "mined" in wanted.source and loop.ended == "exhausted":
             mined = Miner(loop, settings, workspace, store, bus, on_progress).run()
         total = time.monotonic() - clock
         summary = _summary(bench, learned, loop, history, mined, baseline_seconds, total)
+        summary["carried"] = carrying.summary()
         record_run(store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary))
         store.tidy()
     bus.publish(

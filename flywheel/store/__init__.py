@@ -5,6 +5,20 @@ typed reads, each its own session.
 """
 
 from flywheel.store.candidates import Proven, proven_candidates
+from flywheel.store.carried import (
+    JUDGED_AGAIN,
+    KEPT,
+    RETIRED,
+    Carried,
+    CarriedCounts,
+    CarriedHere,
+    Standing,
+    carried_at,
+    carried_counts,
+    record_carried,
+    restore,
+    standing,
+)
 from flywheel.store.ingest import (
     Buffer,
     Ingested,
@@ -37,7 +51,13 @@ from flywheel.store.retire import retire
 from flywheel.store.store import Store
 
 __all__ = [
+    "JUDGED_AGAIN",
+    "KEPT",
+    "RETIRED",
     "Buffer",
+    "Carried",
+    "CarriedCounts",
+    "CarriedHere",
     "Example",
     "Ingested",
     "KeptExample",
@@ -47,9 +67,12 @@ __all__ = [
     "Proven",
     "Replayable",
     "Run",
+    "Standing",
     "Store",
     "SurvivorGroup",
     "baseline",
+    "carried_at",
+    "carried_counts",
     "environment_lock",
     "example",
     "example_id",
@@ -59,12 +82,15 @@ __all__ = [
     "mined_commits",
     "proven_candidates",
     "record_baseline",
+    "record_carried",
     "record_environment",
     "record_mined",
     "record_revision",
     "record_run",
     "replayable",
+    "restore",
     "retire",
     "sql",
+    "standing",
     "survivors",
 ]
