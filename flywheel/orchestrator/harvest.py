@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -19,12 +19,15 @@ from flywheel.orchestrator.carry import Carrying
 from flywheel.orchestrator.history import funnel, revert_source
 from flywheel.orchestrator.judging import Judging, Progress
 from flywheel.orchestrator.mine import Mined, Miner
+from flywheel.orchestrator.since import Changed, find_changed
 from flywheel.orchestrator.workbench import Workbench, learn_baseline, record, set_up
 from flywheel.store import Run, Store, record_run
 from flywheel.workspace import Workspace
 
 SOURCES = ("reverted", "mutated", "mined")
 """Where candidates may come from, in the order in which they are drawn."""
+NOTHING_CHANGED = "nothing-changed"
+"""How a harvest ends that was to look at what changed, where nothing did."""
 
 
 def harvest(
@@ -49,7 +52,13 @@ def harvest(
     operators = select_operators(wanted.operators)
     started = datetime.now(UTC)
     clock = time.monotonic()
-    bench = set_up(repo, settings, workspace, bus)
+    changed: Changed | None = None
+    if wanted.since is not None:
+        changed = find_changed(repo, wanted.since, settings, workspace, bus)
+        if not changed.definitions:
+            return _nothing_changed(changed)
+    checkout = changed.checkout if changed is not None else None
+    bench = set_up(repo, settings, workspace, bus, checkout=checkout)
     run_id = content_hash("run", bench.checkout.name, started.isoformat())
     bus.publish(HarvestStarted(run_id, bench.checkout.name, bench.checkout.commit))
     with store.harvest_lock(bench.checkout.name):
@@ -59,10 +68,16 @@ def harvest(
         carrying.decide()
         loop = Judging(bench, learned, settings, store, bus, on_progress, started_at=clock)
         history: RevertSource | None = None
+        executed: Callable[[str], Set[int]] | None = None
         with ExitStack() as held:
 
             def make_source(contents: Mapping[str, bytes], critic: Critic) -> Source:
-                nonlocal history
+                nonlocal history, executed
+                covered: Callable[[str], Set[int]] = critic.covered_lines
+                executed = covered
+                if changed is not None:
+                    contents = {path: contents[path] for path in contents.keys() & changed.paths}
+                    covered = changed.within(covered)
                 chosen: dict[str, Source] = {}
                 if "reverted" in wanted.source:
                     history = chosen["reverted"] = revert_source(
@@ -70,13 +85,13 @@ def harvest(
                         bench.toolchain,
                         contents,
                         held=held,
-                        covered=critic.covered_lines,
+                        covered=covered,
                     )
                 if "mutated" in wanted.source:
                     chosen["mutated"] = MutationSource(
                         contents,
                         operators=operators,
-                        covered=critic.covered_lines,
+                        covered=covered,
                         seed=wanted.seed,
                     )
                 return Sources(chosen)
@@ -89,6 +104,7 @@ def harvest(
         total = time.monotonic() - clock
         summary = _summary(bench, learned, loop, history, mined, baseline_seconds, total)
         summary["carried"] = carrying.summary()
+        summary["since"] = changed.summary(executed) if changed is not None else None
         record_run(store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary))
         store.tidy()
     bus.publish(
@@ -101,6 +117,18 @@ def harvest(
         )
     )
     return summary
+
+
+def _nothing_changed(changed: Changed) -> dict[str, Any]:
+    """The summary of a harvest that found nothing to look at, and so built and ran nothing."""
+    return {
+        "repo": changed.checkout.name,
+        "commit": changed.checkout.commit,
+        "candidates": {"made": 0, "judged": 0, "valid": 0, "survived": 0},
+        "examples": {"new": 0, "total": 0},
+        "ended": NOTHING_CHANGED,
+        "since": changed.summary(),
+    }
 
 
 def _summary(

@@ -19,6 +19,7 @@ from flywheel.store.carried import (
     restore,
     standing,
 )
+from flywheel.store.fresh import Held, held
 from flywheel.store.ingest import (
     Buffer,
     Ingested,
@@ -59,6 +60,7 @@ __all__ = [
     "CarriedCounts",
     "CarriedHere",
     "Example",
+    "Held",
     "Ingested",
     "KeptExample",
     "KnownVerdict",
@@ -77,6 +79,7 @@ __all__ = [
     "example",
     "example_id",
     "examples",
+    "held",
     "ingest",
     "known_verdicts",
     "mined_commits",
