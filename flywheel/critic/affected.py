@@ -246,10 +246,14 @@ class _Closure:
         if self._own(_loaded(before) ^ _loaded(after)):
             # A module of the tree that is loaded now, or no longer, may do anything.
             self._whole(path)
+        imported = [{one for unit in found for one in unit.aliases} for found in (before, after)]
+        for alias in imported[0] ^ imported[1]:
+            self._name(alias.given)
         for version, unit in _differing((old, before), (new, after)):
             if unit.opaque:
                 self._whole(path)
-            self._take(version, unit)
+            if not unit.aliases:
+                self._take(version, unit)
         return True
 
     def _own(self, modules: Set[str]) -> bool:
@@ -259,7 +263,7 @@ class _Closure:
 
     def follow(self) -> None:
         """Go on until no further name is found."""
-        if self._found:
+        if self._found or self._pending:
             for version, unit in self._dynamic:
                 if unit.opaque:
                     self._whole(unit.path)
@@ -268,6 +272,12 @@ class _Closure:
             name = self._pending.pop()
             for version, unit in self._mentions.get(name, ()):
                 if id(unit) in self._found:
+                    continue
+                if unit.aliases and not unit.opaque:
+                    # Of all that it imports only this leads there.
+                    for alias in unit.aliases:
+                        if alias.leads_to(name):
+                            self._name(alias.given)
                     continue
                 if unit.opaque:
                     self._whole(unit.path)
@@ -299,11 +309,11 @@ class _Closure:
         names = rest.partition("[")[0].split("::")
         if not rest or not all(WORD.fullmatch(name) for name in names):
             # A doctest, or what a plugin collects: nobody knows what it runs.
-            return bool(self._found)
+            return bool(self.names)
         written = self._tests.get(names[-1], [])
         own = [pair for pair in written if pair[1].path == path]
         if not (own or written):
-            return bool(self._found)
+            return bool(self.names)
         if any(id(unit) in self._found for _, unit in own or written):
             return True
         # What its class is made of counts as well.

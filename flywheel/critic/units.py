@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flywheel.critic.select import first_line, last_line
 
@@ -32,6 +33,21 @@ _DYNAMIC = frozenset(
 """Ways to reach what is not named."""
 _UNNAMED = ("setup", "teardown", "pytest_")
 """Beginnings of names, in lower case, that a test framework calls by itself."""
+
+
+class Alias(NamedTuple):
+    """One name that an import statement binds."""
+
+    module: str
+    """The module as it is written, with its dots."""
+    taken: str
+    """What is taken of it, empty for the module itself."""
+    given: str
+    """The name that it has from then on."""
+
+    def leads_to(self, name: str) -> bool:
+        """True when it takes something of this name, or something out of it."""
+        return name == self.taken or name in self.module.split(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +78,8 @@ class Unit:
     """Names that it calls while the file is imported, decorators too."""
     loads: frozenset[str]
     """Modules that it imports while the file is loaded, relative ones with their dots."""
+    aliases: frozenset[Alias]
+    """Of an import statement what it takes; empty for any other."""
     opaque: bool
     """True when running it may do more than bind names."""
     dynamic: bool
@@ -181,6 +199,7 @@ def _unit(
         words=words,
         calls=frozenset(_calls(node)),
         loads=frozenset(_loads(node)),
+        aliases=frozenset(_aliases(node)),
         opaque=opaque,
         dynamic=bool(words & _DYNAMIC) or _computed(node, piece.inner),
         unnamed=not is_source
@@ -346,6 +365,16 @@ def _loads(node: ast.stmt) -> Iterator[str]:
             if one.level and not one.module:
                 # Each name may be a module.
                 yield from (f"{module}{alias.name}" for alias in one.names)
+
+
+def _aliases(node: ast.stmt) -> Iterator[Alias]:
+    if isinstance(node, ast.Import):
+        for one in node.names:
+            yield Alias(one.name, "", one.asname or one.name.partition(".")[0])
+    elif isinstance(node, ast.ImportFrom):
+        module = "." * node.level + (node.module or "")
+        for one in node.names:
+            yield Alias(module, one.name, one.asname or one.name)
 
 
 def _computed(node: ast.stmt, inner: tuple[ast.stmt, ...]) -> bool:
