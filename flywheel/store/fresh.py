@@ -39,9 +39,9 @@ def held(store: Store) -> tuple[Held, ...]:
     with store.reading() as connection:
         runs = connection.execute(
             """
-            SELECT repo, summary, coalesce(ended_at, started_at) AS at FROM runs
+            SELECT repo, summary, coalesce(ended_at, started_at) AS done FROM runs
             QUALIFY row_number() OVER (PARTITION BY repo ORDER BY started_at DESC) = 1
-            ORDER BY at DESC, repo
+            ORDER BY done DESC, repo
             """
         ).fetchall()
         toolchains = dict(
