@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -64,6 +64,7 @@ class Version:
         """Ids of the tests that judge."""
         self._toolchain = toolchain
         self._units: dict[str, tuple[Unit, ...] | None] = {}
+        self._named: dict[str, dict[str, list[Unit]]] = {}
 
     def is_source(self, path: str) -> bool:
         """Whether it is code that candidates may change."""
@@ -74,6 +75,18 @@ class Version:
         if path not in self._units:
             self._units[path] = self._read_units(path)
         return self._units[path]
+
+    def unit(self, path: str, key: tuple[str, bytes, int]) -> Unit | None:
+        """The unit of a file that has this key, None for none."""
+        return next((one for one in self.named(path, key[0]) if one.key == key), None)
+
+    def named(self, path: str, name: str) -> Sequence[Unit]:
+        """The units of a file that have this name."""
+        if path not in self._named:
+            found = self._named[path] = defaultdict(list)
+            for unit in self.units(path) or ():
+                found[unit.name].append(unit)
+        return self._named[path].get(name, ())
 
     def ids(self, selection: Bits) -> Iterator[str]:
         """Ids of a set of tests."""
@@ -316,12 +329,12 @@ class _Closure:
             return bool(self.names)
         if any(id(unit) in self._found for _, unit in own or written):
             return True
-        # What its class is made of counts as well.
+        # What its classes are made of counts as well.
         return any(
             id(unit) in self._found
+            for owner in names[:-1]
             for version in self._versions
-            for unit in version.units(path) or ()
-            if unit.name in names[:-1]
+            for unit in version.named(path, owner)
         )
 
     def _whole(self, path: str) -> None:

@@ -218,10 +218,9 @@ class Carrying:
         if held is None or there is None:
             return CODE_CHANGED
         unit, piece = held
-        same = next((one for one in there if one.key == unit.key), None)
+        same = new.unit(path, unit.key)
         if same is None or _whole(before, unit) != _whole(there, same):
-            named = any(one.name == unit.name for one in there)
-            return CODE_CHANGED if named else CODE_GONE
+            return CODE_CHANGED if new.named(path, unit.name) else CODE_GONE
         shift = same.pieces[piece][0] - unit.pieces[piece][0]
         moved = Span(span.start + shift, span.end + shift)
         return replace(candidate, span=moved, base_hash=bytes_hash(content)), same
@@ -294,14 +293,7 @@ class Rule:
         return ""
 
     def _of_survivor(self, here: Candidate, unit: Unit | None) -> str:
-        old = next(
-            (
-                one
-                for one in self._old.units(here.path) or ()
-                if unit is not None and one.key == unit.key
-            ),
-            None,
-        )
+        old = self._old.unit(here.path, unit.key) if unit is not None else None
         if unit is not None and old is None:
             return CODE_CHANGED
         before = _noticing(self._old, here.path, old, here.span.start, unit)

@@ -64,8 +64,10 @@ def harvest(
     with store.harvest_lock(bench.checkout.name):
         learned, baseline_seconds = learn_baseline(bench, settings, bus)
         record(store, bench, learned)
+        began = time.monotonic()
         carrying = Carrying(bench, learned, settings, store)
         carrying.decide()
+        carrying_seconds = time.monotonic() - began
         loop = Judging(bench, learned, settings, store, bus, on_progress, started_at=clock)
         history: RevertSource | None = None
         executed: Callable[[str], Set[int]] | None = None
@@ -104,6 +106,7 @@ def harvest(
         total = time.monotonic() - clock
         summary = _summary(bench, learned, loop, history, mined, baseline_seconds, total)
         summary["carried"] = carrying.summary()
+        summary["seconds"]["carrying"] = round(carrying_seconds, 2)
         summary["since"] = changed.summary(executed) if changed is not None else None
         record_run(store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary))
         store.tidy()
