@@ -64,6 +64,8 @@ NEW_TESTS = "new-tests"
 """Tests execute a survivor's lines that did not before."""
 NO_PASSING_TEST = "no-passing-test"
 """No test is left that surely passes, so it may break everything."""
+EVERY_TEST = "rests-on-every-test"
+"""It broke everything, so a test that is in doubt, or new, may say otherwise."""
 NOT_MADE = "not-made"
 """A harvest of everything does not make this candidate any more."""
 SUPERSEDED = "judged-here"
@@ -277,9 +279,13 @@ class Rule:
         if self._affected.mentions(here.after):
             # The bad code may come to what its tests never came to before.
             return CALLS_CHANGED
-        if row.verdict == "valid":
-            return self._of_example(row)
-        return self._of_survivor(here, unit)
+        match row.verdict:
+            case "valid":
+                return self._of_example(row)
+            case "survived":
+                return self._of_survivor(here, unit)
+            case _:
+                return self._of_what_breaks_all(row)
 
     def _of_example(self, row: Standing) -> str:
         for test_id in row.failing:
@@ -291,6 +297,21 @@ class Rule:
         if not row.failing or not any(not self._affected.reason(one) for one in others):
             return NO_PASSING_TEST
         return ""
+
+    def _of_what_breaks_all(self, row: Standing) -> str:
+        """It breaks all again where no file of tests can be collected, as before.
+
+        One test of a file that is not in doubt says so of the whole file: new tests too.
+        """
+        if row.phase != "collect" or not self._old.judging.issubset(row.failing):
+            return EVERY_TEST
+        sure = {
+            test_id.partition("::")[0]
+            for test_id in self._both
+            if not self._affected.reason(test_id)
+        }
+        files = {test_id.partition("::")[0] for test_id in self._new.judging}
+        return "" if files <= sure else EVERY_TEST
 
     def _of_survivor(self, here: Candidate, unit: Unit | None) -> str:
         old = self._old.unit(here.path, unit.key) if unit is not None else None

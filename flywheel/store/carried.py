@@ -24,14 +24,16 @@ KEPT, JUDGED_AGAIN, RETIRED = "kept", "judged-again", "retired"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A verdict that stands: an example's or a survivor's."""
+    """A verdict that stands: an example's, a survivor's, or that of what breaks everything."""
 
     candidate: Candidate
     """The change, as it was where it was proven."""
     verdict: str
-    """`valid` or `survived`."""
+    """`valid`, `survived` or `breaks-everything`."""
     failing: tuple[str, ...]
     """Ids of the tests that failed when it was confirmed; none for a survivor."""
+    phase: str
+    """Phase of the first failure, such as `call` or `collect`; empty for a survivor."""
     baseline_id: str
     """The baseline it was proven by."""
     commit: str
@@ -89,15 +91,16 @@ class CarriedCounts:
 
 
 def standing(store: Store, repo: str) -> tuple[Standing, ...]:
-    """Every example and survivor of a repository that stands.
+    """Every settled verdict of a repository that stands.
 
     Those that were mined are left out: they live at their own commits.
     """
     with store.reading() as connection:
         rows = connection.execute(
             f"""
-            SELECT v.verdict, t.failing, v.baseline_id, r."commit", l.baseline_id, s."commit",
-                   b.environment_hash, b.toolchain, {COLUMNS}
+            SELECT v.verdict, coalesce(t.failing, j.failing),
+                   coalesce(t.error_phase, j.error_phase, ''), v.baseline_id, r."commit",
+                   l.baseline_id, s."commit", b.environment_hash, b.toolchain, {COLUMNS}
             FROM verdicts v
             JOIN candidates c ON c.candidate_id = v.candidate_id
             JOIN baselines b ON b.baseline_id = v.baseline_id
@@ -106,16 +109,19 @@ def standing(store: Store, repo: str) -> tuple[Standing, ...]:
                 ON k.candidate_id = v.candidate_id AND k.baseline_id = v.baseline_id
             JOIN baselines l ON l.baseline_id = coalesce(k.at_baseline, v.baseline_id)
             JOIN revisions s ON s.revision_id = l.revision_id
-            LEFT JOIN trials t ON t.kind = 'confirm' AND v.verdict = 'valid'
+            LEFT JOIN trials t ON t.kind = 'confirm'
                 AND t.candidate_id = v.candidate_id AND t.baseline_id = v.baseline_id
-            WHERE r.repo = ? AND c.source <> 'mined' AND v.verdict IN ('valid', 'survived')
+            LEFT JOIN trials j ON j.kind = 'judge'
+                AND j.candidate_id = v.candidate_id AND j.baseline_id = v.baseline_id
+            WHERE r.repo = ? AND c.source <> 'mined'
+                AND v.verdict IN ('valid', 'survived', 'breaks-everything')
                 AND coalesce(k.state, 'kept') = 'kept'
             ORDER BY v.candidate_id, v.baseline_id
             """,
             [repo],
         ).fetchall()
     return tuple(
-        Standing(candidate_of(row[8:]), row[0], tuple(json.loads(row[1] or "[]")), *row[2:8])
+        Standing(candidate_of(row[9:]), row[0], tuple(json.loads(row[1] or "[]")), *row[2:9])
         for row in rows
     )
 

@@ -23,6 +23,7 @@ def reason(
     *,
     verdict: str = "valid",
     failing: tuple[str, ...] = (THIRD,),
+    phase: str = "call",
     lines_after: Mapping[str, Mapping[str, list[int]]] = LINES,
 ) -> str:
     """What the rule says of a candidate that puts `bad` in place of `before` in the newer file."""
@@ -37,7 +38,7 @@ def reason(
         PATH, "", Span(start, start + len(before)), before, bad, 1, 1, "mutated", "op", "", "",
         bytes_hash(content),
     )  # fmt: skip
-    row = Standing(candidate, verdict, failing, "b", "c", "b", "c", "e", "t")
+    row = Standing(candidate, verdict, failing, phase, "b", "c", "b", "c", "e", "t")
     return Rule(old, new, compare(old, new)).reason(row, candidate, held[0] if held else None)
 
 
@@ -97,3 +98,17 @@ def test_a_survivor_outside_functions_rests_on_every_test_that_loads_the_file() 
 
 def test_data_that_changed_puts_every_verdict_in_doubt() -> None:
     assert reason(IN_THIRD, "0", {"data.json": "{}"}) == "support-changed"
+
+
+def test_what_broke_everything_is_kept_only_where_nothing_can_be_collected() -> None:
+    def broken(phase: str, change: Mapping[str, str]) -> str:
+        return reason(
+            "LIMIT = 3", "LIMIT", change,
+            verdict="breaks-everything", failing=tuple(LINES), phase=phase,
+        )  # fmt: skip
+
+    change = edited("pkg/b.py", "return 0", "return 1")
+    assert broken("collect", {}) == ""
+    assert broken("call", {}) == "rests-on-every-test"
+    # No test of tests/test_b.py is sure to fail again.
+    assert broken("collect", change) == "rests-on-every-test"

@@ -297,4 +297,5 @@ JOIN candidates c ON c.candidate_id = x.candidate_id
 JOIN baselines b ON b.baseline_id = x.baseline_id
 JOIN revisions r ON r.revision_id = b.revision_id
 JOIN baselines n ON n.baseline_id = x.at_baseline
-JOIN revisions l ON l.revision_id = n.revision_id;
+JOIN revisions l ON l.revision_id = n.revision_id
+WHERE v.verdict IN ('valid', 'survived');
