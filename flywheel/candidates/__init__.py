@@ -18,7 +18,7 @@ from flywheel.candidates.language import (
 from flywheel.candidates.operator import Described
 from flywheel.candidates.operators import chosen as choose_operators
 from flywheel.candidates.operators import select as select_operators
-from flywheel.candidates.revert import RevertSource
+from flywheel.candidates.revert import RevertSource, hunks
 from flywheel.candidates.sample import NotReady
 from flywheel.candidates.source import MutationSource, Source, Sources
 
@@ -43,6 +43,7 @@ __all__ = [
     "choose_operators",
     "distance",
     "drawn_families",
+    "hunks",
     "is_generated",
     "learn_mistakes",
     "look",

@@ -45,6 +45,14 @@ def harvest(
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", help="Not these folders, files or globs.")
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="REV",
+            help="Only definitions that changed since the history left this revision.",
+        ),
+    ] = None,
     operators: Annotated[
         list[str] | None,
         typer.Option("--operators", help="Only these operators or families; !NAME leaves one out."),
@@ -119,6 +127,7 @@ def harvest(
             "harvest.history": history,
             "harvest.paths": paths,
             "harvest.exclude": exclude,
+            "harvest.since": since,
             "harvest.operators": operators,
             "harvest.calibrate": calibrate,
             "harvest.max_candidates": max_candidates,
@@ -319,6 +328,19 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     out = session.out
+    if since := summary["since"]:
+        out.print(
+            f"since {since['revision']} ({since['base'][:12]}): {since['definitions']} definitions"
+            f" of {since['files']} source files changed, {since['tests_changed']} files of tests",
+            markup=False,
+        )
+        if summary["ended"] == "nothing-changed":
+            out.print("No code that a candidate could change is different: nothing to judge.")
+            return
+        if since["not_executed"]:
+            out.print(
+                f"  not executed by any test: {', '.join(since['not_executed'])}", markup=False
+            )
     candidates, baseline = summary["candidates"], summary["baseline"]
     out.print(
         f"[bold]{summary['examples']['new']} new examples[/bold]"
@@ -351,6 +373,12 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         )
     elif summary["by_source"].get("mutated"):
         out.print(f"  realism     not calibrated: {realism['reason'] or 'nothing was drawn'}")
+    carried = summary["carried"]
+    if any(carried[state] for state in ("kept", "judged_again", "retired")):
+        out.print(
+            f"  earlier     {carried['kept']} verdicts kept unchanged, {carried['judged_again']}"
+            f" judged again, {carried['retired']} retired"
+        )
     if history := summary["history"]:
         out.print(
             f"  history     {history['commits']} commits, {history['fix_like']} read like fixes,"

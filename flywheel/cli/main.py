@@ -150,7 +150,7 @@ def _shown(value: object) -> str:
 
 
 # The order is the order of the help: what makes data, what reads it, what looks after the rest.
-for _module in ("harvest", "history", "read", "doctor"):
+for _module in ("harvest", "history", "read", "status", "doctor"):
     if importlib.util.find_spec(f"flywheel.cli.{_module}"):
         importlib.import_module(f"flywheel.cli.{_module}").register(app)
 app.add_typer(config_app, name="config")

@@ -104,6 +104,8 @@ class HarvestSettings(Section):
     """Only change files that match one of these patterns; none: every file but the tests."""
     exclude: Names = ()
     """Never change files that match one of these patterns."""
+    since: str | None = None
+    """Only change definitions that differ from where the history left this revision; none: all."""
     operators: Words = ()
     """Only use these operators or families of operators; none: all."""
     calibrate: bool = True

@@ -3,6 +3,7 @@
 Knows nothing of where candidates come from or where verdicts are kept.
 """
 
+from flywheel.critic.affected import CALLS_CHANGED, TEST_GONE, Affected, Version, compare
 from flywheel.critic.baseline import Learned, learn
 from flywheel.critic.baseline import load as load_learned
 from flywheel.critic.baseline import save as save_learned
@@ -19,12 +20,16 @@ from flywheel.critic.select import Layout, edit_of
 from flywheel.critic.toolchain import Toolchain, detect, other_files, sources
 from flywheel.critic.toolchain import load as load_toolchains
 from flywheel.critic.tree import build_tree, discard_tree, module_of, tool_versions, tree_key
+from flywheel.critic.units import Unit, unit_at, units
 
 __all__ = [
+    "CALLS_CHANGED",
     "MASKED",
     "PATIENT",
     "RUNNER",
     "RUNNER_TARGET",
+    "TEST_GONE",
+    "Affected",
     "CommandCritic",
     "CommandProfile",
     "Critic",
@@ -39,9 +44,12 @@ __all__ = [
     "Tested",
     "Tester",
     "Toolchain",
+    "Unit",
+    "Version",
     "build",
     "build_tree",
     "changed_files",
+    "compare",
     "definition_key",
     "detect",
     "discard_tree",
@@ -58,4 +66,6 @@ __all__ = [
     "told_apart",
     "tool_versions",
     "tree_key",
+    "unit_at",
+    "units",
 ]

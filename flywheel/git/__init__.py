@@ -4,6 +4,7 @@ from flywheel.git.checkout import Checkout, Entry
 from flywheel.git.history import Blobs, Commit, FileChange, is_shallow, log
 from flywheel.git.index import IndexSettings, index_settings
 from flywheel.git.merge import merge
+from flywheel.git.range import commits_behind, merge_base
 from flywheel.git.resolve import at, resolve
 
 __all__ = [
@@ -14,9 +15,11 @@ __all__ = [
     "FileChange",
     "IndexSettings",
     "at",
+    "commits_behind",
     "index_settings",
     "is_shallow",
     "log",
     "merge",
+    "merge_base",
     "resolve",
 ]

@@ -4,5 +4,15 @@ from flywheel.orchestrator.harvest import harvest
 from flywheel.orchestrator.history import History, look_through
 from flywheel.orchestrator.judging import Progress
 from flywheel.orchestrator.replay import Replayed, replay
+from flywheel.orchestrator.status import RepositoryStatus, status
 
-__all__ = ["History", "Progress", "Replayed", "harvest", "look_through", "replay"]
+__all__ = [
+    "History",
+    "Progress",
+    "Replayed",
+    "RepositoryStatus",
+    "harvest",
+    "look_through",
+    "replay",
+    "status",
+]

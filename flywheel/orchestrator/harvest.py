@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -16,10 +16,12 @@ from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.critic import Judge, Learned
 from flywheel.orchestrator import combine
+from flywheel.orchestrator.carry import Carrying
 from flywheel.orchestrator.history import funnel, revert_source, warn_if_shallow
 from flywheel.orchestrator.judging import Judging, Progress
 from flywheel.orchestrator.mine import Mined, Miner
 from flywheel.orchestrator.realism import Realism
+from flywheel.orchestrator.since import Changed, find_changed
 from flywheel.orchestrator.workbench import Workbench, learn_baseline, record, set_up
 from flywheel.store import Run, Store, record_run
 from flywheel.workspace import Workspace
@@ -27,6 +29,8 @@ from flywheel.workspace import Workspace
 SOURCES = ("reverted", "mutated", "combined", "mined")
 """Where candidates may come from, in the order in which they are drawn. What is mined is proven at
 commits of its own, so it cannot be combined with the rest."""
+NOTHING_CHANGED = "nothing-changed"
+"""How a harvest ends that was to look at what changed, where nothing did."""
 
 
 def harvest(
@@ -51,11 +55,17 @@ def harvest(
     combine.check(wanted)
     started = datetime.now(UTC)
     clock = time.monotonic()
+    changed: Changed | None = None
+    if wanted.since is not None:
+        changed = find_changed(repo, wanted.since, settings, workspace, bus)
+        if not changed.definitions:
+            return _nothing_changed(changed)
     bench = set_up(
         repo,
         settings,
         workspace,
         bus,
+        checkout=changed.checkout if changed is not None else None,
         history=wanted.history,
         check=lambda found: choose_operators(wanted.operators, found.language().operators),
     )
@@ -68,13 +78,23 @@ def harvest(
     with store.harvest_lock(bench.checkout.name):
         learned, baseline_seconds = learn_baseline(bench, settings, bus)
         record(store, bench, learned)
+        began = time.monotonic()
+        carrying = Carrying(bench, learned, settings, store)
+        carrying.decide()
+        carrying_seconds = time.monotonic() - began
         loop = Judging(bench, learned, settings, store, bus, on_progress, started_at=clock)
         realism = Realism(bench, settings, operators, bus)
         history: RevertSource | None = None
+        executed: Callable[[str], Set[int] | None] | None = None
         with ExitStack() as held:
 
             def make_source(contents: Mapping[str, bytes], critic: Judge) -> Source:
-                nonlocal history
+                nonlocal history, executed
+                covered: Callable[[str], Set[int] | None] = critic.covered_lines
+                executed = covered
+                if changed is not None:
+                    contents = {path: contents[path] for path in contents.keys() & changed.paths}
+                    covered = changed.within(covered)
                 chosen: dict[str, Source] = {}
                 if "reverted" in wanted.source:
                     history = chosen["reverted"] = revert_source(
@@ -82,10 +102,10 @@ def harvest(
                         bench.toolchain,
                         contents,
                         held=held,
-                        covered=critic.covered_lines,
+                        covered=covered,
                     )
                 if "mutated" in wanted.source:
-                    chosen["mutated"] = realism.source(contents, critic.covered_lines)
+                    chosen["mutated"] = realism.source(contents, covered)
                 if combine.NAME in wanted.source:
                     chosen[combine.NAME] = combine.combined_source(
                         loop, store, contents, seed=wanted.seed
@@ -93,11 +113,15 @@ def harvest(
                 return Sources(chosen, fed=combine.NAME, ration=combine.ration(wanted))
 
             loop.run(make_source)
+        carrying.settle(loop, operators={one.name for one in operators})
         mined: Mined | None = None
         if "mined" in wanted.source and loop.ended == "exhausted":
             mined = Miner(loop, settings, workspace, store, bus, on_progress).run()
         total = time.monotonic() - clock
         summary = _summary(bench, learned, loop, history, mined, realism, baseline_seconds, total)
+        summary["carried"] = carrying.summary()
+        summary["seconds"]["carrying"] = round(carrying_seconds, 2)
+        summary["since"] = changed.summary(executed) if changed is not None else None
         record_run(store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary))
         store.tidy()
     bus.publish(
@@ -110,6 +134,18 @@ def harvest(
         )
     )
     return summary
+
+
+def _nothing_changed(changed: Changed) -> dict[str, Any]:
+    """The summary of a harvest that found nothing to look at, and so built and ran nothing."""
+    return {
+        "repo": changed.checkout.name,
+        "commit": changed.checkout.commit,
+        "candidates": {"made": 0, "judged": 0, "valid": 0, "survived": 0},
+        "examples": {"new": 0, "total": 0},
+        "ended": NOTHING_CHANGED,
+        "since": changed.summary(),
+    }
 
 
 def _summary(

@@ -132,6 +132,8 @@ class Judging:
         self.started_at = started_at
         self.ended = "exhausted"
         self.stored_examples = 0
+        self.met: set[str] = set()
+        """Ids of the candidates drawn whose verdict was known."""
         self._store = store
         self._buffer = Buffer(store, baseline_id=learned.baseline.baseline_id)
         self._known = known_verdicts(store, learned.baseline.baseline_id)
@@ -149,7 +151,7 @@ class Judging:
 
         `warm` as in `Critic`.
         """
-        paths = self._paths()
+        paths = self.paths()
         tree = self.bench.environment.tree
         # The critic proves itself wherever tests reach, also where no candidate is wanted.
         executed = {path: (tree / path).read_bytes() for path in self.learned.suite.lines.files}
@@ -233,6 +235,7 @@ class Judging:
             if known is None or known.verdict == "unknown":
                 return drawn
             self.tally.known += 1
+            self.met.add(drawn.candidate_id)
             self.tally.note(drawn, known.verdict, judged=False)
             source.report(drawn, known.verdict, known.seconds)
             if reason := self.limit():
@@ -311,7 +314,7 @@ class Judging:
             return "time-limit"
         return ""
 
-    def _paths(self) -> list[str]:
+    def paths(self) -> list[str]:
         """Files whose code the suite executes and the user wants."""
         executed = self.learned.suite.lines.files
         chosen = [

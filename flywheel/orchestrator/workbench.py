@@ -355,17 +355,7 @@ def learn_baseline(
     started = time.monotonic()
     runs = settings.harvest.baseline_runs
     environment = bench.environment
-    identity = content_hash(
-        "learned",
-        bench.revision.tree,
-        environment.hash,
-        bench.toolchain.id,
-        runs,
-        list(environment.pytest_args),
-        _runner_hash(),
-        *([] if reach else ["no reach"]),
-    )
-    kept = bench.cache / "baselines" / f"{identity}.json.gz"
+    kept = _kept_baseline(bench, bench.revision.tree, runs, reach=reach)
     learned = load_learned(kept, bench.revision.revision_id)
     if learned is not None:
         return learned, 0.0
@@ -408,6 +398,27 @@ def _learn(bench: Workbench, files: Sequence[str], *, runs: int, reach: bool) ->
         )
     finally:
         server.close()
+
+
+def earlier_baseline(bench: Workbench, settings: Settings, checkout: Checkout) -> Learned | None:
+    """What was learned of another commit in this very environment; None when it is not kept."""
+    revision = Revision(checkout.name, checkout.commit, checkout.tree, checkout.license)
+    kept = _kept_baseline(bench, checkout.tree, settings.harvest.baseline_runs, reach=True)
+    return load_learned(kept, revision.revision_id)
+
+
+def _kept_baseline(bench: Workbench, tree: str, runs: int, *, reach: bool) -> Path:
+    identity = content_hash(
+        "learned",
+        tree,
+        bench.environment.hash,
+        bench.toolchain.id,
+        runs,
+        list(bench.environment.pytest_args),
+        _runner_hash(),
+        *([] if reach else ["no reach"]),
+    )
+    return bench.cache / "baselines" / f"{identity}.json.gz"
 
 
 def _runner_hash() -> str:

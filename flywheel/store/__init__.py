@@ -5,6 +5,21 @@ typed reads, each its own session.
 """
 
 from flywheel.store.candidates import Proven, combined_parts, proven_candidates
+from flywheel.store.carried import (
+    JUDGED_AGAIN,
+    KEPT,
+    RETIRED,
+    Carried,
+    CarriedCounts,
+    CarriedHere,
+    Standing,
+    carried_at,
+    carried_counts,
+    record_carried,
+    restore,
+    standing,
+)
+from flywheel.store.fresh import Held, held
 from flywheel.store.ingest import (
     Buffer,
     Ingested,
@@ -38,9 +53,16 @@ from flywheel.store.retire import retire
 from flywheel.store.store import Store
 
 __all__ = [
+    "JUDGED_AGAIN",
+    "KEPT",
+    "RETIRED",
     "Buffer",
+    "Carried",
+    "CarriedCounts",
+    "CarriedHere",
     "Example",
     "ExamplePart",
+    "Held",
     "Ingested",
     "KeptExample",
     "KnownVerdict",
@@ -49,25 +71,32 @@ __all__ = [
     "Proven",
     "Replayable",
     "Run",
+    "Standing",
     "Store",
     "SurvivorGroup",
     "baseline",
+    "carried_at",
+    "carried_counts",
     "combined_parts",
     "environment_lock",
     "example",
     "example_id",
     "examples",
+    "held",
     "ingest",
     "known_verdicts",
     "mined_commits",
     "proven_candidates",
     "record_baseline",
+    "record_carried",
     "record_environment",
     "record_mined",
     "record_revision",
     "record_run",
     "replayable",
+    "restore",
     "retire",
     "sql",
+    "standing",
     "survivors",
 ]

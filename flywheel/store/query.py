@@ -203,11 +203,20 @@ class Replayable:
 
 
 def known_verdicts(store: Store, baseline_id: str) -> dict[str, KnownVerdict]:
-    """What need not be judged again, by candidate id."""
+    """What need not be judged again, by candidate id.
+
+    That is what the baseline's commit has verdicts of, and what stands there unchanged.
+    """
     with store.reading() as connection:
         rows = connection.execute(
-            "SELECT candidate_id, verdict, seconds FROM verdicts WHERE baseline_id = ?",
-            [baseline_id],
+            """
+            SELECT k.here, v.verdict, v.seconds
+            FROM carried k JOIN verdicts v USING (candidate_id, baseline_id)
+            WHERE k.at_baseline = $baseline AND k.state = 'kept' AND k.here IS NOT NULL
+            UNION ALL
+            SELECT candidate_id, verdict, seconds FROM verdicts WHERE baseline_id = $baseline
+            """,
+            {"baseline": baseline_id},
         ).fetchall()
     return {key: KnownVerdict(verdict, seconds) for key, verdict, seconds in rows}
 

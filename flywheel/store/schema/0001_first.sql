@@ -149,6 +149,20 @@ CREATE TABLE fixes (
     created_at TIMESTAMPTZ NOT NULL
 );
 
+-- What became of a verdict at a later commit, one row a verdict that was looked at again there.
+-- `at_baseline` is that commit's. `state`: kept (what it rests on is unchanged: it stands there
+-- too, as the candidate `here`), judged-again (a verdict of that baseline takes its place), retired
+-- (it stands no more, for `reason`). The verdict itself stays where it was proven.
+CREATE TABLE carried (
+    candidate_id VARCHAR NOT NULL,
+    baseline_id VARCHAR NOT NULL,
+    at_baseline VARCHAR NOT NULL,
+    state VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    here VARCHAR,
+    created_at TIMESTAMPTZ NOT NULL
+);
+
 -- One row a harvest.
 CREATE TABLE runs (
     run_id VARCHAR NOT NULL,
@@ -170,10 +184,16 @@ CREATE MACRO failure_text(test_id, phase, kind, message, assertion, traceback) A
              ELSE '' END
     );
 
+-- Verdicts that a later commit has taken away.
+CREATE VIEW fallen AS
+SELECT candidate_id, baseline_id, at_baseline, state, reason, created_at
+FROM carried
+WHERE state <> 'kept';
+
 -- The same change proven under several baselines is one example: the earliest proof stands.
 CREATE VIEW proven AS
 SELECT example_id, candidate_id, baseline_id, origin, code, patch, created_at
-FROM fixes
+FROM fixes ANTI JOIN fallen USING (candidate_id, baseline_id)
 WHERE proven
 QUALIFY row_number() OVER (PARTITION BY example_id ORDER BY created_at, baseline_id) = 1;
 
@@ -256,10 +276,26 @@ CREATE VIEW survivors AS
 SELECT
     c.candidate_id, r.repo, r."commit", c.path, c.symbol, c.line, c.end_line, c.operator,
     c.before, c.after, c.bad, c.good, c.patch, j.selected AS tests, v.baseline_id, v.created_at
-FROM verdicts v
+FROM verdicts v ANTI JOIN fallen x ON x.candidate_id = v.candidate_id
+    AND x.baseline_id = v.baseline_id
 JOIN candidates c ON c.candidate_id = v.candidate_id
 JOIN baselines b ON b.baseline_id = v.baseline_id
 JOIN revisions r ON r.revision_id = b.revision_id
 JOIN trials j ON j.kind = 'judge'
     AND j.candidate_id = v.candidate_id AND j.baseline_id = v.baseline_id
 WHERE v.verdict = 'survived';
+
+-- Examples and survivors that stand no more: what they were, and why.
+CREATE VIEW retired AS
+SELECT
+    x.state, x.reason, v.verdict, r.repo, r."commit", l."commit" AS retired_at,
+    c.path, c.symbol, c.source, c.operator, c.bad, c.good, c.line, c.end_line,
+    x.candidate_id, x.baseline_id, x.created_at
+FROM fallen x
+JOIN verdicts v ON v.candidate_id = x.candidate_id AND v.baseline_id = x.baseline_id
+JOIN candidates c ON c.candidate_id = x.candidate_id
+JOIN baselines b ON b.baseline_id = x.baseline_id
+JOIN revisions r ON r.revision_id = b.revision_id
+JOIN baselines n ON n.baseline_id = x.at_baseline
+JOIN revisions l ON l.revision_id = n.revision_id
+WHERE v.verdict IN ('valid', 'survived');
