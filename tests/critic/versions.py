@@ -12,7 +12,7 @@ from flywheel.core.records import Baseline, BaselineTest
 from flywheel.critic import Learned, Suite, Toolchain, Version
 from flywheel.critic.select import FileLines, LineIndex
 
-PROFILE = Path(__file__).parents[2] / "critics" / "pytest.toml"
+PROFILE = Path(__file__).parents[2] / "critics" / "pytest"
 FILES = {
     "pkg/__init__.py": "",
     "pkg/a.py": """

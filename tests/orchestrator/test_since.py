@@ -19,7 +19,7 @@ FIRST = {
     ),
     "tests/test_a.py": "def test_one(): pass\n",
 }
-PROFILE = Path(__file__).parents[2] / "critics" / "pytest.toml"
+PROFILE = Path(__file__).parents[2] / "critics" / "pytest"
 
 
 @pytest.fixture
