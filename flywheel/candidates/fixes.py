@@ -53,6 +53,7 @@ _CHORE = _words(
     *("whitespace", "indentation", "style", "coverage", "travis", "tox", "ci", "github actions?"),
     *("workflow", "pre-commit", "bump", "release", "version", "merge", r"deprecat\w*"),
     *(r"refactor\w*", "clean ?up", "rename[sd]?", "imports?", "benchmarks?", "doctests?"),
+    *(r"unif(?:y|ies|ied)", r"simplif\w*", r"rewr[io]t\w*", r"restructur\w*", "naming"),
     *("warnings?", r"python ?[23](?:\.\d+)?", "pypy", "compat(?:ibility)?", "modernize"),
     "(?:unit ?)?tests?",
 )
@@ -278,7 +279,9 @@ def _signals(commit: Commit, kinds: Counter[str], sources: int, lines: int) -> S
     subject = _own_words(commit.subject)
     message = f"{subject}\n{commit.body}"
     fix_words = tuple(dict.fromkeys(word.lower() for word in _FIX.findall(subject)))
-    chore_words = tuple(dict.fromkeys(word.lower() for word in _CHORE.findall(subject)))
+    chore_words = tuple(
+        dict.fromkeys(word.lower() for word in _CHORE.findall(subject.replace("_", " ")))
+    )
     feature = _FEATURE.match(subject) is not None
     closes = _CLOSES.search(message) is not None
     issues = tuple(dict.fromkeys(_ISSUE.findall(message)))

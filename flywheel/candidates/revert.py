@@ -161,6 +161,9 @@ class RevertSource:
             return
         for path, content in undone.items():
             yield Reverted(fix, FILE, {path: content})
+        if fix.signals.chore_words or fix.signals.feature:
+            # A piece of such a change is rarely what repairs.
+            return
         for moved in conflicts:
             for content in moved.parts(MAX_HUNKS):
                 yield Reverted(fix, HUNK, {moved.path: content})

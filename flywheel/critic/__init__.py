@@ -10,6 +10,7 @@ from flywheel.critic.baseline import save as save_learned
 from flywheel.critic.command import CommandCritic, Tested, Tester, changed_files
 from flywheel.critic.critic import Critic, Suite
 from flywheel.critic.environment import Environment, build, definition_key
+from flywheel.critic.half import HALF, real
 from flywheel.critic.judge import Judge
 from flywheel.critic.lane import RUNNER, RUNNER_TARGET, LaneServer, isolation_of
 from flywheel.critic.ledger import learn_by_command
@@ -24,6 +25,7 @@ from flywheel.critic.units import Unit, unit_at, units
 
 __all__ = [
     "CALLS_CHANGED",
+    "HALF",
     "MASKED",
     "PATIENT",
     "RUNNER",
@@ -61,6 +63,7 @@ __all__ = [
     "load_toolchains",
     "module_of",
     "other_files",
+    "real",
     "save_learned",
     "sources",
     "told_apart",

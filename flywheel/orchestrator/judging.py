@@ -19,7 +19,7 @@ from flywheel.core.errors import UsageError
 from flywheel.core.events import CandidateJudged, EventBus, ExampleKept, Warned
 from flywheel.core.records import Candidate, Judged
 from flywheel.core.settings import Settings
-from flywheel.critic import Judge, Learned, told_apart
+from flywheel.critic import Judge, Learned, real, told_apart
 from flywheel.orchestrator.workbench import Workbench, jobs_of, phase
 from flywheel.store import Buffer, Ingested, Store, known_verdicts, retire
 
@@ -196,7 +196,7 @@ class Judging:
                 if reason := self.limit():
                     self.ended, drawing = reason, False
             for judged in critic.collect(timeout=POLL_SECONDS):
-                self._take(told_apart(judged), source)
+                self._take(real(told_apart(judged)), source)
             self._judge_again(critic)
             self.on_progress(
                 Progress(self.tally, time.monotonic() - self._began, self.wanted.max_candidates)
