@@ -1,9 +1,9 @@
 """A bug of the history must be a bug: the absence of what its fix brought besides is none.
 
 A fix that also adds a function fails, when it is undone, whichever test calls the function: the
-failure names what only the fixed code has. Where a fix can be undone in part only, half of a renaming
-fails wherever the other half is used: the failure names what only the broken code has. They are true
-failures, and say nothing of a bug that ever was.
+failure names what only the fixed code has. Where a fix can be undone in part only, half of a
+renaming fails wherever the other half is used: the failure names what only the broken code has.
+They are true failures, and say nothing of a bug that ever was.
 """
 
 from __future__ import annotations
