@@ -55,6 +55,8 @@ _COMPILING = frozenset({"CompileError", "SyntaxError"})
 class Tested:
     """What one run of the suite said."""
 
+    __test__ = False  # pytest must not collect it
+
     results: Mapping[str, Result]
     """Test id -> what it reported, in report order."""
     broken: TestFailure | None
@@ -87,6 +89,8 @@ class Tested:
 
 class Tester:
     """Runs the suite of one tree in a server of the cold lane."""
+
+    __test__ = False  # pytest must not collect it
 
     def __init__(
         self, profile: CommandProfile, start: Callable[[], LaneServer], *, module: str = ""
