@@ -39,6 +39,8 @@ MAX_FAILURES = 6
 """Commits in a row whose suites cannot be run, after which older ones are left alone: they need
 what is not there any more. One whose environment is known to be out of reach costs nothing and does
 not count."""
+NAME = "mined"
+"""What its candidates say they come from."""
 JUDGED = "judged"
 """Outcome of a commit whose fix was judged."""
 
@@ -255,7 +257,7 @@ class Miner:
             is_source=self._is_source,
             is_test=self._is_test,
             covered=covered,
-            name="mined",
+            name=NAME,
             language=self._language,
         )
 
@@ -296,7 +298,7 @@ class Miner:
             self._last.discard()
 
     def _judge(self, fix: Fix, bench: Workbench, blobs: Blobs) -> int:
-        """Judge one fix at its commit; the number of examples of it in the store."""
+        """Judge one fix at its commit; the number of examples of it."""
         # One fix is a candidate or two: what makes thousands fast would cost more than it saves.
         learned, _ = learn_baseline(bench, self._settings, self._quiet, reach=False)
         record(self._store, bench, learned)
@@ -314,9 +316,14 @@ class Miner:
         def make_source(contents: Mapping[str, bytes], critic: Judge) -> Source:
             return self._source(fix, contents, blobs, critic.covered_lines)
 
+        before = self._valid
         judging.run(make_source, warm=False)
         self._newest.ended = judging.ended
-        return judging.stored_examples
+        return self._valid - before
+
+    @property
+    def _valid(self) -> int:
+        return self._newest.tally.by_source.get(NAME, Counter())["valid"]
 
 
 def _forwarding(bus: EventBus) -> EventBus:
