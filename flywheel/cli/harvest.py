@@ -171,6 +171,10 @@ def replay(
         int | None, typer.Option("--sample", help="Prove this many again, drawn at random.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Prove every row again.")] = False,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", help="Of these rows only, an SQL condition: source = 'mined'."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
     jobs: Annotated[int | None, typer.Option("--jobs", help="Rows proved at once.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -198,11 +202,14 @@ def replay(
     settings = session.configuration({"harvest.jobs": jobs}).settings
     store = Store(session.workspace.store_path)
     ids = [find(store, example).example_id] if example is not None else None
-    rows = list(replayable(store, ids=ids))
+    rows = list(replayable(store, ids=ids, where=where))
     if sample is not None:
         rows = random.Random(seed).sample(rows, min(sample, len(rows)))
     if not rows:
-        raise UsageError("the store holds no example", hint="flywheel harvest --repo PATH")
+        raise UsageError(
+            "no example fits the condition" if where else "the store holds no example",
+            hint="flywheel examples lists them" if where else "flywheel harvest --repo PATH",
+        )
     bus = EventBus()
     with _display(session, total=len(rows)) as display:
         bus.subscribe(display.event)
