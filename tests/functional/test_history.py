@@ -241,8 +241,9 @@ def test_a_fix_is_judged_at_its_own_commit_where_the_newest_code_has_moved_on(
     again = shell.harvest(repo.root, "--source", "mined")
     assert again.summary["mined"]["known"] == 1
     assert again.summary["mined"]["judged"] == 0
-    replayed = shell.run("replay", "--all", "--json")
+    replayed = shell.run("replay", "--all", "--where", "source = 'mined'", "--json")
     assert replayed.code == 0, replayed.out
+    assert replayed.summary["rows"] == 1
 
 
 def test_mining_stops_where_suites_cannot_be_run_any_more(
