@@ -268,7 +268,7 @@ def build(
         checkout, toolchain, python=python, install=install, lock=lock, of_its_time=of_its_time
     )
     pointer = home / "by-definition" / key
-    with _locked(home / "locks" / key):
+    with locked(home / "locks" / key):
         kept = _find(home, pointer)
         if kept is not None:
             return _environment(home, cache, kept, checkout, toolchain, box, 0.0)
@@ -829,7 +829,7 @@ def _environment(
 ) -> Environment:
     place = home / kept.hash
     tree = _tree_of(cache, checkout, kept)
-    with _locked(home / "locks" / tree.parent.name):
+    with locked(home / "locks" / tree.parent.name):
         if not tree.is_dir():
             _make_tree(tree, place, kept, checkout, toolchain, box)
     return Environment(
@@ -985,7 +985,8 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, which is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

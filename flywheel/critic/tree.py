@@ -8,7 +8,6 @@ open for fetching only.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -17,15 +16,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flywheel.core.errors import EnvironmentBuildError
 from flywheel.core.identity import content_hash
 from flywheel.critic.command import PLACES, REPO, REPORTS, filled
-from flywheel.critic.environment import Environment, Step
+from flywheel.critic.environment import Environment, Step, locked
 from flywheel.critic.interpreters import ask
 from flywheel.critic.profile import Command, CommandProfile, PytestProfile
 from flywheel.critic.text import clean
@@ -89,7 +87,7 @@ def build_tree(
     variables = _variables(profile, tools)
     steps: list[Step] = []
     built = 0.0
-    with _locked(cache / "trees" / "locks" / place.name):
+    with locked(cache / "trees" / "locks" / place.name):
         if not (place / "steps.json").is_file():
             part = place.with_name(f".{place.name}.part")
             shutil.rmtree(part, ignore_errors=True)
@@ -308,11 +306,3 @@ def _variables(profile: CommandProfile, tools: dict[str, _Tool]) -> dict[str, st
 
 def _registry() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if _REGISTRY.match(name)}
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

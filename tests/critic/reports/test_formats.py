@@ -142,9 +142,9 @@ def test_equal_ids_are_numbered_around_ids_that_look_numbered() -> None:
 
 def test_paths_below_another_root_are_made_relative() -> None:
     line = (
-        b'{"id": "a", "outcome": "failed", "failure": {"message": "in /work/zoo/x.py, /repo2/y"}}'
+        b'{"id": "a", "outcome": "failed", "failure": {"message": "in /home/zoo/x.py, /repo2/y"}}'
     )
-    (result,) = read("lines", line, root="/work/zoo").results
+    (result,) = read("lines", line, root="/home/zoo").results
     assert result.failure is not None
     assert result.failure.message == "in x.py, /repo2/y"
 
