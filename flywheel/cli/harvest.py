@@ -394,8 +394,8 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
     if mined := summary["mined"]:
         out.print(
             f"  mined       {mined['commits']} commits, {mined['fix_like']} fixes that touch tests,"
-            f" {mined['judged']} judged at their own commit in {mined['environments']}"
-            f" environments, {mined['kept']} kept"
+            f" {mined['judged']} judged at their own commit in"
+            f" {mined['environments']['used']} environments, {mined['kept']} kept"
         )
     out.print(f"  sandbox     {summary['sandbox_level']}; ended: {summary['ended']}")
     table = Table(title="Yield by operator", title_justify="left", box=None, pad_edge=False)
