@@ -49,6 +49,9 @@ class Bug:
     """The change."""
     failing: frozenset[str]
     """Ids of all tests that fail for it."""
+    proven_as: str
+    """Id of the candidate that was judged: another one where the same change was proven at an
+    earlier commit and stands at this one. A combination names its parts so."""
 
 
 class CombinedSource:
@@ -66,8 +69,8 @@ class CombinedSource:
         """`contents` are the files that may change; a bug of any other is left alone.
 
         `bugs` are asked for once, at the first draw; `known` are the parts of combinations that
-        were judged before, by candidate id, first part first. `language` is that of the contents,
-        Python when not given.
+        were judged before, by the ids that combinations name, first part first. `language` is that
+        of the contents, Python when not given.
         """
         self.made = 0
         self.pruned: Counter[str] = Counter()
@@ -90,7 +93,8 @@ class CombinedSource:
     def _candidates(self) -> Iterator[Candidate]:
         bugs = {bug.candidate.candidate_id: bug for bug in self._ask() if self._fits(bug)}
         self.bugs = len(bugs)
-        known = [tuple(parts) for parts in self._ask_known()]
+        here = {bug.proven_as: key for key, bug in bugs.items()}
+        known = [tuple(here.get(part, part) for part in parts) for parts in self._ask_known()]
         turns = {parts[0] for parts in known}
         uses = Counter(part for parts in known for part in parts)
         seen = {frozenset(parts) for parts in known}
@@ -202,7 +206,7 @@ class CombinedSource:
             patch="".join(patches),
             others=tuple(changes[1:]),
             parts=tuple(
-                Part(bug.candidate.candidate_id, tuple(sorted(tests)))
+                Part(bug.proven_as, tuple(sorted(tests)))
                 for bug, tests in zip(bugs, _telling(bugs), strict=True)
             ),
         )

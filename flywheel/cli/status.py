@@ -54,7 +54,12 @@ def _next(one: RepositoryStatus) -> str:
         return ""
     if one.head is None and not one.held.repo.startswith(("http", "ssh", "git", "file")):
         return ""
-    return f"flywheel harvest --repo {shlex.quote(one.held.repo)}"
+    from flywheel.core.settings import HarvestSettings
+
+    usual = HarvestSettings().source
+    sources = one.held.sources or usual
+    option = f" --source {','.join(sources)}" if sources != usual else ""
+    return f"flywheel harvest --repo {shlex.quote(one.held.repo)}{option}"
 
 
 def _as_json(one: RepositoryStatus) -> dict[str, Any]:

@@ -9,14 +9,14 @@ judged again if a source still makes it. The rule, and what it cannot see: docs/
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from flywheel.core.errors import RepositoryError
 from flywheel.core.identity import bytes_hash
-from flywheel.core.records import Candidate, Span
+from flywheel.core.records import Candidate, Change, Span
 from flywheel.core.settings import Settings
 from flywheel.critic import (
     CALLS_CHANGED,
@@ -38,6 +38,7 @@ from flywheel.store import (
     RETIRED,
     Carried,
     KnownVerdict,
+    Proven,
     Standing,
     Store,
     carried_at,
@@ -58,8 +59,6 @@ COMMIT_GONE = "commit-gone"
 """The repository lacks the commit it was proven at, so nothing can be compared."""
 NOT_COMPARABLE = "no-line-map"
 """What tests executed at its commit is not kept any more."""
-SEVERAL_PLACES = "several-places"
-"""It changes more than one place."""
 NEW_TESTS = "new-tests"
 """Tests execute a survivor's lines that did not before."""
 NO_PASSING_TEST = "no-passing-test"
@@ -132,7 +131,10 @@ class Carrying:
         for row in carried_at(self._store, self._baseline_id):
             one = row.carried
             if one.state == KEPT:
-                made = row.source in wanted.source and row.path in paths
+                # What is combined depends on what else is proven: bugs of one combination may have
+                # their turns in others, and it is a proven one all the same.
+                made = row.source in wanted.source and row.source != "combined"
+                made = made and row.path in paths
                 made = made and (row.source != "mutated" or row.operator in operators)
                 if complete and made and one.here not in loop.met:
                     changed.append(replace(one, state=RETIRED, reason=NOT_MADE))
@@ -170,14 +172,41 @@ class Carrying:
             "reasons": dict(counts.reasons.most_common()),
         }
 
+    def bugs(self) -> tuple[Proven, ...]:
+        """Proven bugs of earlier commits that stand at this one, as changes of its files."""
+        found = []
+        for row in self._standing_here():
+            if row.verdict == "valid" and not row.candidate.parts:
+                place = self._place(row)
+                if not isinstance(place, str):
+                    found.append(Proven(place[0], row.failing, row.candidate.candidate_id))
+        return tuple(found)
+
+    def combined(self) -> tuple[tuple[str, ...], ...]:
+        """Combinations of earlier commits that stand at this one: ids here of each one's parts."""
+        rows = [row for row in self._standing_here() if row.candidate.parts]
+        if not rows:
+            return ()
+        here = {
+            one.carried.candidate_id: one.carried.here
+            for one in carried_at(self._store, self._baseline_id)
+        }
+        parts = [[part.candidate_id for part in row.candidate.parts] for row in rows]
+        return tuple(tuple(here.get(key) or key for key in keys) for keys in parts)
+
+    def _standing_here(self) -> Iterator[Standing]:
+        for row in standing(self._store, self._bench.checkout.name):
+            if row.at_baseline == self._baseline_id != row.baseline_id:
+                yield row
+
     def _carried(self, row: Standing, rule: str | Rule, known: Collection[str]) -> Carried:
         found = self._place(row)
         if isinstance(found, str):
             return self._row(row, RETIRED, found, None)
-        candidate, unit = found
+        candidate, held = found
         if candidate.candidate_id in known:
             return self._row(row, JUDGED_AGAIN, SUPERSEDED, candidate.candidate_id)
-        reason = rule if isinstance(rule, str) else rule.reason(row, candidate, unit)
+        reason = rule if isinstance(rule, str) else rule.reason(row, candidate, held)
         return self._row(row, RETIRED if reason else KEPT, reason, candidate.candidate_id)
 
     def _row(self, row: Standing, state: str, reason: str, here: str | None) -> Carried:
@@ -203,23 +232,43 @@ class Carrying:
         old = self._version(checkout, learned)
         return Rule(old, self._new, compare(old, self._new))
 
-    def _place(self, row: Standing) -> tuple[Candidate, Unit | None] | str:
+    def _place(self, row: Standing) -> tuple[Candidate, tuple[Unit | None, ...]] | str:
+        """The same candidate in the new commit's files, and what holds each change; else why not.
+
+        What it shows of code and patch stays as it was.
+        """
+        changes, held = [], []
+        for change in row.candidate.changes:
+            found = self._place_change(change, row.commit)
+            if isinstance(found, str):
+                return found
+            changes.append(found[0])
+            held.append(found[1])
+        own, *others = changes
+        placed = replace(
+            row.candidate,
+            span=own.span,
+            line=own.line,
+            end_line=own.end_line,
+            base_hash=own.base_hash,
+            others=tuple(others),
+        )
+        return placed, tuple(held)
+
+    def _place_change(self, change: Change, commit: str) -> tuple[Change, Unit | None] | str:
         """The same change in the new commit's file, and the unit that holds it; else why not."""
-        candidate = row.candidate
-        if candidate.others:
-            return SEVERAL_PLACES
-        path, span, new = candidate.path, candidate.span, self._new
+        path, span, new = change.path, change.span, self._new
         content = new.read(path) if path in new.entries else None
         if content is None:
             return CODE_GONE
         if not path.endswith(".py"):
-            same_file = bytes_hash(content) == candidate.base_hash
-            return (candidate, None) if same_file else CODE_CHANGED
+            same_file = bytes_hash(content) == change.base_hash
+            return (change, None) if same_file else CODE_CHANGED
         there = new.units(path)
-        if bytes_hash(content) == candidate.base_hash:
+        if bytes_hash(content) == change.base_hash:
             held = unit_at(there or (), span.start, span.end)
-            return candidate, held[0] if held else None
-        before = self._units_before(row.commit, path)
+            return change, held[0] if held else None
+        before = self._units_before(commit, path)
         if before is None:
             return COMMIT_GONE
         held = unit_at(before, span.start, span.end)
@@ -229,9 +278,18 @@ class Carrying:
         same = new.unit(path, unit.key)
         if same is None or _whole(before, unit) != _whole(there, same):
             return CODE_CHANGED if new.named(path, unit.name) else CODE_GONE
+        lines = dict(zip(sorted(unit.lines), sorted(same.lines), strict=True))
+        if not {change.line, change.end_line} <= lines.keys():
+            return CODE_CHANGED
         shift = same.pieces[piece][0] - unit.pieces[piece][0]
-        moved = Span(span.start + shift, span.end + shift)
-        return replace(candidate, span=moved, base_hash=bytes_hash(content)), same
+        moved = replace(
+            change,
+            span=Span(span.start + shift, span.end + shift),
+            line=lines[change.line],
+            end_line=lines[change.end_line],
+            base_hash=bytes_hash(content),
+        )
+        return moved, same
 
     def _units_before(self, commit: str, path: str) -> tuple[Unit, ...] | None:
         key = (commit, path)
@@ -275,21 +333,25 @@ class Rule:
         self._affected = affected
         self._both = old.judging & new.judging
 
-    def reason(self, row: Standing, here: Candidate, unit: Unit | None) -> str:
+    def reason(self, row: Standing, here: Candidate, held: Sequence[Unit | None]) -> str:
         """Why the verdict does not stand, empty when it does.
 
-        `here` is the change at the newer commit and `unit` what holds it there.
+        `here` is the candidate at the newer commit and `held` what holds each of its changes there.
         """
         if self._affected.everything:
             return self._affected.everything
-        if self._affected.mentions(here.after):
+        if any(self._affected.mentions(change.after) for change in here.changes):
             # The bad code may come to what its tests never came to before.
             return CALLS_CHANGED
         match row.verdict:
             case "valid":
                 return self._of_example(row)
             case "survived":
-                return self._of_survivor(here, unit)
+                reasons = (
+                    self._of_survivor(change, unit)
+                    for change, unit in zip(here.changes, held, strict=True)
+                )
+                return next(filter(None, reasons), "")
             case _:
                 return self._of_what_breaks_all(row)
 
@@ -319,7 +381,7 @@ class Rule:
         files = {test_id.partition("::")[0] for test_id in self._new.judging}
         return "" if files <= sure else EVERY_TEST
 
-    def _of_survivor(self, here: Candidate, unit: Unit | None) -> str:
+    def _of_survivor(self, here: Change, unit: Unit | None) -> str:
         old = self._old.unit(here.path, unit.key) if unit is not None else None
         if unit is not None and old is None:
             return CODE_CHANGED

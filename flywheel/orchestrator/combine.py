@@ -9,6 +9,7 @@ from flywheel.core.errors import UsageError
 from flywheel.core.events import Warned
 from flywheel.core.settings import HarvestSettings
 from flywheel.critic import MASKED
+from flywheel.orchestrator.carry import Carrying
 from flywheel.orchestrator.judging import Judging
 from flywheel.store import Store, combined_parts, proven_candidates
 
@@ -36,14 +37,14 @@ def ration(wanted: HarvestSettings) -> int | None:
 
 
 def combined_source(
-    loop: Judging, store: Store, contents: Mapping[str, bytes], *, seed: int
+    loop: Judging, carrying: Carrying, store: Store, contents: Mapping[str, bytes], *, seed: int
 ) -> CombinedSource:
-    """The source that combines what the loop's baseline has proven when it is first drawn."""
+    """The source that combines what is proven, or still stands, when it is first drawn."""
     baseline_id = loop.learned.baseline.baseline_id
 
     def bugs() -> Sequence[Bug]:
         loop.settle()
-        proven = proven_candidates(store, baseline_id)
+        proven = (*proven_candidates(store, baseline_id), *carrying.bugs())
         if len(proven) < 2:
             loop.bus.publish(
                 Warned(
@@ -52,12 +53,15 @@ def combined_source(
                     f"--source mutated,{NAME}",
                 )
             )
-        return [Bug(one.candidate, frozenset(one.failing)) for one in proven]
+        return [Bug(one.candidate, frozenset(one.failing), one.proven_as) for one in proven]
+
+    def known() -> Sequence[Sequence[str]]:
+        return (*combined_parts(store, baseline_id, settled=[MASKED]), *carrying.combined())
 
     return CombinedSource(
         contents,
         bugs=bugs,
-        known=lambda: combined_parts(store, baseline_id, settled=[MASKED]),
+        known=known,
         seed=seed,
         language=loop.bench.toolchain.language(),
     )

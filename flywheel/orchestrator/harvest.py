@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -59,7 +59,7 @@ def harvest(
     if wanted.since is not None:
         changed = find_changed(repo, wanted.since, settings, workspace, bus)
         if not changed.definitions:
-            return _nothing_changed(changed)
+            return _nothing_changed(changed, wanted.source)
     bench = set_up(
         repo,
         settings,
@@ -108,7 +108,7 @@ def harvest(
                     chosen["mutated"] = realism.source(contents, covered)
                 if combine.NAME in wanted.source:
                     chosen[combine.NAME] = combine.combined_source(
-                        loop, store, contents, seed=wanted.seed
+                        loop, carrying, store, contents, seed=wanted.seed
                     )
                 return Sources(chosen, fed=combine.NAME, ration=combine.ration(wanted))
 
@@ -136,11 +136,12 @@ def harvest(
     return summary
 
 
-def _nothing_changed(changed: Changed) -> dict[str, Any]:
+def _nothing_changed(changed: Changed, sources: Sequence[str]) -> dict[str, Any]:
     """The summary of a harvest that found nothing to look at, and so built and ran nothing."""
     return {
         "repo": changed.checkout.name,
         "commit": changed.checkout.commit,
+        "sources": list(sources),
         "candidates": {"made": 0, "judged": 0, "valid": 0, "survived": 0},
         "examples": {"new": 0, "total": 0},
         "ended": NOTHING_CHANGED,
@@ -164,6 +165,7 @@ def _summary(
     return {
         "repo": bench.checkout.name,
         "commit": bench.checkout.commit,
+        "sources": list(loop.wanted.source),
         "baseline": {
             "tests": len(tests),
             "judging": len(learned.suite.ids),

@@ -25,8 +25,8 @@ class Proven:
     """The candidate; where it was taken from is not read back."""
     failing: tuple[str, ...]
     """Sorted ids of the tests that it fails."""
-    seconds: float
-    """Wall time that judging it took."""
+    proven_as: str
+    """Id of the candidate that was judged: another one where an earlier commit's bug stands."""
 
 
 def candidate_of(row: Sequence[Any]) -> Candidate:
@@ -51,18 +51,18 @@ def proven_candidates(store: Store, baseline_id: str) -> tuple[Proven, ...]:
     with store.reading() as connection:
         rows = connection.execute(
             f"""
-            SELECT k.failing, v.seconds, {COLUMNS}
+            SELECT k.failing, {COLUMNS}
             FROM fixes f
             JOIN candidates c ON c.candidate_id = f.candidate_id
             JOIN confirmations k ON k.candidate_id = f.candidate_id
                 AND k.baseline_id = f.baseline_id
-            JOIN verdicts v ON v.candidate_id = f.candidate_id AND v.baseline_id = f.baseline_id
             WHERE f.proven AND f.baseline_id = ? AND c.parts IS NULL
             ORDER BY c.candidate_id
             """,
             [baseline_id],
         ).fetchall()
-    return tuple(Proven(candidate_of(row[2:]), tuple(row[0]), row[1]) for row in rows)
+    bugs = ((candidate_of(row[1:]), tuple(row[0])) for row in rows)
+    return tuple(Proven(bug, failing, bug.candidate_id) for bug, failing in bugs)
 
 
 def combined_parts(

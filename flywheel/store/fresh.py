@@ -24,6 +24,8 @@ class Held:
     """How it ended: `exhausted`, a limit, `interrupted`."""
     since: str | None
     """The revision since which alone it looked at what changed; None where it looked at all."""
+    sources: tuple[str, ...]
+    """Where its candidates came from; empty where an earlier version did not say."""
     toolchain: str | None
     """`profile@hash` that it was judged by, None where nothing was."""
     live: Counter[str]
@@ -73,6 +75,7 @@ def held(store: Store) -> tuple[Held, ...]:
                 harvested_at=at,
                 ended=summary.get("ended", ""),
                 since=(summary.get("since") or {}).get("revision"),
+                sources=tuple(summary.get("sources", ())),
                 toolchain=toolchains.get(f"{repo}@{commit}"),
                 live=Counter({source: n for name, source, n in live if name == repo}),
                 retired=Counter({source: n for name, source, n in retired if name == repo}),

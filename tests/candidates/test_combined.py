@@ -6,6 +6,7 @@ import ast
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def bug(
     assert source.count(before.encode()) == 1
     edit = Edit(Span(start, start + len(before.encode())), after)
     site = site_of(edit, operator or f"operator-{next(_NUMBER)}", Module(source))
-    return Bug(candidate(path, source, site), frozenset(failing or {before}))
+    found = candidate(path, source, site)
+    return Bug(found, frozenset(failing or {before}), found.candidate_id)
 
 
 def drawn(
@@ -185,9 +187,17 @@ def test_changes_that_together_cannot_be_parsed_are_pruned() -> None:
     assert source.pruned == {"unparsable": 1}
 
 
+def test_a_bug_that_was_proven_elsewhere_is_named_as_it_was_proven() -> None:
+    earlier = replace(FIRST, proven_as="earlier")
+    (found,) = pair(earlier, INITIALS)
+    parts = [part.candidate_id for part in found.parts]
+    assert sorted(parts) == sorted(["earlier", INITIALS.candidate.candidate_id])
+    assert not drawn([earlier, INITIALS], known=[parts])
+
+
 def test_a_bug_of_another_content_or_of_several_bugs_is_left_alone() -> None:
     (both,) = pair(FIRST, INITIALS)
-    assert not pair(PLUS, Bug(both, frozenset({"x"})))
+    assert not pair(PLUS, Bug(both, frozenset({"x"}), both.candidate_id))
     assert not pair(FIRST, INITIALS, contents={"pkg/words.py": WORDS + b"\n"})
     assert not pair(FIRST, PLUS, contents={"pkg/words.py": WORDS})
 

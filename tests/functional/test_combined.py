@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.functional.conftest import Shell
+from tests.functional.conftest import Shell, git
 
 GATE = {
     "pkg/__init__.py": "",
@@ -76,6 +76,43 @@ def test_bugs_proven_one_by_one_are_proven_together_and_again(
     assert replayed.summary["proven"] == ran.summary["examples"]["total"]
     again = shell.harvest(root, *options)
     assert again.summary["candidates"]["judged"] == 0
+
+
+def test_combinations_stand_at_a_later_commit_and_bugs_that_stand_are_combined(
+    shell: Shell, repository: Callable[..., Path]
+) -> None:
+    root = repository({"tests/test_rest.py": "def test_rest(): assert True"})
+    alone = ("--source", "mutated", "--max-candidates", "0", "--operators", "arithmetic,return")
+    both = ("--source", "mutated,combined", *alone[2:])
+    module = root / "pkg" / "numbers.py"
+
+    def commit(text: str) -> None:
+        module.write_text(text)
+        git(root, "commit", "--quiet", "-a", "-m", "Another function")
+
+    shell.harvest(root, *alone)
+    commit("def one():\n    return 1\n\n\n" + module.read_text())
+    first = shell.harvest(root, *both)
+    assert first.code == 0, first.err
+    # What was proven at the first commit is combined at the second, where nothing is judged but
+    # combinations.
+    made = first.summary["by_source"]["combined"]["valid"]
+    assert made >= 2
+    assert first.summary["by_source"]["mutated"].get("judged", 0) == 0
+    commit("def two():\n    return 2\n\n\n" + module.read_text())
+    second = shell.harvest(root, *both)
+    assert second.code == 0, second.err
+    assert second.summary["candidates"]["judged"] == 0
+    assert second.summary["carried"]["retired"] == 0
+
+    rows = shell.sql("SELECT example_id, parts FROM examples WHERE source = 'combined'")
+    assert len(rows) == made
+    ids = {row["candidate_id"] for row in shell.sql("SELECT candidate_id FROM proven")}
+    for row in rows:
+        assert {part["candidate_id"] for part in row["parts"]} <= ids
+        assert shell.run("show", row["example_id"]).code == 0
+    replayed = shell.run("replay", "--all", "--json")
+    assert replayed.code == 0, replayed.out
 
 
 def test_combinations_have_a_share_of_the_candidates_and_the_others_go_on_after_them(

@@ -285,8 +285,11 @@ def test_a_branch_is_harvested_by_what_it_changed(
     assert (behind["fresh"], behind["behind"], behind["environment_changed"]) == (False, 1, False)
     assert behind["next"] == f"flywheel harvest --repo {root}"
 
-    part = shell.harvest(root, "--max-candidates", "0", "--since", "start")
+    sources = ("--source", "mutated,reverted")
+    part = shell.harvest(root, "--max-candidates", "0", "--since", "start", *sources)
     assert part.code == 0, part.err
+    partly = json.loads(shell.run("status", "--json").out)[0]
+    assert partly["next"] == f"flywheel harvest --repo {root} --source mutated,reverted"
     assert part.summary["since"]["definitions"] == 1
     assert 0 < part.summary["candidates"]["judged"] < first.summary["candidates"]["judged"] / 2
     symbols = shell.sql(f"SELECT DISTINCT symbol FROM examples WHERE \"commit\" = '{head(root)}'")

@@ -39,7 +39,7 @@ def reason(
         bytes_hash(content),
     )  # fmt: skip
     row = Standing(candidate, verdict, failing, phase, "b", "c", "b", "c", "e", "t")
-    return Rule(old, new, compare(old, new)).reason(row, candidate, held[0] if held else None)
+    return Rule(old, new, compare(old, new)).reason(row, candidate, [held[0] if held else None])
 
 
 def edited(path: str, before: str, after: str) -> dict[str, str]:
