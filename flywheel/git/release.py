@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from flywheel.core.errors import RepositoryError, UsageError
-from flywheel.git.checkout import READ_ONLY, run_git
+from flywheel.git.checkout import git_environment, run_git
 from flywheel.git.index import IndexFile, IndexSettings, download, files_of
 
 AUTHOR_NAME, AUTHOR_MAIL = "flywheel", "flywheel@localhost"
@@ -296,7 +296,7 @@ def commit_release(repository: Path, name: str, version: str, members: list[Memb
         ["git", "--git-dir", str(repository), "fast-import", "--quiet", "--force"],
         input=stream.getvalue(),
         capture_output=True,
-        env={**os.environ, **READ_ONLY},
+        env=git_environment(),
         check=False,
     )
     if done.returncode != 0:
