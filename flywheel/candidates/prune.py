@@ -180,30 +180,33 @@ def _fingerprint(source: bytes, flags: int) -> bytes:
     return _digest(marshal.dumps(_without_positions(code), 0))
 
 
+_GIVEN = frozenset(
+    {
+        *dir(builtins),
+        *("__file__", "__path__", "__cached__", "__builtins__", "__annotations__"),
+        *("__class__", "__module__", "__qualname__"),
+    }
+)
+"""Names that nothing in a file needs to bind: the interpreter does, somewhere."""
+
+
 def _unbound(source: bytes) -> set[str]:
     """Names that are used in a file and bound nowhere in it, whatever the scope."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = ast.parse(source)
     used: set[str] = set()
-    bound = set(dir(builtins))
-    for node in ast.walk(ast.parse(source)):
+    bound = set(_GIVEN)
+    for node in ast.walk(tree):
         match node:
             case ast.Name(id=name, ctx=ast.Load()):
                 used.add(name)
-            case ast.Name(id=name):
-                bound.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                bound.add(name)
-            case ast.ClassDef(name=name):
-                bound.add(name)
-            case ast.arg(arg=name):
-                bound.add(name)
             case ast.alias(name=name, asname=asname):
                 bound.add(asname or name.partition(".")[0])
-            case ast.ExceptHandler(name=str(name)):
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.MatchMapping(rest=str(name)):
                 bound.add(name)
-            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                bound.add(name)
-            case ast.MatchMapping(rest=str(name)):
-                bound.add(name)
+            case _ if isinstance(named := getattr(node, "name", None), str):
+                bound.add(named)  # a definition, handler, pattern or type parameter
     return used - bound
 
 
