@@ -18,14 +18,13 @@ import hashlib
 import marshal
 import warnings
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType
 
 from flywheel.candidates.module import Definition, Edit, Module
 from flywheel.candidates.mutate import Site
-from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Span
 
 FILES_KEPT = 64
@@ -96,7 +95,7 @@ class Pruner:
     """
 
     def __init__(self) -> None:
-        self._files: OrderedDict[tuple[str, str], _File] = OrderedDict()
+        self._file = lru_cache(FILES_KEPT)(_File)
         self._seen: set[bytes] = set()
 
     def reason(
@@ -112,7 +111,7 @@ class Pruner:
         made = _digest(path.encode(), source[: span.start], text, source[span.end :])
         if made in self._seen:
             return Pruned.DUPLICATE
-        file = self._file(path, source)
+        file = self._file(source)
         unit = file.unit(span)
         touched = [method.start for method, _ in unit.methods if _touches(span, method)]
         try:
@@ -147,14 +146,6 @@ class Pruner:
             return False
         before, after = (_cut(unit, source, span, part) for part in (kept, text))
         return fingerprint(before, flags) == fingerprint(after, flags)
-
-    def _file(self, path: str, source: bytes) -> _File:
-        key = (path, bytes_hash(source))
-        known = self._files.pop(key, None) or _File(source)
-        self._files[key] = known
-        if len(self._files) > FILES_KEPT:
-            self._files.popitem(last=False)
-        return known
 
 
 def fingerprint(source: bytes, flags: int = 0) -> bytes:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
 from typing import Protocol
 
 from flywheel.candidates.language import Language, PythonLanguage
 from flywheel.candidates.mutate import candidate
 from flywheel.candidates.operator import Described
 from flywheel.candidates.sample import Draw, NotReady, Sampler
-from flywheel.core.patch import unified_patch
 from flywheel.core.records import Candidate
 
 
@@ -93,9 +91,6 @@ class MutationSource:
                 self._sampler.report(drawn, "pruned")
                 continue
             made = candidate(drawn.path, source, drawn.site)
-            edit = drawn.site.edit
-            changed = source[: edit.span.start] + edit.text.encode() + source[edit.span.end :]
-            made = replace(made, patch=unified_patch(drawn.path, changed, source))
             self._draws[made.candidate_id] = drawn
             return made
 
