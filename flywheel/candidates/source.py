@@ -18,7 +18,10 @@ from flywheel.core.records import Candidate
 
 
 class Source(Protocol):
-    """What a harvest asks of whatever makes candidates. None of the methods raises."""
+    """What a harvest asks of whatever makes candidates.
+
+    `draw` raises `RepositoryError` where a history that it draws from cannot be read to its end.
+    """
 
     @property
     def made(self) -> int:
