@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from flywheel.candidates.differences import differences
 from flywheel.candidates.fixes import Fix, look
+from flywheel.candidates.hunk import differing
 from flywheel.candidates.module import Module
 from flywheel.candidates.mutate import Table, by_node, edits
 from flywheel.candidates.operator import AnyOperator, Described
@@ -264,20 +265,11 @@ def _squeezed(text: bytes) -> bytes:
 def _statements(before: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Top-level statements that two versions have both and that differ, older first."""
     old, new = _top_level(before), _top_level(after)
-    head = 0
-    while head < min(len(old), len(new)) and old[head] == new[head]:
-        head += 1
-    while min(len(old), len(new)) > head and old[-1] == new[-1]:
-        del old[-1], new[-1]
-    old, new = old[head:], new[head:]
-    if max(len(old), len(new)) > LARGEST_COMPARED:
-        return
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        if tag != "replace":
+    for hunk in differing(old, new):
+        left = old[hunk.start : hunk.end]
+        if max(len(left), hunk.new_end - hunk.new_start) > LARGEST_COMPARED:
             continue
-        left = old[i1:i2]
-        for one in new[j1:j2]:
+        for one in new[hunk.new_start : hunk.new_end]:
             other = next((each for each in left if _name(each) == _name(one)), None)
             if other is not None:
                 left.remove(other)

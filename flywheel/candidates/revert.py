@@ -7,7 +7,6 @@ tests of today judge it.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -17,13 +16,14 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from flywheel.candidates.fixes import Fix, Passed, look
+from flywheel.candidates.hunk import Hunk, hunks
 from flywheel.candidates.language import Language, PythonLanguage
 from flywheel.candidates.module import Edit
 from flywheel.candidates.mutate import Site, candidate, joined
 from flywheel.candidates.prune import Pruned
 from flywheel.candidates.statement import statement
-from flywheel.core.patch import LARGEST_COMPARED, unified_patch
-from flywheel.core.records import Candidate, FixCommit, Span
+from flywheel.core.patch import unified_patch
+from flywheel.core.records import Candidate, FixCommit
 from flywheel.git import Commit, merge
 
 COMMIT, FILE, HUNK = "revert-commit", "revert-file", "revert-hunk"
@@ -35,8 +35,6 @@ MAX_MIXED_HUNKS = 60
 _VERSION = re.compile(rb"^\s*_*version\w*\s*=", re.IGNORECASE)
 """A line that only says which version it is."""
 _WORD = re.compile(r"\w+")
-_NEAR = 3
-"""Unchanged lines that part two hunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,53 +272,6 @@ def _origin(fix: Fix, parts: Sequence[Candidate], *, good: str, bad: str) -> Fix
         statement=statement(message, good=good, bad=bad),
         signals=asdict(fix.signals),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Hunk:
-    """Lines of one content and what stands in their place in another, counted from 0."""
-
-    start: int
-    """First line."""
-    end: int
-    """One past the last line."""
-    new_start: int
-    """First line in the other content."""
-    new_end: int
-    """One past the last line there."""
-
-    def until(self, later: Hunk) -> Hunk:
-        """This hunk, a later one, and all between."""
-        return Hunk(self.start, later.end, self.new_start, later.new_end)
-
-    def edit(self, old: Sequence[bytes], new: Sequence[bytes]) -> Edit:
-        """The change as an edit of the first content."""
-        start = sum(map(len, old[: self.start]))
-        end = start + sum(map(len, old[self.start : self.end]))
-        return Edit(Span(start, end), b"".join(new[self.new_start : self.new_end]).decode())
-
-
-def hunks(old: Sequence[bytes], new: Sequence[bytes]) -> list[Hunk]:
-    """Where two contents differ, line by line; what lies close together is one hunk."""
-    head = 0
-    while head < min(len(old), len(new)) and old[head] == new[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
-        tail += 1
-    all_of_it = Hunk(head, len(old) - tail, head, len(new) - tail)
-    if max(all_of_it.end, all_of_it.new_end) - head > LARGEST_COMPARED:
-        return [all_of_it]
-    before, after = old[head : len(old) - tail], new[head : len(new) - tail]
-    found: list[Hunk] = []
-    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, before, after, False).get_opcodes():
-        if tag == "equal":
-            continue
-        hunk = Hunk(head + i1, head + i2, head + j1, head + j2)
-        if found and hunk.start - found[-1].end < _NEAR:
-            hunk = found.pop().until(hunk)
-        found.append(hunk)
-    return found
 
 
 def _edit(before: bytes, after: bytes) -> Edit:
