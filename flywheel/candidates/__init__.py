@@ -9,6 +9,7 @@ from flywheel.candidates.calibrate import weights as operator_weights
 from flywheel.candidates.combined import Bug, CombinedSource
 from flywheel.candidates.fixes import Fix, Passed, Signals, look
 from flywheel.candidates.generated import is_generated
+from flywheel.candidates.hunk import hunks
 from flywheel.candidates.language import (
     GrammarLanguage,
     Language,
@@ -18,7 +19,7 @@ from flywheel.candidates.language import (
 from flywheel.candidates.operator import Described
 from flywheel.candidates.operators import chosen as choose_operators
 from flywheel.candidates.operators import select as select_operators
-from flywheel.candidates.revert import RevertSource, hunks
+from flywheel.candidates.revert import RevertSource
 from flywheel.candidates.sample import NotReady
 from flywheel.candidates.source import MutationSource, Source, Sources
 

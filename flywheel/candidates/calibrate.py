@@ -11,7 +11,6 @@ their top-level statements, and only those that differ are looked at.
 
 from __future__ import annotations
 
-import ast
 import difflib
 import math
 import re
@@ -21,7 +20,9 @@ from dataclasses import dataclass
 
 from flywheel.candidates.differences import differences
 from flywheel.candidates.fixes import Fix, look
+from flywheel.candidates.hunk import differing
 from flywheel.candidates.module import Module
+from flywheel.candidates.mutate import Table, by_node, edits
 from flywheel.candidates.operator import AnyOperator, Described
 from flywheel.candidates.operators import all_operators
 from flywheel.candidates.sample import Draw, Sampler
@@ -88,7 +89,7 @@ def learn_mistakes(
     is_test: Callable[[str], bool],
 ) -> Calibration:
     """Classify the fixes of a history, newest first; `read` gives a content by its git hash."""
-    operators = _by_node(all_operators())
+    operators = by_node(all_operators())
     commits = fixes = classified = exact = 0
     families: defaultdict[str, float] = defaultdict(float)
     by_operator: defaultdict[str, float] = defaultdict(float)
@@ -190,9 +191,7 @@ def drawn_families(
 # --- one file of one fix ----------------------------------------------------------------
 
 
-def _pieces(
-    before: bytes, after: bytes, operators: Mapping[type[ast.AST], Sequence[AnyOperator]]
-) -> Iterator[_Piece]:
+def _pieces(before: bytes, after: bytes, operators: Table) -> Iterator[_Piece]:
     """The small pieces of a fix of one file that can be classified."""
     for old, new in _statements(before, after):
         lines = old.splitlines(keepends=True), new.splitlines(keepends=True)
@@ -208,7 +207,7 @@ def _between(
     old: bytes,
     new: bytes,
     lines: tuple[list[bytes], list[bytes]],
-    operators: Mapping[type[ast.AST], Sequence[AnyOperator]],
+    operators: Table,
 ) -> Iterator[_Piece]:
     """The pieces of one statement's two versions."""
     found = list(differences(old, new))
@@ -238,7 +237,7 @@ def _between(
 
 def _undoing(
     module: Module,
-    operators: Mapping[type[ast.AST], Sequence[AnyOperator]],
+    operators: Table,
     lines: range,
     region: Span,
     wanted: bytes,
@@ -250,14 +249,12 @@ def _undoing(
         last = getattr(node, "end_lineno", None) or first
         if last < lines.start or first >= lines.stop:
             continue
-        for operator in operators.get(type(node), ()):
-            for made in operator.edits(node, module):
-                edit = module.apart(made)
-                if edit.span.start < region.start or region.end < edit.span.end:
-                    continue
-                text = module.source[region.start : edit.span.start] + edit.text.encode()
-                if _squeezed(text + module.source[edit.span.end : region.end]) == target:
-                    return operator
+        for operator, edit in edits(node, module, operators):
+            if edit.span.start < region.start or region.end < edit.span.end:
+                continue
+            text = module.source[region.start : edit.span.start] + edit.text.encode()
+            if _squeezed(text + module.source[edit.span.end : region.end]) == target:
+                return operator
     return None
 
 
@@ -265,31 +262,14 @@ def _squeezed(text: bytes) -> bytes:
     return b"".join(text.split())
 
 
-def _by_node(operators: Sequence[AnyOperator]) -> dict[type[ast.AST], list[AnyOperator]]:
-    table: dict[type[ast.AST], list[AnyOperator]] = {}
-    for operator in operators:
-        for kind in operator.nodes:
-            table.setdefault(kind, []).append(operator)
-    return table
-
-
 def _statements(before: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Top-level statements that two versions have both and that differ, older first."""
     old, new = _top_level(before), _top_level(after)
-    head = 0
-    while head < min(len(old), len(new)) and old[head] == new[head]:
-        head += 1
-    while min(len(old), len(new)) > head and old[-1] == new[-1]:
-        del old[-1], new[-1]
-    old, new = old[head:], new[head:]
-    if max(len(old), len(new)) > LARGEST_COMPARED:
-        return
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        if tag != "replace":
+    for hunk in differing(old, new):
+        left = old[hunk.start : hunk.end]
+        if max(len(left), hunk.new_end - hunk.new_start) > LARGEST_COMPARED:
             continue
-        left = old[i1:i2]
-        for one in new[j1:j2]:
+        for one in new[hunk.new_start : hunk.new_end]:
             other = next((each for each in left if _name(each) == _name(one)), None)
             if other is not None:
                 left.remove(other)

@@ -209,11 +209,11 @@ def _release(commit: Commit, kinds: Counter[str], sources: tuple[FileChange, ...
         return Passed.NOT_A_FIX
     text = "\n".join(repairs)
     signals = Signals(
-        fix_words=tuple(dict.fromkeys(word.lower() for word in _FIX.findall(text))),
+        fix_words=_each_once(_FIX, text),
         chore_words=(),
         feature=False,
         closes=_CLOSES.search(text) is not None,
-        issues=tuple(dict.fromkeys(_ISSUE.findall(text))),
+        issues=_each_once(_ISSUE, text),
         test_files=kinds["test"],
         source_files=len(small),
         source_lines=lines,
@@ -278,13 +278,11 @@ def _title(lines: list[str], number: int) -> str:
 def _signals(commit: Commit, kinds: Counter[str], sources: int, lines: int) -> Signals:
     subject = _own_words(commit.subject)
     message = f"{subject}\n{commit.body}"
-    fix_words = tuple(dict.fromkeys(word.lower() for word in _FIX.findall(subject)))
-    chore_words = tuple(
-        dict.fromkeys(word.lower() for word in _CHORE.findall(subject.replace("_", " ")))
-    )
+    fix_words = _each_once(_FIX, subject)
+    chore_words = _each_once(_CHORE, subject.replace("_", " "))
     feature = _FEATURE.match(subject) is not None
     closes = _CLOSES.search(message) is not None
-    issues = tuple(dict.fromkeys(_ISSUE.findall(message)))
+    issues = _each_once(_ISSUE, message)
     weight = 2 if _STRONG.search(subject) else bool(fix_words)
     weight += 2 if closes else bool(issues)
     weight += bool(kinds["test"])
@@ -301,6 +299,11 @@ def _signals(commit: Commit, kinds: Counter[str], sources: int, lines: int) -> S
         kinds=dict(kinds),
         weight=weight,
     )
+
+
+def _each_once(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
+    """What a pattern finds, in lower case and in the text's order."""
+    return tuple(dict.fromkeys(word.lower() for word in pattern.findall(text)))
 
 
 def _own_words(subject: str) -> str:

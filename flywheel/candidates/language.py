@@ -10,10 +10,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from flywheel.candidates import mutate, prune, rewrite
 from flywheel.candidates.grammar import Grammar, GrammarFile, errors, same_tree, span_of
@@ -24,9 +24,6 @@ from flywheel.candidates.operators import all_operators
 from flywheel.candidates.prune import FILES_KEPT, Pruned
 from flywheel.candidates.queries import LanguageRules, QueryOperator, load_rules
 from flywheel.core.errors import ToolchainError
-from flywheel.core.identity import bytes_hash
-
-ValueT = TypeVar("ValueT")
 
 
 class Pruner(Protocol):
@@ -96,7 +93,7 @@ class PythonLanguage:
     """Python, by its own `ast`."""
 
     def __init__(self) -> None:
-        self._modules: OrderedDict[tuple[str, str], Module] = OrderedDict()
+        self._module = lru_cache(FILES_KEPT)(Module)
 
     @property
     def operators(self) -> Sequence[Described]:
@@ -111,7 +108,7 @@ class PythonLanguage:
 
     def site_of(self, path: str, source: bytes, edit: Edit, operator: str) -> Site:
         """The site of an edit, in the smallest statement that holds it."""
-        return mutate.site_of(edit, operator, self._module(path, source))
+        return mutate.site_of(edit, operator, self._module(source))
 
     def with_tests_kept(self, path: str, source: bytes, changed: bytes) -> bytes:
         """The changed file: tests stand in files of their own."""
@@ -135,10 +132,6 @@ class PythonLanguage:
             return False
         return True
 
-    def _module(self, path: str, source: bytes) -> Module:
-        key = (path, bytes_hash(source))
-        return _remembered(self._modules, key, lambda: Module(source))
-
 
 class GrammarLanguage:
     """A language that tree-sitter parses, with the operators of its `operators.toml`."""
@@ -147,7 +140,7 @@ class GrammarLanguage:
         self.rules = rules
         """What its `operators.toml` says."""
         self._grammars: dict[str, Grammar] = {}
-        self._files: OrderedDict[tuple[str, str], GrammarFile] = OrderedDict()
+        self._parsed = lru_cache(FILES_KEPT)(GrammarFile)
 
     @classmethod
     def load(cls, path: Path) -> GrammarLanguage:
@@ -217,8 +210,7 @@ class GrammarLanguage:
 
     def file(self, path: str, source: bytes) -> GrammarFile:
         """A parsed file; the last few are remembered. Raises `ValueError` when not UTF-8."""
-        key = (path, bytes_hash(source))
-        return _remembered(self._files, key, lambda: GrammarFile(source, self.grammar(path)))
+        return self._parsed(source, self.grammar(path))
 
     def grammar(self, path: str) -> Grammar:
         """The grammar for a file's name.
@@ -299,7 +291,7 @@ class SeveralLanguages:
 
     def pruner(self) -> Pruner:
         """The pruners of all."""
-        return _SeveralPruners(self._of, {id(one): one.pruner() for one in self._languages})
+        return _SeveralPruners(self._of, {one: one.pruner() for one in self._languages})
 
     def parses(self, path: str, source: bytes) -> bool:
         """True when candidates can be made of a file."""
@@ -315,7 +307,7 @@ class SeveralLanguages:
 class _SeveralPruners:
     """Hands each file to the pruner of its language."""
 
-    def __init__(self, of: Callable[[str], Language], pruners: Mapping[int, Pruner]) -> None:
+    def __init__(self, of: Callable[[str], Language], pruners: Mapping[Language, Pruner]) -> None:
         self._of = of
         self._pruners = pruners
 
@@ -323,11 +315,11 @@ class _SeveralPruners:
         self, path: str, source: bytes, site: Site, covered: Set[int] | None = None
     ) -> Pruned | None:
         """Why a site's candidate is turned away; None lets it pass, once."""
-        return self._pruners[id(self._of(path))].reason(path, source, site, covered)
+        return self._pruners[self._of(path)].reason(path, source, site, covered)
 
     def incomplete(self, path: str, source: bytes, changed: bytes) -> bool:
         """True when the changed file uses a name that only the base binds."""
-        return self._pruners[id(self._of(path))].incomplete(path, source, changed)
+        return self._pruners[self._of(path)].incomplete(path, source, changed)
 
 
 class _GrammarPruner:
@@ -343,8 +335,7 @@ class _GrammarPruner:
         """Why a site's candidate is turned away; None lets it pass, once."""
         if covered is not None and not site.covered_by(covered):
             return Pruned.UNCOVERED
-        span = site.edit.span
-        changed = source[: span.start] + site.edit.text.encode() + source[span.end :]
+        changed = site.edit.apply(source)
         made = hashlib.blake2b(path.encode() + b"\0" + changed, digest_size=8).digest()
         if made in self._seen:
             return Pruned.DUPLICATE
@@ -387,16 +378,3 @@ def _used(file: GrammarFile) -> set[str]:
             names.add(file.text(span_of(node)))
         stack.extend(node.children)
     return names
-
-
-def _remembered(
-    known: OrderedDict[tuple[str, str], ValueT], key: tuple[str, str], make: Callable[[], ValueT]
-) -> ValueT:
-    """The value of a key, made when it is not among the last few that were asked for."""
-    value = known.pop(key, None)
-    if value is None:
-        value = make()
-    known[key] = value
-    if len(known) > FILES_KEPT:
-        known.popitem(last=False)
-    return value

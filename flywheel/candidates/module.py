@@ -78,6 +78,10 @@ class Edit:
     text: str
     """What takes its place."""
 
+    def apply(self, source: bytes) -> bytes:
+        """The file's bytes with the edit made."""
+        return source[: self.span.start] + self.text.encode() + source[self.span.end :]
+
 
 def called_name(node: ast.AST) -> str:
     """Last name of what a call calls: `strip` of `x.strip()`, `int` of `int(x)`, else empty."""
@@ -578,10 +582,6 @@ class Module:
     def apart(self, edit: Edit) -> Edit:
         """The edit with a blank where it would join two words (`a==b` must not become `aisb`)."""
         return apart(edit, self.source)
-
-    def apply(self, edit: Edit) -> bytes:
-        """The file's bytes with the edit made."""
-        return self.source[: edit.span.start] + edit.text.encode() + self.source[edit.span.end :]
 
 
 def apart(edit: Edit, source: bytes) -> Edit:

@@ -10,7 +10,7 @@ It does not know whether a site is worth judging: `prune` and `sample` do.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -18,8 +18,10 @@ from flywheel.candidates.module import Definition, Edit, Module
 from flywheel.candidates.operator import AnyOperator
 from flywheel.core.identity import bytes_hash
 from flywheel.core.patch import unified_patch
-from flywheel.core.records import Candidate, FixCommit, Span
+from flywheel.core.records import Candidate, Span
 
+Table = Mapping[type[ast.AST], Sequence[AnyOperator]]
+"""Operators by the node types they want to see."""
 MODULE_SYMBOL = "<module>"
 """The symbol of what stands outside every definition."""
 
@@ -59,20 +61,30 @@ def sites(
     `SyntaxError`, `ValueError` or `RecursionError` when the file cannot be parsed.
     """
     module = Module(source)
+    table = by_node(operators)
+    for node in module.mutable:
+        for operator, edit in edits(node, module, table):
+            if edit.text.encode() == source[edit.span.start : edit.span.end]:
+                continue
+            site = _site(operator.name, edit, node, module)
+            if lines is None or site.covered_by(lines):
+                yield site
+
+
+def by_node(operators: Iterable[AnyOperator]) -> Table:
+    """The table of some operators, in their order."""
     table: dict[type[ast.AST], list[AnyOperator]] = {}
     for operator in operators:
         for kind in operator.nodes:
             table.setdefault(kind, []).append(operator)
-    nothing: list[AnyOperator] = []
-    for node in module.mutable:
-        for operator in table.get(type(node), nothing):
-            for made in operator.edits(node, module):
-                edit = module.apart(made)
-                if edit.text.encode() == source[edit.span.start : edit.span.end]:
-                    continue
-                site = _site(operator.name, edit, node, module)
-                if lines is None or site.covered_by(lines):
-                    yield site
+    return table
+
+
+def edits(node: ast.AST, module: Module, table: Table) -> Iterator[tuple[AnyOperator, Edit]]:
+    """What each operator of a table makes of one node."""
+    for operator in table.get(type(node), ()):
+        for made in operator.edits(node, module):
+            yield operator, module.apart(made)
 
 
 def site_of(edit: Edit, operator: str, module: Module) -> Site:
@@ -95,14 +107,7 @@ def site_of(edit: Edit, operator: str, module: Module) -> Site:
     return _site(operator, edit, node, module)
 
 
-def candidate(
-    path: str,
-    source: bytes,
-    site: Site,
-    *,
-    made_by: str = "mutated",
-    origin: FixCommit | None = None,
-) -> Candidate:
+def candidate(path: str, source: bytes, site: Site, *, made_by: str = "mutated") -> Candidate:
     """The record of one site's change to the file at `path` (repository-relative, POSIX)."""
     start, end = site.edit.span.start, site.edit.span.end
     head = source[site.extent.start : start]
@@ -119,12 +124,11 @@ def candidate(
         line=site.line,
         end_line=site.end_line,
         source=made_by,
-        origin=origin,
         operator=site.operator,
         good=good,
         bad=bad,
         base_hash=bytes_hash(source),
-        patch=unified_patch(path, source[:start] + site.edit.text.encode() + source[end:], source),
+        patch=unified_patch(path, site.edit.apply(source), source),
     )
 
 

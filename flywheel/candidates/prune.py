@@ -18,14 +18,13 @@ import hashlib
 import marshal
 import warnings
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType
 
 from flywheel.candidates.module import Definition, Edit, Module
 from flywheel.candidates.mutate import Site
-from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Span
 
 FILES_KEPT = 64
@@ -96,7 +95,7 @@ class Pruner:
     """
 
     def __init__(self) -> None:
-        self._files: OrderedDict[tuple[str, str], _File] = OrderedDict()
+        self._file = lru_cache(FILES_KEPT)(_File)
         self._seen: set[bytes] = set()
 
     def reason(
@@ -112,7 +111,7 @@ class Pruner:
         made = _digest(path.encode(), source[: span.start], text, source[span.end :])
         if made in self._seen:
             return Pruned.DUPLICATE
-        file = self._file(path, source)
+        file = self._file(source)
         unit = file.unit(span)
         touched = [method.start for method, _ in unit.methods if _touches(span, method)]
         try:
@@ -148,14 +147,6 @@ class Pruner:
         before, after = (_cut(unit, source, span, part) for part in (kept, text))
         return fingerprint(before, flags) == fingerprint(after, flags)
 
-    def _file(self, path: str, source: bytes) -> _File:
-        key = (path, bytes_hash(source))
-        known = self._files.pop(key, None) or _File(source)
-        self._files[key] = known
-        if len(self._files) > FILES_KEPT:
-            self._files.popitem(last=False)
-        return known
-
 
 def fingerprint(source: bytes, flags: int = 0) -> bytes:
     """Hash of what a piece of source compiles to, docstrings and positions left out.
@@ -180,30 +171,33 @@ def _fingerprint(source: bytes, flags: int) -> bytes:
     return _digest(marshal.dumps(_without_positions(code), 0))
 
 
+_GIVEN = frozenset(
+    {
+        *dir(builtins),
+        *("__file__", "__path__", "__cached__", "__builtins__", "__annotations__"),
+        *("__class__", "__module__", "__qualname__"),
+    }
+)
+"""Names that nothing in a file needs to bind: the interpreter does, somewhere."""
+
+
 def _unbound(source: bytes) -> set[str]:
     """Names that are used in a file and bound nowhere in it, whatever the scope."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = ast.parse(source)
     used: set[str] = set()
-    bound = set(dir(builtins))
-    for node in ast.walk(ast.parse(source)):
+    bound = set(_GIVEN)
+    for node in ast.walk(tree):
         match node:
             case ast.Name(id=name, ctx=ast.Load()):
                 used.add(name)
-            case ast.Name(id=name):
-                bound.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                bound.add(name)
-            case ast.ClassDef(name=name):
-                bound.add(name)
-            case ast.arg(arg=name):
-                bound.add(name)
             case ast.alias(name=name, asname=asname):
                 bound.add(asname or name.partition(".")[0])
-            case ast.ExceptHandler(name=str(name)):
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.MatchMapping(rest=str(name)):
                 bound.add(name)
-            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                bound.add(name)
-            case ast.MatchMapping(rest=str(name)):
-                bound.add(name)
+            case _ if isinstance(named := getattr(node, "name", None), str):
+                bound.add(named)  # a definition, handler, pattern or type parameter
     return used - bound
 
 

@@ -194,11 +194,12 @@ def _explained(error: Any, table: dict[str, Any]) -> str:  # pydantic's own Erro
     """One problem in words: which operator, and the nearest known key for an unknown one."""
     place = list(error["loc"])
     shown = ".".join(str(part) for part in place)
-    if place[:1] == ["operator"] and len(place) > 1:
-        name = table["operator"][place[1]].get("name", place[1])
-        shown = ".".join(["operator", str(name), *map(str, place[2:])])
+    match place, table.get("operator"):
+        case ["operator", int(number), *rest], [*operators] if isinstance(operators[number], dict):
+            name = operators[number].get("name", number)
+            shown = ".".join(map(str, ["operator", name, *rest]))
     if error["type"] not in {"extra_forbidden", "unexpected_keyword_argument"}:
-        return f"{shown}: {error['msg']}"
+        return f"{shown}: {error['msg']}" if shown else str(error["msg"])
     sections: dict[str, type[BaseModel]] = {
         "grammar": GrammarTable,
         "structure": Structure,

@@ -7,22 +7,23 @@ tests of today judge it.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import PurePosixPath
 
 from flywheel.candidates.fixes import Fix, Passed, look
+from flywheel.candidates.hunk import Hunk, hunks
 from flywheel.candidates.language import Language, PythonLanguage
 from flywheel.candidates.module import Edit
 from flywheel.candidates.mutate import Site, candidate, joined
 from flywheel.candidates.prune import Pruned
 from flywheel.candidates.statement import statement
-from flywheel.core.patch import LARGEST_COMPARED, unified_patch
-from flywheel.core.records import Candidate, FixCommit, Span
+from flywheel.core.patch import unified_patch
+from flywheel.core.records import Candidate, FixCommit
 from flywheel.git import Commit, merge
 
 COMMIT, FILE, HUNK = "revert-commit", "revert-file", "revert-hunk"
@@ -33,8 +34,7 @@ MAX_MIXED_HUNKS = 60
 """The same for a release, which holds many fixes."""
 _VERSION = re.compile(rb"^\s*_*version\w*\s*=", re.IGNORECASE)
 """A line that only says which version it is."""
-_NEAR = 3
-"""Unchanged lines that part two hunks."""
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class RevertSource:
         self._history = history
         self._contents = contents
         self._read = read
-        self._rules = (is_source, is_test)
+        self._look = partial(look, is_source=is_source, is_test=is_test)
         self._covered = covered
         self._name = name
         self._language = language or PythonLanguage()
@@ -107,7 +107,7 @@ class RevertSource:
         today: dict[str, str] = {}
         for commit in self._history:
             self.commits += 1
-            found = look(commit, is_source=self._rules[0], is_test=self._rules[1])
+            found = self._look(commit)
             if isinstance(found, Passed):
                 self.passed[found.value] += 1
             else:
@@ -122,17 +122,18 @@ class RevertSource:
                 else:
                     self.passed[reasons[0].value] += 1
             # Older commits know a file by the name it had then.
-            for change in commit.changes:
-                if change.status == "R":
-                    today[change.old_path] = today.get(change.path, change.path)
+            today |= {
+                change.old_path: today.get(change.path, change.path)
+                for change in commit.changes
+                if change.status == "R"
+            }
 
     def _ways(
         self, fix: Fix, today: Mapping[str, str], reasons: list[Passed]
     ) -> Iterator[Reverted]:
         """The whole fix; or, where a file has moved on too far, what can be undone of it."""
         undone: dict[str, bytes] = {}
-        conflicts: list[_Moved] = []
-        moves: list[_Moved] = []
+        moved_on: list[_Moved] = []
         for change in fix.sources:
             path = today.get(change.path, change.path)
             now = self._contents.get(path)
@@ -141,22 +142,14 @@ class RevertSource:
                 reasons.append(Passed.FILE_GONE)
             elif before is None or after is None or b"\0" in before + after:
                 reasons.append(Passed.UNREADABLE)
-            elif fix.mixed:
-                moves.append(_Moved(path, now, before, after))
+            elif fix.mixed or (content := merge(now, after, before)) is None:
                 reasons.append(Passed.CONFLICT)
-            elif (content := merge(now, after, before)) is None:
-                reasons.append(Passed.CONFLICT)
-                conflicts.append(_Moved(path, now, before, after))
+                moved_on.append(_Moved(path, now, before, after))
             elif content == now:
                 reasons.append(Passed.UNDONE)
             else:
                 undone[path] = content
-        if fix.mixed:
-            for moved in moves:
-                for content in moved.parts(MAX_MIXED_HUNKS):
-                    yield Reverted(fix, HUNK, {moved.path: content})
-            return
-        if len(undone) > 1 and not conflicts:
+        if len(undone) > 1 and not moved_on:
             yield Reverted(fix, COMMIT, undone)
             return
         for path, content in undone.items():
@@ -164,8 +157,10 @@ class RevertSource:
         if fix.signals.chore_words or fix.signals.feature:
             # A piece of such a change is rarely what repairs.
             return
-        for moved in conflicts:
-            for content in moved.parts(MAX_HUNKS):
+        # One hunk alone is the whole, which was tried; of a release nothing was.
+        least, most = (1, MAX_MIXED_HUNKS) if fix.mixed else (2, MAX_HUNKS)
+        for moved in moved_on:
+            for content in moved.parts(least, most):
                 yield Reverted(fix, HUNK, {moved.path: content})
 
     def _candidate(self, reverted: Reverted) -> Candidate | None:
@@ -240,14 +235,14 @@ class _Moved:
     before: bytes
     after: bytes
 
-    def parts(self, most: int) -> Iterator[bytes]:
+    def parts(self, least: int, most: int) -> Iterator[bytes]:
         """What the file is with one hunk of the fix undone, for each that can be.
 
-        None where there are more than `most`, or only one that is the whole and was tried.
+        Nothing where the fix has fewer than `least` or more than `most`.
         """
         new, old = self.after.splitlines(keepends=True), self.before.splitlines(keepends=True)
         found = hunks(new, old)
-        if not (2 if most == MAX_HUNKS else 1) <= len(found) <= most:
+        if not least <= len(found) <= most:
             return
         for hunk in found:
             lines = [*new[hunk.start : hunk.end], *old[hunk.new_start : hunk.new_end]]
@@ -264,7 +259,9 @@ def _origin(fix: Fix, parts: Sequence[Candidate], *, good: str, bad: str) -> Fix
     message = f"{commit.subject}\n\n{commit.body}"
     if fix.mixed and fix.signals.repairs:
         # Of all that a release repairs, what names the code that changes; else all of it.
-        names = {name for one in parts for name in (*one.symbol.split("."), _stem(one.path))}
+        names = {
+            name for one in parts for name in (*one.symbol.split("."), PurePosixPath(one.path).stem)
+        }
         named = [one for one in fix.signals.repairs if names & set(_WORD.findall(one))]
         message = "\n".join(
             (commit.subject, "", *(f"- {one}" for one in named or fix.signals.repairs))
@@ -275,60 +272,6 @@ def _origin(fix: Fix, parts: Sequence[Candidate], *, good: str, bad: str) -> Fix
         statement=statement(message, good=good, bad=bad),
         signals=asdict(fix.signals),
     )
-
-
-def _stem(path: str) -> str:
-    return PurePosixPath(path).stem
-
-
-_WORD = re.compile(r"\w+")
-
-
-@dataclass(frozen=True, slots=True)
-class Hunk:
-    """Lines of one content and what stands in their place in another, counted from 0."""
-
-    start: int
-    """First line."""
-    end: int
-    """One past the last line."""
-    new_start: int
-    """First line in the other content."""
-    new_end: int
-    """One past the last line there."""
-
-    def until(self, later: Hunk) -> Hunk:
-        """This hunk, a later one, and all between."""
-        return Hunk(self.start, later.end, self.new_start, later.new_end)
-
-    def edit(self, old: Sequence[bytes], new: Sequence[bytes]) -> Edit:
-        """The change as an edit of the first content."""
-        start = sum(map(len, old[: self.start]))
-        end = start + sum(map(len, old[self.start : self.end]))
-        return Edit(Span(start, end), b"".join(new[self.new_start : self.new_end]).decode())
-
-
-def hunks(old: Sequence[bytes], new: Sequence[bytes]) -> list[Hunk]:
-    """Where two contents differ, line by line; what lies close together is one hunk."""
-    head = 0
-    while head < min(len(old), len(new)) and old[head] == new[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
-        tail += 1
-    all_of_it = Hunk(head, len(old) - tail, head, len(new) - tail)
-    if max(all_of_it.end, all_of_it.new_end) - head > LARGEST_COMPARED:
-        return [all_of_it]
-    before, after = old[head : len(old) - tail], new[head : len(new) - tail]
-    found: list[Hunk] = []
-    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, before, after, False).get_opcodes():
-        if tag == "equal":
-            continue
-        hunk = Hunk(head + i1, head + i2, head + j1, head + j2)
-        if found and hunk.start - found[-1].end < _NEAR:
-            hunk = found.pop().until(hunk)
-        found.append(hunk)
-    return found
 
 
 def _edit(before: bytes, after: bytes) -> Edit:

@@ -85,11 +85,7 @@ def _edits(operator: QueryOperator, captures: Captures, file: GrammarFile) -> It
                 yield from _replaced(texts, span, captures, file)
                 break
     elif operator.shift:
-        found = _WHOLE_NUMBER.fullmatch(text)
-        if found and int(found[1]) <= _MOST:
-            for step in operator.shift:
-                if int(found[1]) + step >= 0:
-                    yield Edit(span, f"{int(found[1]) + step}{found[2]}")
+        yield from (Edit(span, new) for new in _shifted(text, operator.shift))
     elif operator.remove == "statement":
         parent = file.parent(nodes[0])
         # What is no statement of a block, such as the body of an `else`, cannot be left out.
@@ -99,6 +95,16 @@ def _edits(operator: QueryOperator, captures: Captures, file: GrammarFile) -> It
         yield from _without_element(nodes[0], file)
     else:
         yield from (Edit(span, other) for other in _others(text, span, file))
+
+
+def _shifted(text: str, steps: Iterable[int]) -> Iterator[str]:
+    """A whole number with each step added to it, its suffix kept; nothing for another text."""
+    found = _WHOLE_NUMBER.fullmatch(text)
+    if found is None or int(found[1]) > _MOST:
+        return
+    for step in steps:
+        if int(found[1]) + step >= 0:
+            yield f"{int(found[1]) + step}{found[2]}"
 
 
 def _replaced(

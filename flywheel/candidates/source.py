@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
 from typing import Protocol
 
 from flywheel.candidates.language import Language, PythonLanguage
 from flywheel.candidates.mutate import candidate
 from flywheel.candidates.operator import Described
 from flywheel.candidates.sample import Draw, NotReady, Sampler
-from flywheel.core.patch import unified_patch
 from flywheel.core.records import Candidate
 
 
 class Source(Protocol):
-    """What a harvest asks of whatever makes candidates. None of the methods raises."""
+    """What a harvest asks of whatever makes candidates.
+
+    `draw` raises `RepositoryError` where a history that it draws from cannot be read to its end.
+    """
 
     @property
     def made(self) -> int:
@@ -93,9 +94,6 @@ class MutationSource:
                 self._sampler.report(drawn, "pruned")
                 continue
             made = candidate(drawn.path, source, drawn.site)
-            edit = drawn.site.edit
-            changed = source[: edit.span.start] + edit.text.encode() + source[edit.span.end :]
-            made = replace(made, patch=unified_patch(drawn.path, changed, source))
             self._draws[made.candidate_id] = drawn
             return made
 

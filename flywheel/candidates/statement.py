@@ -25,7 +25,8 @@ def statement(message: str, *, good: str, bad: str) -> str:
     `good`, the fixed text, and nowhere in `bad`, the whole broken file) are hidden, unless they are
     plain lower-case English, which says nothing of code.
     """
-    text = _PROMPT.sub("", _FENCED.sub("", _TRAILER.sub("", message)))
+    text = message.replace("\r\n", "\n")
+    text = _PROMPT.sub("", _FENCED.sub("", _TRAILER.sub("", text)))
     text = "\n\n".join(block for block in re.split(r"\n[ \t]*\n", text) if not _is_diff(block))
     brought = set(_WORD.findall(good)) - set(_WORD.findall(bad))
     telling = {word for word in brought if not (word.isalpha() and word.islower())}

@@ -28,26 +28,68 @@ READ_ONLY = {
     "GIT_LITERAL_PATHSPECS": "1",
     "LC_ALL": "C",
 }
-"""Environment of every git command: writes no index, asks nobody, sees the commit as it is."""
+"""Set for every git command: writes no index, asks nobody, sees the commit as it is."""
+_ANOTHER = frozenset(
+    {
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"),
+        *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+        *("GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_NAMESPACE"),
+    }
+)
+"""Left out for every git command: git sets them for hooks, and they name another repository."""
 
 _SYMLINK = "120000"
 _SUBMODULE = "160000"
 _EXECUTABLE = "100755"
 _AHEAD = 512
 """Blobs asked for before the first is read: keeps git busy, and fits in a pipe's buffer."""
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999."""
+
+
+def git_environment() -> dict[str, str]:
+    """The environment of every git command."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _ANOTHER}
+    return inherited | READ_ONLY
 
 
 def run_git(arguments: Sequence[str], *, cwd: Path | None = None, **environment: str) -> bytes:
-    """Run one git command and give its output; raises `git.GitCommandError`."""
-    # Not as GitPython's working folder: it would expand a `$NAME` in the path.
-    where = ["-C", str(cwd)] if cwd else []
-    found = git.Git().execute(
-        ["git", *where, *arguments],
-        env={**READ_ONLY, **environment},
-        stdout_as_string=False,
-        strip_newline_in_stdout=False,
-    )
-    return bytes(found)
+    """Run one git command and give its output.
+
+    Raises `git.GitCommandError` when it fails, `git.GitCommandNotFound` without git.
+    """
+    # Not by GitPython: it hands on the whole environment.
+    command = ["git", *(["-C", str(cwd)] if cwd else []), *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            env=git_environment() | environment,
+        )
+    except FileNotFoundError as error:
+        raise git.GitCommandNotFound(command, error) from error
+    if done.returncode != 0:
+        raise git.GitCommandError(command, done.returncode, done.stderr, done.stdout)
+    return done.stdout
+
+
+def commit_of(git_dir: Path, name: str) -> str | None:
+    """Full hash of the commit that a name means in a repository, None where it means none."""
+    if name.startswith("-"):
+        return None
+    try:
+        found = run_git(["rev-parse", "--quiet", "--verify", f"{name}^{{commit}}"], cwd=git_dir)
+    except git.GitCommandError:
+        return None
+    return found.decode().strip()
+
+
+def commit_time(text: bytes) -> int:
+    """A commit's time as git shows it (`%ct`); 0 where the commit has none, or one of no year."""
+    seconds = int(text or 0)
+    return seconds if seconds <= _LAST_SECOND else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +115,7 @@ class Checkout:
     tree: str
     """Full tree hash."""
     committed_at: int
-    """Commit time in seconds since 1970; every exported file carries it."""
+    """Commit time in seconds since 1970, 0 for none; every exported file carries it."""
     dirty: bool
     """True when tracked files differ from this commit in the user's work tree (not exported)."""
     git_dir: Path
@@ -175,7 +217,7 @@ def _blobs(git_dir: Path, oids: Iterable[str]) -> Iterator[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **READ_ONLY},
+        env=git_environment(),
     ) as process:
         source, sink = process.stdout, process.stdin
         assert source is not None

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from flywheel.core.errors import RepositoryError
-from flywheel.git.checkout import READ_ONLY
+from flywheel.git.checkout import commit_time, git_environment, run_git
 from flywheel.git.release import AUTHOR_MAIL
 
 _FIELDS = "%x01%H%x02%P%x02%ct%x02%ce%x02%s%x02%b"
@@ -56,7 +56,7 @@ class Commit:
     parents: tuple[str, ...]
     """Full hashes; none for a root and for the edge of a shallow clone."""
     committed_at: int
-    """Seconds since 1970."""
+    """Seconds since 1970, 0 for none."""
     subject: str
     """First paragraph of the message, in one line."""
     body: str
@@ -81,7 +81,7 @@ def log(git_dir: Path, commit: str) -> Generator[Commit]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, **READ_ONLY},
+        env=git_environment(),
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -98,7 +98,8 @@ def log(git_dir: Path, commit: str) -> Generator[Commit]:
 
 def is_shallow(git_dir: Path) -> bool:
     """Whether the clone holds but the newest commits."""
-    return (git_dir / "shallow").exists()
+    # Asked of git: the mark stands in the repository, which a linked work tree only points to.
+    return run_git(["rev-parse", "--is-shallow-repository"], cwd=git_dir).strip() == b"true"
 
 
 class Blobs:
@@ -110,7 +111,7 @@ class Blobs:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **READ_ONLY},
+            env=git_environment(),
         )
 
     def read(self, oid: str) -> bytes | None:
@@ -189,7 +190,7 @@ def _commit(
     return Commit(
         oid=oid.decode(),
         parents=tuple(parents.decode().split()),
-        committed_at=int(seconds),
+        committed_at=commit_time(seconds),
         subject=subject.decode(errors="replace"),
         body=body.decode(errors="replace").strip(),
         changes=tuple(_change(fields, old, new, lines) for fields, old, new in raw),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import configparser
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -214,16 +215,19 @@ def _listing(page: str, settings: IndexSettings) -> list[IndexFile]:
     else:
         data, kind, base = _open(page, settings)
     if "json" in kind:
-        return [
-            IndexFile(
-                filename=str(item["filename"]),
-                url=urllib.parse.urljoin(base, str(item["url"])),
-                sha256=item.get("hashes", {}).get("sha256"),
-                yanked=bool(item.get("yanked")),
-                uploaded=_uploaded(item),
-            )
-            for item in json.loads(data)["files"]
-        ]
+        try:
+            return [
+                IndexFile(
+                    filename=str(item["filename"]),
+                    url=urllib.parse.urljoin(base, str(item["url"])),
+                    sha256=item.get("hashes", {}).get("sha256"),
+                    yanked=bool(item.get("yanked")),
+                    uploaded=_uploaded(item),
+                )
+                for item in json.loads(data)["files"]
+            ]
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError("its listing is not one of the Simple API") from error
     parser = _Anchors(base)
     parser.feed(data.decode(errors="replace"))
     return parser.files
@@ -276,8 +280,11 @@ def _request(url: str, settings: IndexSettings) -> Iterator[Any]:  # urllib's ow
             "Authorization", "Basic " + base64.b64encode(secret.encode()).decode()
         )
     context = _context(settings.certificates) if parts.scheme == "https" else None
-    with urllib.request.urlopen(request, timeout=_TIMEOUT, context=context) as answer:
-        yield answer
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT, context=context) as answer:
+            yield answer
+    except http.client.HTTPException as error:
+        raise OSError(f"no whole answer: {error!r}") from error
 
 
 @cache

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
 
 from flywheel.core.errors import RepositoryError
-from flywheel.git.checkout import READ_ONLY
+from flywheel.git.checkout import git_environment
 
 _ERROR = 128
 """Exit codes from here on are errors; below them they count conflicts."""
@@ -33,7 +32,7 @@ def merge(current: bytes, base: bytes, other: bytes) -> bytes | None:
             cwd=folder,
             capture_output=True,
             check=False,
-            env={**os.environ, **READ_ONLY},
+            env=git_environment(),
         )
     if done.returncode == 0:
         return done.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 import git
 
 from flywheel.core.errors import RepositoryError, UsageError
-from flywheel.git.checkout import Checkout, run_git
+from flywheel.git.checkout import Checkout, commit_of, run_git
 from flywheel.git.history import is_shallow
 
 
@@ -17,33 +17,33 @@ def merge_base(checkout: Checkout, revision: str) -> str:
     Raises `UsageError` for a revision that the repository does not know, or that shares no
     commit with the checkout.
     """
-    git_dir = checkout.git_dir
-    shallow = is_shallow(git_dir)
-    try:
-        if not revision or revision.startswith("-"):
-            raise git.GitCommandError("rev-parse", 128)
-        found = run_git(["rev-parse", "--quiet", "--verify", f"{revision}^{{commit}}"], cwd=git_dir)
-    except git.GitCommandError as error:
-        raise UsageError(
+    other = commit_of(checkout.git_dir, revision)
+    if other is None:
+        raise _refused(
+            checkout,
             f"{checkout.name} has no revision {revision!r}",
-            cause="the clone is shallow: it holds but the newest commits" if shallow else None,
-            hint="git fetch --unshallow; on GitHub Actions: fetch-depth: 0"
-            if shallow
-            else "name a branch, a tag or a commit: git log --oneline --all",
-        ) from error
+            hint="name a branch, a tag or a commit: git log --oneline --all",
+        )
     try:
-        base = run_git(["merge-base", found.decode().strip(), checkout.commit], cwd=git_dir)
+        base = run_git(["merge-base", other, checkout.commit], cwd=checkout.git_dir)
     except git.GitCommandError as error:
-        raise UsageError(
+        raise _refused(
+            checkout,
             f"{revision} and {checkout.commit[:12]} have no commit in common",
-            cause="the clone is shallow: it holds but the newest commits"
-            if shallow
-            else "their histories are unrelated",
-            hint="git fetch --unshallow; on GitHub Actions: fetch-depth: 0"
-            if shallow
-            else "name a revision that the newest commit came from",
+            cause="their histories are unrelated",
+            hint="name a revision that the newest commit came from",
         ) from error
     return base.decode().split()[0]
+
+
+def _refused(
+    checkout: Checkout, message: str, *, cause: str | None = None, hint: str
+) -> UsageError:
+    """The error; where the clone is shallow, that is its likely cause."""
+    if is_shallow(checkout.git_dir):
+        cause = "the clone is shallow: it holds but the newest commits"
+        hint = "git fetch --unshallow; on GitHub Actions: fetch-depth: 0"
+    return UsageError(message, cause=cause, hint=hint)
 
 
 def commits_behind(git_dir: Path, old: str, new: str) -> int | None:
@@ -51,9 +51,7 @@ def commits_behind(git_dir: Path, old: str, new: str) -> int | None:
 
     Raises `RepositoryError` where git cannot count at all.
     """
-    try:
-        run_git(["cat-file", "-e", f"{old}^{{commit}}"], cwd=git_dir)
-    except git.GitCommandError:
+    if commit_of(git_dir, old) is None or commit_of(git_dir, new) is None:
         return None
     try:
         return int(run_git(["rev-list", "--count", f"{old}..{new}"], cwd=git_dir))

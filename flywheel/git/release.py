@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import calendar
 import hashlib
-import http.client
 import io
+import lzma
 import os
 import re
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from flywheel.core.errors import RepositoryError, UsageError
-from flywheel.git.checkout import READ_ONLY, run_git
+from flywheel.git.checkout import git_environment, run_git
 from flywheel.git.index import IndexFile, IndexSettings, download, files_of
 
 AUTHOR_NAME, AUTHOR_MAIL = "flywheel", "flywheel@localhost"
@@ -34,6 +35,12 @@ _SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _LARGEST = 1 << 30
 """Bytes an sdist may unpack to."""
+_UNREADABLE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OSError, ValueError),
+    RuntimeError,  # of `zipfile`: encrypted, or packed in a way it does not know
+)
+"""What an archive raises that is none, or damaged."""
 _SHOWN = 5
 """Versions listed when the one asked for does not exist."""
 
@@ -253,7 +260,7 @@ def fetch_sdist(
                 cause=f"sha256 is {found}, the index says {file.sha256}",
             )
         part.replace(place)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, ValueError) as error:
         raise RepositoryError(
             f"{label}: its source archive could not be downloaded", cause=str(error)
         ) from error
@@ -267,7 +274,7 @@ def unpacked(name: str, version: str, archive: bytes) -> list[Member]:
     label = f"pypi:{name}=={version}"
     try:
         return _stripped(list(_members(archive)), label)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise RepositoryError(
             f"{label}: its source archive cannot be read", cause=str(error)
         ) from error
@@ -296,7 +303,7 @@ def commit_release(repository: Path, name: str, version: str, members: list[Memb
         ["git", "--git-dir", str(repository), "fast-import", "--quiet", "--force"],
         input=stream.getvalue(),
         capture_output=True,
-        env={**os.environ, **READ_ONLY},
+        env=git_environment(),
         check=False,
     )
     if done.returncode != 0:

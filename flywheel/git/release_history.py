@@ -102,6 +102,8 @@ def wanted_history(text: str, count: int | None) -> Wanted | None:
         for version in (span["first"], span["last"]):
             if version is not None and version_of(version) is None:
                 raise UsageError(f"pypi:{text}: {version} is no version")
+        if span["last"] is not None and Version(span["last"]) < Version(span["first"]):
+            raise UsageError(f"pypi:{text} ends before it begins")
         return Wanted(canonicalize_name(span["name"]), span["first"], span["last"])
     if count is None:
         return None
@@ -143,6 +145,9 @@ def fetch_history(
                 f"pypi:{wanted.spelled(begun)}: there is no release {begun} before {last.version}",
                 hint=f"pypi:{wanted.name} with --history N takes the last N",
             )
+        if not line:
+            note = f"pypi:{wanted.spelled(begun)} was withdrawn by its authors: what is kept here"
+            return _history(wanted, begun, repository, laid[max(laid)], (note,))
     else:
         assert wanted.count is not None
         if len(line) < wanted.count:

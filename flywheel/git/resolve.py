@@ -21,7 +21,7 @@ import git
 from packaging.version import InvalidVersion, Version
 
 from flywheel.core.errors import RepositoryError, UsageError
-from flywheel.git.checkout import Checkout, Entry, run_git
+from flywheel.git.checkout import Checkout, Entry, commit_of, commit_time, run_git
 from flywheel.git.index import index_settings
 from flywheel.git.license import LICENSE_FILE, METADATA, find_license
 from flywheel.git.release import fetch_release
@@ -65,7 +65,7 @@ def at(checkout: Checkout, commit: str) -> Checkout:
 
     Raises `RepositoryError` where the repository has no such commit.
     """
-    if _commit_of(checkout.git_dir, commit) is None:
+    if commit_of(checkout.git_dir, commit) is None:
         raise RepositoryError(
             f"{checkout.name} has no commit {commit}", hint="fetch it into the repository"
         )
@@ -139,7 +139,7 @@ def _remote(url: str, cache: Path) -> Checkout:
                 ) from error
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
-    commit = _commit_of(kept, _HEAD)
+    commit = commit_of(kept, _HEAD)
     if commit is None:
         raise _no_commits(shown, remote=True)
     return _checkout(shown, kept, commit, version=_tag(kept, commit), notes=notes)
@@ -194,7 +194,7 @@ def _local(source: str) -> Checkout:
         top = Path(os.fsdecode(shown.removesuffix(b"\n")))
         if top != path:
             notes = (f"{path} is inside the repository {top}: the whole repository is used",)
-    commit = _commit_of(git_dir, "HEAD")
+    commit = commit_of(git_dir, "HEAD")
     if commit is None:
         raise _no_commits(str(top))
     return _checkout(
@@ -225,8 +225,8 @@ def _checkout(
     dirty: bool = False,
 ) -> Checkout:
     facts = run_git(["show", "--no-patch", "--format=%T %ct", commit, "--"], cwd=git_dir)
-    tree, seconds = facts.split()
-    plain = Checkout(name, commit, tree.decode(), int(seconds), dirty, git_dir)
+    tree, _, seconds = facts.strip().partition(b" ")
+    plain = Checkout(name, commit, tree.decode(), commit_time(seconds), dirty, git_dir)
     entries = plain.entries()
     if not entries:
         raise RepositoryError(f"{name}: commit {commit[:12]} holds no files", hint="commit some")
@@ -268,14 +268,6 @@ def _tag(git_dir: Path, commit: str) -> str | None:
         return str(Version(number.group().replace("_", "."))) if number else None
     except InvalidVersion:
         return None
-
-
-def _commit_of(git_dir: Path, name: str) -> str | None:
-    try:
-        found = run_git(["rev-parse", "--quiet", "--verify", f"{name}^{{commit}}"], cwd=git_dir)
-    except git.GitCommandError:
-        return None
-    return found.decode().strip()
 
 
 def _no_commits(name: str, *, remote: bool = False) -> RepositoryError:

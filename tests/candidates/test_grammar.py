@@ -546,6 +546,14 @@ def test_a_malformed_file_is_refused_with_the_nearest_key(
     assert words in f"{caught.value.message} {caught.value.cause}"
 
 
+def test_operators_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "operators.toml"
+    path.write_text('operator = ["and-or"]\n' + TEXT.partition("[[operator]]")[0])
+    with pytest.raises(ToolchainError) as caught:
+        load_rules(path)
+    assert "operator.0: Input should be" in str(caught.value.cause)
+
+
 def test_a_query_with_a_node_type_nobody_knows_is_refused(tmp_path: Path) -> None:
     language = GrammarLanguage.load(changed(tmp_path, "(int_literal) @at'", "(int_litteral) @at'"))
     with pytest.raises(ToolchainError, match="a query of number-off-by-one fits no grammar"):

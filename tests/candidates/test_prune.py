@@ -125,3 +125,21 @@ def test_a_small_function_of_a_long_module_is_compared_quickly() -> None:
         assert pruner.reason("a.py", source, one) is None
     each = (time.process_time() - started) / (len(found) - 1)
     assert each < 0.002  # measured 0.15 ms; the bound leaves room for a slow machine
+
+
+@pytest.mark.parametrize(
+    ("changed", "incomplete"),
+    [
+        (b"x = gone\n", True),
+        (b"x = len(__file__)\n", False),
+        (b"class A:\n    name = __qualname__\n    def f(self):\n        return __class__\n", False),
+        (b"import os.path as p, sys.x\ntry:\n    p\nexcept sys as e:\n    e\n", False),
+        (b"match 1:\n    case {1: a, **b}:\n        a, b\n    case [*c] | c:\n        c\n", False),
+        (b"def f(a, *b, c=1, **d):\n    return a, b, c, d, f\n", False),
+        (b'x = "\\d"\n', False),
+    ],
+)
+def test_a_change_is_incomplete_where_it_names_what_nothing_binds(
+    changed: bytes, incomplete: bool
+) -> None:
+    assert Pruner().incomplete("a.py", b"x = 1\n", changed) is incomplete

@@ -314,6 +314,7 @@ def test_a_fix_of_a_docstring_is_no_fix() -> None:
         ("Use isinstance2 in area\n\nSigned-off-by: a <a@b>", f"Use {HIDDEN} in area"),
         ("Wrong\n\n```\nreturn r * r\n```\ntold", "Wrong\n\n\ntold".replace("\n\n\n", "\n\n")),
         ("Wrong\n\n- x = 1\n+ x = 2\n", "Wrong"),
+        ("Wrong\r\n\r\n```\r\nr * r\r\n```\r\n\r\n- x\r\n+ y\r\n\r\ntold\r\n", "Wrong\n\ntold"),
         ("Compare with 17, not 3", f"Compare with {HIDDEN}, not 3"),
         ("Two\n\n- Fixed one\n- Fixed two\n\nEnd", "Two\n\n- Fixed one\n- Fixed two\n\nEnd"),
         ("Wrong\n\n@@ -1 +1 @@\n-x\n+y\n\ntold", "Wrong\n\ntold"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.core.errors import RepositoryError
-from flywheel.git import Blobs, Commit, is_shallow, log, merge
+from flywheel.git import Blobs, Commit, is_shallow, log, merge, resolve
 from tests.git.conftest import Git
 
 
@@ -81,6 +81,35 @@ def test_the_edge_of_a_shallow_clone_has_no_parents(repo: Path, git: Git, tmp_pa
     commits = list(log(clone / ".git", "HEAD"))
     assert [commit.subject for commit in commits] == ["Say 2", "Say 1"]
     assert commits[-1].parents == ()
+
+
+def test_a_linked_work_tree_of_a_shallow_clone_is_shallow(
+    repo: Path, git: Git, tmp_path: Path
+) -> None:
+    git(repo, "commit", "-q", "--allow-empty", "-m", "More")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{repo}", str(clone))
+    git(clone, "worktree", "add", "-q", "-b", "side", str(tmp_path / "side"))
+    assert is_shallow(Path(git(tmp_path / "side", "rev-parse", "--absolute-git-dir")))
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("", 0), (" -5 +0000", 0), (f" {10**12} +0000", 0), (" 86400 +0000", 86_400)],
+    ids=["none", "before 1970", "no year", "plain"],
+)
+def test_a_commit_without_a_usable_time_is_read(
+    repo: Path, git: Git, tmp_path: Path, written: str, seconds: int
+) -> None:
+    who = "A <a@example.org>"
+    tree, parent = git(repo, "rev-parse", "HEAD^{tree}", "HEAD").split()
+    odd = tmp_path / "commit"
+    odd.write_text(
+        f"tree {tree}\nparent {parent}\nauthor {who} 1 +0000\ncommitter {who}{written}\n\nOdd\n"
+    )
+    oid = git(repo, "hash-object", "-t", "commit", "-w", "--literally", str(odd))
+    assert next(log(repo / ".git", oid)).committed_at == seconds
+    assert resolve(str(repo), tmp_path / "cache", commit=oid).committed_at == seconds
 
 
 def test_leaving_early_and_a_missing_object_are_both_survived(repo: Path, git: Git) -> None:

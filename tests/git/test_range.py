@@ -48,3 +48,14 @@ def test_commits_are_counted_from_one_to_another(repo, git, cache):
     assert commits_behind(git_dir, first, last) == 2
     assert commits_behind(git_dir, last, first) == 0
     assert commits_behind(git_dir, "0" * 40, last) is None
+    assert commits_behind(git_dir, first, "0" * 40) is None
+
+
+def test_in_a_shallow_clone_the_missing_commits_are_the_cause(repo, git, cache, tmp_path):
+    _commit(repo, git, "two.py")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{repo}", str(clone))
+    with pytest.raises(UsageError) as caught:
+        merge_base(resolve(str(clone), cache), "HEAD~1")
+    assert "shallow" in caught.value.cause
+    assert "--unshallow" in caught.value.hint

@@ -26,9 +26,9 @@ def _tar(top: str = "tiny-1.0", extra: list[tarfile.TarInfo] | None = None) -> b
     return sink.getvalue()
 
 
-def _zip() -> bytes:
+def _zip(compression: int = zipfile.ZIP_STORED) -> bytes:
     sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w") as packed:
+    with zipfile.ZipFile(sink, "w", compression) as packed:
         for name, data in FILES.items():
             packed.writestr(f"tiny-2.0/{name}", data)
     return sink.getvalue()
@@ -110,10 +110,27 @@ def test_an_archive_that_reaches_outside_is_refused(publish, cache):
         resolve("pypi:tiny==1.0", cache)
 
 
-def test_a_broken_archive_is_refused(publish, cache):
-    publish("tiny-1.0.tar.gz", b"not an archive")
+def _encrypted() -> bytes:
+    data = bytearray(_zip())
+    for flags in (data.find(b"PK\3\4") + 6, data.find(b"PK\1\2") + 8):
+        data[flags] |= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("filename", "data"),
+    [
+        ("tiny-2.0.tar.gz", b"not an archive"),
+        ("tiny-2.0.tar.gz", _tar("tiny-2.0")[:60]),
+        ("tiny-2.0.zip", _zip(zipfile.ZIP_DEFLATED).replace(b"PKG-INFO\xf3", b"PKG-INFO\xff", 1)),
+        ("tiny-2.0.zip", _encrypted()),
+    ],
+    ids=["other", "cut short", "damaged", "encrypted"],
+)
+def test_a_broken_archive_is_refused(publish, cache, filename, data):
+    publish(filename, data)
     with pytest.raises(RepositoryError, match="cannot be read"):
-        resolve("pypi:tiny==1.0", cache)
+        resolve("pypi:tiny==2.0", cache)
 
 
 @pytest.mark.parametrize("text", ["", "==1", "a b", "tiny==not a version", "../x"])

@@ -9,7 +9,8 @@ import io
 import json
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 
 from flywheel.core.errors import RepositoryError, UsageError
 from flywheel.git import Checkout, at, index_settings, log, resolve
-from flywheel.git.index import files_of
+from flywheel.git.index import files_of, upload_times
 
 CODE = "def half(n):\n    return n / 2\n\n\ndef twice(n):\n    return n * 2\n"
 DAY = 86_400
@@ -201,6 +202,7 @@ def test_a_release_that_cannot_be_read_is_left_out_and_told(index: Index, cache:
         ("pypi:tiny", 1, "nothing to compare"),
         ("pypi:tiny>=1.0", 3, "where its history begins"),
         ("pypi:tiny>=word", None, "no version"),
+        ("pypi:tiny>=1.0,<=0.9", None, "ends before it begins"),
         (".", 3, "history of its own"),
         ("https://example.org/x.git", 3, "history of its own"),
     ],
@@ -224,6 +226,30 @@ def test_what_is_not_there_is_named(index: Index, cache: Path) -> None:
         resolve("pypi:tiny>=0.5", cache)
 
 
+def test_a_history_whose_releases_are_withdrawn_is_what_was_kept(index: Index, cache: Path) -> None:
+    for day, version in enumerate(("1.0", "2.0", "2.1")):
+        index.add(version, day=day)
+    kept = resolve("pypi:tiny>=2.0", cache)
+    index.page.write_text("")
+    for day, version in enumerate(("1.0", "2.0", "2.1")):
+        index.add(version, day=day, yanked=version > "1.0")
+    found = resolve("pypi:tiny>=2.0", cache)
+    assert (found.commit, found.version) == (kept.commit, "2.1")
+    assert "withdrawn" in found.notes[0]
+
+
+@contextmanager
+def _serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/simple"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.fixture
 def served(index: Index, tmp_path: Path) -> Iterator[str]:
     """The same index over HTTP, which answers in JSON."""
@@ -242,15 +268,34 @@ def served(index: Index, tmp_path: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    handler = functools.partial(Handler, directory=str(index.root))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/simple"
-        server.shutdown()
-        thread.join()
+    with _serving(functools.partial(Handler, directory=str(index.root))) as url:
+        yield url
 
 
 def test_times_of_publication_are_read_of_a_listing_that_has_them(served: str) -> None:
     (file,) = files_of("tiny", index_settings({"UV_DEFAULT_INDEX": served}))
     assert file.uploaded == 1_500_000_000
+
+
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [(b'{"files": [', 99), (b'{"error": "gone"}', 17), (b"[]", 2)],
+    ids=["cut short", "an error", "a list"],
+)
+def test_an_answer_that_is_no_listing_is_an_index_out_of_reach(body: bytes, length: int) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _serving(Handler) as url:
+        settings = index_settings({"UV_DEFAULT_INDEX": url})
+        with pytest.raises(RepositoryError, match="cannot be reached"):
+            files_of("tiny", settings)
+        assert upload_times("tiny", settings) == {}

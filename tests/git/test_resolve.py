@@ -44,6 +44,22 @@ def test_resolving_and_exporting_touch_nothing_of_the_repository(repo, git, cach
     assert (tmp_path / "out" / "README").read_text() == "read me\n"
 
 
+def test_the_repository_that_a_hook_runs_for_is_neither_read_nor_written(
+    repo, git, cache, tmp_path, monkeypatch
+):
+    other = tmp_path / "other"
+    git(tmp_path, "init", "--quiet", "--initial-branch=theirs", str(other))
+    git(other, "commit", "--quiet", "--allow-empty", "-m", "Theirs")
+    head = git(repo, "rev-parse", "HEAD")
+    before = sorted(path for path in other.rglob("*") if path.is_file())
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    assert resolve(str(repo), cache).commit == head
+    assert resolve(repo.as_uri(), cache).read("README") == b"read me\n"
+    assert sorted(path for path in other.rglob("*") if path.is_file()) == before
+    assert git(other, "for-each-ref", "--format=%(refname)") == "refs/heads/theirs"
+
+
 def test_a_folder_inside_a_repository_means_the_whole_repository(repo, cache):
     checkout = resolve(str(repo / "src"), cache)
     assert checkout.name == str(repo)
