@@ -23,8 +23,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.core.records import TestFailure
-from flywheel.critic.reports.excerpt import decode, dedent_block, folded, plain
+from flywheel.critic.reports.excerpt import decode, dedent_block, plain
+from flywheel.critic.reports.fields import number, word
 from flywheel.critic.reports.report import Gathering
+from flywheel.critic.text import folded
 
 _ENDS = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 _ACTIONS = {"start", "run", "pause", "cont", "output", "bench", *_ENDS}
@@ -72,9 +74,9 @@ def gather(output: bytes, gathering: Gathering) -> bool:
             continue
         action = event["Action"]
         if action.startswith("build-"):
-            text_of.setdefault(_word(event, "ImportPath"), []).append(_word(event, "Output"))
+            text_of.setdefault(word(event, "ImportPath"), []).append(word(event, "Output"))
             continue
-        package = packages.setdefault(_word(event, "Package"), _Package())
+        package = packages.setdefault(word(event, "Package"), _Package())
         _note(package, event, action)
     for name, lines in text_of.items():
         text.extend([f"# {name}", *"".join(lines).splitlines()])
@@ -93,7 +95,7 @@ def gather(output: bytes, gathering: Gathering) -> bool:
 
 def _events(text: str) -> Iterator[dict[str, Any] | str]:
     """Events as dicts, all else line by line as text."""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         # The end of what a test printed without a newline may stand before an event.
         start = line.find('{"')
         if start >= 0:
@@ -118,29 +120,23 @@ def _is_event(event: dict[str, Any]) -> bool:
     return action in _ACTIONS and isinstance(event.get("Package"), str)
 
 
-def _word(event: dict[str, Any], key: str) -> str:
-    value = event.get(key)
-    return value if isinstance(value, str) else ""
-
-
 def _note(package: _Package, event: dict[str, Any], action: str) -> None:
-    name = _word(event, "Test")
+    name = word(event, "Test")
     if not name:
         if action == "output":
-            package.output.append(_word(event, "Output"))
+            package.output.append(word(event, "Output"))
         elif action in _ENDS:
             package.outcome = _ENDS[action]
-            package.build_failed |= bool(_word(event, "FailedBuild"))
+            package.build_failed |= bool(word(event, "FailedBuild"))
         return
     test = package.tests.setdefault(name, _Test())
     if action == "output":
-        test.output.append(_word(event, "Output"))
+        test.output.append(word(event, "Output"))
     elif action in ("pause", "cont"):
         test.paused = action == "pause"
     elif action in _ENDS:
-        elapsed = event.get("Elapsed")
         test.outcome = _ENDS[action]
-        test.seconds = float(elapsed) if isinstance(elapsed, int | float) else 0.0
+        test.seconds = number(event.get("Elapsed"))
 
 
 def _short(package: str, module: str) -> str:
@@ -247,14 +243,14 @@ def _own_lines(lines: Iterable[str]) -> list[str]:
 def _failure(lines: list[str], gathering: Gathering) -> TestFailure:
     """The columns of what a test printed: a panic, or what it logged."""
     own = _own_lines([plain(line, gathering.root) for line in lines])
-    for number, line in enumerate(own):
+    for place, line in enumerate(own):
         panic = _PANIC.match(line)
         if panic:
             text = panic["text"].removesuffix(" [recovered]").strip()
             return gathering.failure(
                 type="panic" if panic["kind"] == "panic" else "fatal error",
                 message=text,
-                traceback="\n".join([*own[:number], *_stack(own[number:])]),
+                traceback="\n".join([*own[:place], *_stack(own[place:])]),
             )
     logged = list(_logged(own))
     example = _example(own)
