@@ -99,7 +99,7 @@ _TAIL = 2000
 """Characters of a program's output that are shown."""
 
 
-def tail(output: bytes) -> str:
+def tail(output: str) -> str:
     """The end of what a program printed, cleaned."""
     # Cut first, since cleaning takes its time, and again: what it replaced was wider.
-    return clean(output[-4 * _TAIL :].decode(errors="replace")).strip()[-_TAIL:]
+    return clean(output[-4 * _TAIL :]).strip()[-_TAIL:]

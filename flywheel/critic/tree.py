@@ -27,7 +27,7 @@ from flywheel.critic.command import PLACES, REPO, REPORTS, filled
 from flywheel.critic.environment import Environment, Step, locked
 from flywheel.critic.interpreters import ask
 from flywheel.critic.profile import Command, CommandProfile, PytestProfile
-from flywheel.critic.text import clean
+from flywheel.critic.text import tail
 from flywheel.critic.toolchain import Toolchain, matcher
 from flywheel.git import Checkout
 from flywheel.sandbox import Box, Limits, Mount, give_to_box
@@ -39,8 +39,6 @@ _REGISTRY = re.compile(
 )
 """Variables that say where packages come from: fetching gets them, tests do not."""
 _FORMATTERS = Mount(Path(__file__).parent / "reports", REPORTS)
-_TOLD = 2000
-"""Characters of a failed command's output that an error shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +240,7 @@ class _Maker:
         )
         done = box.run(argv, timeout=max(1.0, self.deadline - started))
         seconds = round(time.monotonic() - started, 3)
-        said = clean(done.output).strip()[-_TOLD:]
+        said = tail(done.output)
         ok = done.returncode == 0
         self.steps.append(Step(shown, ok, "" if ok else said, seconds))
         if not ok and not command.optional:
