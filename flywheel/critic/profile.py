@@ -7,6 +7,7 @@ running a command and reading its report.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -172,6 +173,17 @@ class Test(_Table):
     """Pattern of which the first group, in the file `module_file`, is the reader's module name."""
     module_file: str = ""
     """File at the root in which `module` is looked for."""
+
+    @pydantic.field_validator("module")
+    @classmethod
+    def _has_a_group(cls, module: str) -> str:
+        try:
+            groups = re.compile(module).groups
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        if module and not groups:
+            raise ValueError("the pattern has no group")
+        return module
 
 
 class CommandLimits(_Table):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Candidate, Span
+from flywheel.critic.select import line_starts
 
 PLANTED = "raise RuntimeError('planted')"
 
@@ -18,9 +19,7 @@ def sabotages(path: str, source: bytes) -> Iterator[Candidate]:
     of a generator or a coroutine the body may never run.
     """
     tree = ast.parse(source)
-    starts = [0]
-    for line in source.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
+    starts = line_starts(source)
     functions = [
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]

@@ -65,6 +65,19 @@ def test_a_malformed_profile_is_refused_with_its_reason(tmp_path, old, new, word
     assert words in f"{caught.value.message} {caught.value.cause}"
 
 
+@pytest.mark.parametrize(("pattern", "words"), [("(", "no regular"), ("module", "no group")])
+def test_a_pattern_that_names_no_module_is_refused(tmp_path, pattern, words):
+    packaged = (PROFILE.parent / "go" / "toolchain.toml").read_text()
+    own = r"""module = '^module\s+"?([^\s"]+)'"""
+    assert own in packaged
+    folder = tmp_path / "go"
+    folder.mkdir()
+    (folder / "toolchain.toml").write_text(packaged.replace(own, f"module = '{pattern}'"))
+    with pytest.raises(ToolchainError) as caught:
+        load([("go", folder)])
+    assert words in str(caught.value.cause)
+
+
 def test_a_profile_bears_the_name_of_its_file(tmp_path):
     with pytest.raises(ToolchainError, match="calls itself"):
         load([("other", _changed(tmp_path, "rounds = 5", "rounds = 5"))])

@@ -57,6 +57,9 @@ class _Package:
     output: list[str] = field(default_factory=list)
     outcome: str = ""
     build_failed: bool = False
+    panicked: bool = False
+    unfinished: list[str] = field(default_factory=list)
+    """Tests that began and neither ended, nor panicked, nor wait for others."""
 
 
 def gather(output: bytes, gathering: Gathering) -> bool:
@@ -167,19 +170,33 @@ def _sorted_blocks(lines: list[str]) -> list[str]:
 
 
 def _package(name: str, package: _Package, gathering: Gathering) -> None:
-    panicked = False
-    unfinished: list[str] = []
+    _tests(name, package, gathering)
+    if not package.outcome:
+        gathering.begun.extend(f"{name}::{test_name}" for test_name in package.unfinished)
+    if package.outcome != "failed" or package.build_failed or package.panicked:
+        return
+    own = [line for line in "".join(package.output).splitlines() if not _is_summary(line)]
+    if package.unfinished:
+        _died(name, package, own, gathering)
+    elif not any(test.outcome == "failed" for test in package.tests.values()):
+        failure = _failure(own, gathering)
+        kind = failure.type if failure.type != "Failed" else "SetupError"
+        message = failure.message or f"the tests of {name} failed outside of any test"
+        gathering.broke(kind, message, f"{name}:\n{failure.traceback}")
+
+
+def _tests(name: str, package: _Package, gathering: Gathering) -> None:
+    """Add the tests of a package; notes whether it panicked, and what was still running."""
     parents = _above({test.rpartition("/")[0] for test in package.tests if "/" in test})
     for test_name, test in package.tests.items():
-        lines = "".join(test.output).splitlines()
-        panic = any(_PANIC.match(line) for line in lines)
+        panicked = test.outcome in ("", "failed") and _has_panic(test)
         if not test.outcome:
-            if not panic:
+            if not panicked:
                 if not test.paused:
-                    unfinished.append(test_name)
+                    package.unfinished.append(test_name)
                 continue
             test.outcome = "failed"
-        panicked = panicked or panic
+        package.panicked |= panicked
         if test_name in parents:
             if test.outcome != "failed":
                 continue
@@ -188,35 +205,25 @@ def _package(name: str, package: _Package, gathering: Gathering) -> None:
                 continue
         failure = None
         if test.outcome == "failed":
-            failure = _failure(lines, gathering)
-            if panic:
+            failure = _failure("".join(test.output).splitlines(), gathering)
+            if panicked:
                 gathering.broke(failure.type, failure.message, failure.traceback)
         gathering.add(f"{name}::{test_name}", test.outcome, seconds=test.seconds, failure=failure)
-    if not package.outcome:
-        gathering.begun.extend(f"{name}::{test_name}" for test_name in unfinished)
-    if package.outcome != "failed" or package.build_failed:
-        return
-    if panicked:
-        return
-    own = [line for line in "".join(package.output).splitlines() if not _is_summary(line)]
-    if unfinished:
-        # The process ended without a word: the deepest tests that were running are to blame.
-        for test_name in unfinished:
-            if any(other.startswith(test_name + "/") for other in unfinished):
-                continue
-            lines = "".join(package.tests[test_name].output).splitlines() + own
-            failure = gathering.failure(
-                type="ProcessDied",
-                message="the test process ended without reporting",
-                traceback="\n".join(_own_lines(lines)),
-            )
-            gathering.add(f"{name}::{test_name}", "failed", failure=failure)
-        gathering.broke("ProcessDied", f"the test process of {name} ended without reporting")
-    elif not any(test.outcome == "failed" for test in package.tests.values()):
-        failure = _failure(own, gathering)
-        kind = failure.type if failure.type != "Failed" else "SetupError"
-        message = failure.message or f"the tests of {name} failed outside of any test"
-        gathering.broke(kind, message, f"{name}:\n{failure.traceback}")
+
+
+def _died(name: str, package: _Package, own: list[str], gathering: Gathering) -> None:
+    """The process ended without a word: the deepest tests that were running are to blame."""
+    for test_name in package.unfinished:
+        if any(other.startswith(test_name + "/") for other in package.unfinished):
+            continue
+        lines = "".join(package.tests[test_name].output).splitlines() + own
+        failure = gathering.failure(
+            type="ProcessDied",
+            message="the test process ended without reporting",
+            traceback="\n".join(_own_lines(lines)),
+        )
+        gathering.add(f"{name}::{test_name}", "failed", failure=failure)
+    gathering.broke("ProcessDied", f"the test process of {name} ended without reporting")
 
 
 def _above(parents: Iterable[str]) -> set[str]:

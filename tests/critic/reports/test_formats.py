@@ -289,3 +289,37 @@ def test_the_word_of_prove_below_a_files_tests_is_no_test() -> None:
     report = read("tap", output)
     assert [result.test_id for result in report.results] == ["t/a.t::a", "t/a.t::?"]
     assert report.complete
+
+
+@pytest.mark.parametrize("printed", ["", "said\n"])
+def test_a_rust_test_that_ends_its_process_as_if_all_were_well_is_named(printed: str) -> None:
+    output = f"""     Running unittests src/lib.rs (target/debug/deps/zoo-0123456789abcdef)
+running 2 tests
+test a ... ok
+test b ... {printed}     Running tests/t.rs (target/debug/deps/t-0123456789abcdef)
+running 1 test
+test c ... ok
+test result: ok. 1 passed; 0 failed
+"""
+    report = read("cargo", output.encode())
+    assert [(one.test_id, one.outcome) for one in report.results] == [
+        ("zoo::a", "passed"),
+        ("zoo::b", "failed"),
+        ("t::c", "passed"),
+    ]
+    assert report.broken is not None
+    assert report.broken.type == "ProcessDied"
+
+
+def test_a_go_test_that_prints_of_a_panic_and_passes_has_not_panicked() -> None:
+    events = [
+        {"Action": "run", "Package": "p", "Test": "TestA"},
+        {"Action": "output", "Package": "p", "Test": "TestA", "Output": "panic: caught\n"},
+        {"Action": "pass", "Package": "p", "Test": "TestA"},
+        {"Action": "output", "Package": "p", "Output": "tear-down went wrong\n"},
+        {"Action": "fail", "Package": "p"},
+    ]
+    report = read("go-json", "".join(f"{json.dumps(event)}\n" for event in events).encode())
+    assert [one.outcome for one in report.results] == ["passed"]
+    assert report.broken is not None
+    assert report.broken.type == "SetupError"
