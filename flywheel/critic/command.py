@@ -11,7 +11,7 @@ import base64
 import collections
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flywheel.core.errors import CriticError, ReportError
@@ -41,12 +41,16 @@ PLACES = {"{report}": REPORT, "{repo}": REPO, "{reports}": REPORTS}
 """What the placeholders of a profile stand for."""
 WALL_FLOOR, WALL_FACTOR = 10.0, 4.0
 """Seconds a run may take, and times a run that builds and passes, where that is more."""
-PLANTED = 12
+MAX_PLANTED = 12
 """Files into which nonsense is planted, one after the other, until a run notices."""
 NONSENSE = b"\x01 ]} flywheel plants what nothing can read {[ \x01\n"
 DOES_NOT_BUILD = "does-not-build"
 """Reason of a pruned candidate that no compiler takes."""
 
+_ENDS = {"wall": "timeout", "memory": "out-of-memory", "output": "output", "died": "died"}
+"""How a run was ended, as the runner says it, to its reason; any other is infrastructure."""
+_STATUS = {"timeout": Status.TIMEOUT, "out-of-memory": Status.OUT_OF_MEMORY}
+"""Status of a trial by its reason; any other is infrastructure."""
 _COMPILING = frozenset({"CompileError", "SyntaxError"})
 """What a report calls code that could not be built."""
 _WANTING = re.compile(
@@ -113,12 +117,9 @@ class Tester:
     ) -> None:
         """`module` is what the language calls the repository, where its reports need it."""
         self.profile = profile
-        self._start = start
+        self.start = start
+        """Starts a server; raises `CriticError`."""
         self._module = module
-
-    def start(self) -> LaneServer:
-        """A server; raises `CriticError`."""
-        return self._start()
 
     def request(self, files: Mapping[str, bytes], wall: float) -> dict[str, Any]:
         """The request of one run with these files changed, of at most `wall` seconds."""
@@ -174,9 +175,6 @@ def _exhausted(broken: TestFailure) -> bool:
     return _WANTING.search(f"{broken.message}\n{broken.traceback}") is not None
 
 
-_ENDS = {"wall": "timeout", "memory": "out-of-memory", "output": "output", "died": "died"}
-
-
 def filled(text: str, values: Mapping[str, str]) -> str:
     """A word of a profile with its placeholders filled in."""
     for name, value in values.items():
@@ -198,12 +196,12 @@ def changed_files(candidate: Candidate, sources: Mapping[str, bytes]) -> dict[st
 def trial_of(tested: Tested, suite: Suite, level: str) -> Trial:
     """The record of one run."""
     failing = () if tested.reason else tested.failing(suite.ids)
-    failures = tuple(_failure(one, tested) for one in failing[:KEPT_FAILURES])
+    failures = tuple(_failure(one, tested) for one in failing)
     status = Status.RAN
     if tested.reason:
         status = _STATUS.get(tested.reason, Status.INFRASTRUCTURE)
     outcome = Outcome.FAILS if failing else Outcome.PASSES
-    erroring = tuple(one for one in failing if _failure(one, tested).phase != "call")
+    erroring = tuple(one.test_id for one in failures if one.phase != "call")
     return Trial(
         status=status,
         outcome=Outcome.UNKNOWN if tested.reason else outcome,
@@ -213,24 +211,18 @@ def trial_of(tested: Tested, suite: Suite, level: str) -> Trial:
         passing=0 if tested.reason else len(suite.ids) - len(failing),
         failing=failing,
         erroring=erroring,
-        failures=failures,
+        failures=failures[:KEPT_FAILURES],
         seconds=tested.seconds,
         sandbox_level=level,
     )
-
-
-_STATUS = {"timeout": Status.TIMEOUT, "out-of-memory": Status.OUT_OF_MEMORY}
 
 
 def _failure(test_id: str, tested: Tested) -> TestFailure:
     result = tested.results.get(test_id)
     if result is not None and result.failure is not None:
         return result.failure
-    broken = tested.broken
-    if broken is not None:
-        return TestFailure(
-            test_id, "collect", broken.type, broken.message, broken.assertion, broken.traceback
-        )
+    if tested.broken is not None:
+        return replace(tested.broken, test_id=test_id)
     what = "the test was skipped" if result is not None else "the test did not report"
     return TestFailure(test_id, "call", "NotPassed", what, "", "")
 
@@ -303,12 +295,12 @@ class CommandCritic(ServingCritic[_Case]):
                 )
             self._good = self._good or trial_of(ran, self._suite, self._level)
             self._wall = max(WALL_FLOOR, WALL_FACTOR * ran.seconds)
-        for path in paths[:PLANTED]:
+        for path in paths[:MAX_PLANTED]:
             planted = self._tester.run(server, {path: NONSENSE + self._sources[path]}, self._wall)
             if planted.notices(self._suite.ids):
                 return
         raise CriticError(
-            f"nonsense planted in {len(paths[:PLANTED])} source files went unnoticed",
+            f"nonsense planted in {len(paths[:MAX_PLANTED])} source files went unnoticed",
             cause="the tests run other code than the repository's files",
         )
 

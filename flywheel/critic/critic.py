@@ -26,7 +26,7 @@ from flywheel.critic.serving import ServingCritic
 
 JUDGE_LIMITS = Limits(floor=0.25, factor=5.0, wall=3.0)
 """Time limits of the first run: tight, for a hang is confirmed later with more patience."""
-PLANTED = 6
+MAX_PLANTED = 6
 """Planted errors to try where a lane refuses one; one that fails is proof enough."""
 WHOLE_SUITE_SECONDS = 3.0
 """A suite that takes no longer than this is run whole where nothing says who may notice."""
@@ -657,7 +657,7 @@ class Critic(ServingCritic[dict[int, tuple[Run, _Case | None]]]):
             if len(found) >= 40:
                 break
         found.sort(key=lambda one: (one[0].operator, one[1].bit_count()))
-        return found[:PLANTED]
+        return found[:MAX_PLANTED]
 
 
 def _body(place: Place) -> Sequence[int]:

@@ -9,7 +9,7 @@ from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Candidate, Span
 from flywheel.critic.select import line_starts
 
-PLANTED = "raise RuntimeError('planted')"
+_STATEMENT = "raise RuntimeError('planted')"
 
 
 def sabotages(path: str, source: bytes) -> Iterator[Candidate]:
@@ -35,10 +35,10 @@ def sabotages(path: str, source: bytes) -> Iterator[Candidate]:
             text = source[starts[number - 1] : starts[number]]
             margin = text[: len(text) - len(text.lstrip(b" \t\f"))]
             position = starts[number - 1] + len(margin)
-            planted = f"{PLANTED}\n{margin.decode()}"
+            planted = f"{_STATEMENT}\n{margin.decode()}"
         else:
             position = starts[number - 1] + first.col_offset
-            planted = f"{PLANTED}; "
+            planted = f"{_STATEMENT}; "
         yield Candidate(
             path=path,
             symbol=node.name,

@@ -8,6 +8,7 @@ open for fetching only.
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import json
 import os
@@ -24,7 +25,7 @@ from pathlib import Path
 from flywheel.core.errors import EnvironmentBuildError
 from flywheel.core.identity import content_hash
 from flywheel.critic.command import PLACES, REPO, REPORTS, filled
-from flywheel.critic.environment import Environment, Step, locked
+from flywheel.critic.environment import Environment, Step, discard, locked
 from flywheel.critic.interpreters import ask
 from flywheel.critic.profile import Command, CommandProfile, PytestProfile
 from flywheel.critic.text import tail
@@ -90,7 +91,7 @@ def build_tree(
     with locked(cache / "trees" / "locks" / place.name):
         if not (place / "steps.json").is_file():
             part = place.with_name(f".{place.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
+            discard(part)
             tree = part / "tree"
             checkout.export(tree)
             donor = _donor(place, key)
@@ -108,7 +109,7 @@ def build_tree(
             (part / "steps.json").write_text(
                 json.dumps([[one.what, one.ok, one.reason, one.seconds] for one in steps])
             )
-            shutil.rmtree(place, ignore_errors=True)
+            discard(place)
             part.rename(place)
             built = time.monotonic() - started
         else:
@@ -143,7 +144,8 @@ def tool_versions(toolchain: Toolchain) -> str:
 
 def discard_tree(environment: Environment) -> None:
     """Remove a tree that `build_tree` made; it is made again when it is wanted again."""
-    shutil.rmtree(environment.tree.parent, ignore_errors=True)
+    with contextlib.suppress(OSError):  # what is left takes room, and is built over
+        discard(environment.tree.parent)
 
 
 def _donor(place: Path, key: str) -> Path | None:

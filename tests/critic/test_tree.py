@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
+from flywheel.critic.environment import discard
 from flywheel.critic.tree import _seed
 
 COMMITTED, BUILT = 1_500_000_000, 1_600_000_000
@@ -39,3 +42,21 @@ def test_a_donor_that_built_nothing_of_use_gives_nothing(tmp_path) -> None:
     (donor / "target").symlink_to("/")
     assert not _seed(tree, donor, ("target",))
     assert (tree / "src" / "same").stat().st_mtime == COMMITTED
+
+
+def test_a_tree_whose_build_took_away_the_right_to_remove_it_is_removed() -> None:
+    # As a user of no rights: Go's modules are read-only.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        child = os.fork()
+        if child == 0:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            modules = Path(folder, "place", "tree", ".flywheel-build", "modules")
+            modules.mkdir(parents=True)
+            (modules / "a.go").write_text("package a")
+            modules.chmod(0o555)
+            with contextlib.suppress(BaseException):
+                discard(Path(folder, "place"))
+            os._exit(Path(folder, "place").exists())
+        assert os.waitpid(child, 0)[1] == 0
