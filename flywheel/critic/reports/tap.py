@@ -35,7 +35,7 @@ _DUBIOUS = re.compile(r"^Dubious, test returned (?P<code>\d+)")
 _VERSION = re.compile(r"^TAP version 1[34]\s*$")
 _COMMENT = re.compile(r"^(?P<indent> *)#(?: (?P<text>.*))?$")
 _GOT = re.compile(r"^\s*(?P<key>got|expected): (?P<value>.*)$", re.MULTILINE)
-_SUMMARY = "Test Summary Report"
+_SUMMARY = ("Test Summary Report", "Files=", "All tests successful")
 _DEEPEST = 40
 
 
@@ -84,34 +84,26 @@ def gather(output: bytes, gathering: Gathering) -> bool:
         line = lines[place]
         place += 1
         file = files[-1]
-        header = _PROVE.match(line)
-        bail = _BAIL.match(line)
-        test = _TEST.match(line)
-        plan = _PLAN.match(line)
-        dubious = _DUBIOUS.match(line)
-        if under_prove and (
-            line == _SUMMARY or line.startswith(("Files=", "All tests successful"))
-        ):
-            summed_up = True
-            break
-        if under_prove and line == "ok" and file.is_whole:
-            # Of the file as a whole: prove says so below its last test.
-            continue
-        if bail:
-            bailed = bail["why"] or "the suite was stopped"
-            known = True
-        elif header and (under_prove or not file.tests):
+        if (header := _PROVE.match(line)) and (under_prove or not file.tests):
             # Before any test: a test may print a line that looks alike.
             under_prove = known = True
             files.append(_File(header["file"]))
-        elif test and len(test["indent"]) <= 4 * _DEEPEST:
+        elif under_prove and line.startswith(_SUMMARY):
+            summed_up = True
+            break
+        elif under_prove and line == "ok" and file.is_whole:
+            pass  # of the file as a whole: prove says so below its last test
+        elif bail := _BAIL.match(line):
+            bailed = bail["why"] or "the suite was stopped"
+            known = True
+        elif (test := _TEST.match(line)) and len(test["indent"]) <= 4 * _DEEPEST:
             known = True
             place = _note(file, test, lines, place)
-        elif plan:
+        elif plan := _PLAN.match(line):
             known = True
             if not plan["indent"]:
                 file.planned = int(plan["count"])
-        elif dubious:
+        elif dubious := _DUBIOUS.match(line):
             file.code = dubious["code"]
         elif _VERSION.match(line):
             known = True
