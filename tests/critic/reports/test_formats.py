@@ -323,3 +323,21 @@ def test_a_go_test_that_prints_of_a_panic_and_passes_has_not_panicked() -> None:
     assert [one.outcome for one in report.results] == ["passed"]
     assert report.broken is not None
     assert report.broken.type == "SetupError"
+
+
+def test_a_banner_that_a_test_prints_does_not_end_the_results_of_unittest() -> None:
+    bar, rule = "=" * 70, "-" * 70
+    output = f"""test_a (m.T.test_a) ... {bar}
+{bar}
+ok
+test_b (m.T.test_b) ... ok
+{rule}
+Ran 2 tests in 0.001s
+
+OK
+"""
+    report = read("unittest", output.encode())
+    assert [(one.test_id, one.outcome) for one in report.results] == [
+        ("m.T.test_a", "passed"),
+        ("m.T.test_b", "passed"),
+    ]
