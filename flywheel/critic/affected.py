@@ -16,6 +16,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from flywheel.critic.baseline import Learned
@@ -102,7 +103,8 @@ class Version:
         found = self.learned.suite.reach.get(path)
         return set(self.ids(found)) if found else self.judging
 
-    def test_files(self) -> dict[str, set[str]]:
+    @cached_property
+    def test_files(self) -> Mapping[str, Set[str]]:
         """File -> ids of the tests that it holds, or that are written in it."""
         found: dict[str, set[str]] = defaultdict(set)
         for test in self.learned.baseline.tests:
@@ -150,7 +152,7 @@ def compare(old: Version, new: Version) -> Affected:
     doubt: dict[str, str] = {}
     for test_id in old.judging - new.judging:
         doubt[test_id] = TEST_GONE
-    held = [version.test_files() for version in (old, new)]
+    held = [version.test_files for version in (old, new)]
     code: list[str] = []
     for path in changed:
         here = set().union(*(files.get(path, ()) for files in held))
@@ -344,7 +346,7 @@ class _Closure:
             return
         name = PurePosixPath(path).name
         # A helper of tests may serve any of them.
-        at_home = any(path in version.test_files() for version in self._versions)
+        at_home = any(path in version.test_files for version in self._versions)
         self._doubted_files.add(path if at_home else path.removesuffix(name))
 
     def _take(self, version: Version, unit: Unit) -> None:

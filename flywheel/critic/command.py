@@ -9,27 +9,27 @@ from __future__ import annotations
 
 import base64
 import collections
-import select
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flywheel.core.errors import CriticError, ReportError
 from flywheel.core.records import (
     Candidate,
-    Judged,
     Lane,
     Outcome,
     Status,
     TestFailure,
     Trial,
 )
-from flywheel.critic.critic import MAX_CONFIRMATIONS, MAX_DEATHS, Suite
+from flywheel.critic.critic import MAX_CONFIRMATIONS, Suite
 from flywheel.critic.lane import LaneServer
 from flywheel.critic.profile import CommandProfile
 from flywheel.critic.reports import Result, read
 from flywheel.critic.run import KEPT_FAILURES
-from flywheel.critic.text import clean
+from flywheel.critic.serving import ServingCritic
+from flywheel.critic.text import tail
 
 REPORTS = "/flywheel/reports"
 """Where the box sees the formatters of `critic.reports`."""
@@ -41,14 +41,25 @@ PLACES = {"{report}": REPORT, "{repo}": REPO, "{reports}": REPORTS}
 """What the placeholders of a profile stand for."""
 WALL_FLOOR, WALL_FACTOR = 10.0, 4.0
 """Seconds a run may take, and times a run that builds and passes, where that is more."""
-PLANTED = 12
+MAX_PLANTED = 12
 """Files into which nonsense is planted, one after the other, until a run notices."""
 NONSENSE = b"\x01 ]} flywheel plants what nothing can read {[ \x01\n"
 DOES_NOT_BUILD = "does-not-build"
 """Reason of a pruned candidate that no compiler takes."""
 
+_ENDS = {"wall": "timeout", "memory": "out-of-memory", "output": "output", "died": "died"}
+"""How a run was ended, as the runner says it, to its reason; any other is infrastructure."""
+_STATUS = {"timeout": Status.TIMEOUT, "out-of-memory": Status.OUT_OF_MEMORY}
+"""Status of a trial by its reason; any other is infrastructure."""
 _COMPILING = frozenset({"CompileError", "SyntaxError"})
 """What a report calls code that could not be built."""
+_WANTING = re.compile(
+    r"(?i)no space left on device|cannot allocate memory|too many open files|file too large"
+    r"|disk quota exceeded|resource temporarily unavailable|signal: (?:killed|9\b)"
+)
+"""What compilers, and the system through them, say when they lack memory, room or processes."""
+_MUTE = frozenset({"no-report", "incomplete-report"})
+"""Reasons of a run that came to its own end and did not say all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,15 @@ class Tested:
             )
         )
 
+    def notices(self, ids: Sequence[str]) -> bool:
+        """True when the command came to its own end and did not say that these tests pass.
+
+        A run that was ended notices nothing.
+        """
+        if self.reason:
+            return self.reason in _MUTE
+        return self.broken is not None or bool(self.failing(ids))
+
     def does_not_build(self, ids: Sequence[str]) -> bool:
         """True when code could not be compiled or parsed, so that some of the tests did not run.
 
@@ -97,12 +117,9 @@ class Tester:
     ) -> None:
         """`module` is what the language calls the repository, where its reports need it."""
         self.profile = profile
-        self._start = start
+        self.start = start
+        """Starts a server; raises `CriticError`."""
         self._module = module
-
-    def start(self) -> LaneServer:
-        """A server; raises `CriticError`."""
-        return self._start()
 
     def request(self, files: Mapping[str, bytes], wall: float) -> dict[str, Any]:
         """The request of one run with these files changed, of at most `wall` seconds."""
@@ -122,7 +139,10 @@ class Tester:
         if status != "ran":
             reason = _ENDS.get(status, "infrastructure")
             return Tested({}, None, reason, header.get("reason", ""), seconds)
-        said = printed + report if self.profile.report == "lines" else report or printed
+        said = report if self.profile.test.file else printed
+        if self.profile.report == "lines":
+            # What a compiler printed stands in for the report that there is none of.
+            said = printed + b"\n" + report
         try:
             found = read(
                 self.profile.report,
@@ -131,10 +151,12 @@ class Tester:
                 command=" ".join(self.profile.test.command),
             )
         except ReportError as error:
-            detail = clean(printed.decode(errors="replace"))[-2000:]
-            return Tested({}, None, "no-report", f"{error.message}\n{detail}".strip(), seconds)
+            detail = f"{error.message}\n{tail(printed.decode(errors='replace'))}".strip()
+            return Tested({}, None, "no-report", detail, seconds)
         if not found.complete and found.broken is None:
             return Tested({}, None, "incomplete-report", "", seconds)
+        if found.broken is not None and _exhausted(found.broken):
+            return Tested({}, None, "infrastructure", found.broken.message, seconds)
         results = {one.test_id: one for one in found.results}
         return Tested(results, found.broken, "", "", seconds)
 
@@ -146,7 +168,11 @@ class Tester:
         return self.tested(*frames[0])
 
 
-_ENDS = {"wall": "timeout", "memory": "out-of-memory", "output": "output", "died": "died"}
+def _exhausted(broken: TestFailure) -> bool:
+    """True when code was not built for want of room: that says nothing of the code."""
+    if broken.type not in _COMPILING:
+        return False
+    return _WANTING.search(f"{broken.message}\n{broken.traceback}") is not None
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
@@ -170,12 +196,12 @@ def changed_files(candidate: Candidate, sources: Mapping[str, bytes]) -> dict[st
 def trial_of(tested: Tested, suite: Suite, level: str) -> Trial:
     """The record of one run."""
     failing = () if tested.reason else tested.failing(suite.ids)
-    failures = tuple(_failure(one, tested) for one in failing[:KEPT_FAILURES])
+    failures = tuple(_failure(one, tested) for one in failing)
     status = Status.RAN
     if tested.reason:
         status = _STATUS.get(tested.reason, Status.INFRASTRUCTURE)
     outcome = Outcome.FAILS if failing else Outcome.PASSES
-    erroring = tuple(one for one in failing if _failure(one, tested).phase != "call")
+    erroring = tuple(one.test_id for one in failures if one.phase != "call")
     return Trial(
         status=status,
         outcome=Outcome.UNKNOWN if tested.reason else outcome,
@@ -185,24 +211,18 @@ def trial_of(tested: Tested, suite: Suite, level: str) -> Trial:
         passing=0 if tested.reason else len(suite.ids) - len(failing),
         failing=failing,
         erroring=erroring,
-        failures=failures,
+        failures=failures[:KEPT_FAILURES],
         seconds=tested.seconds,
         sandbox_level=level,
     )
-
-
-_STATUS = {"timeout": Status.TIMEOUT, "out-of-memory": Status.OUT_OF_MEMORY}
 
 
 def _failure(test_id: str, tested: Tested) -> TestFailure:
     result = tested.results.get(test_id)
     if result is not None and result.failure is not None:
         return result.failure
-    broken = tested.broken
-    if broken is not None:
-        return TestFailure(
-            test_id, "collect", broken.type, broken.message, broken.assertion, broken.traceback
-        )
+    if tested.broken is not None:
+        return replace(tested.broken, test_id=test_id)
     what = "the test was skipped" if result is not None else "the test did not report"
     return TestFailure(test_id, "call", "NotPassed", what, "", "")
 
@@ -219,7 +239,7 @@ class _Case:
     restarts: int = 0
 
 
-class CommandCritic:
+class CommandCritic(ServingCritic[_Case]):
     """Judges candidates by running the test command; the counterpart of `Critic`."""
 
     def __init__(
@@ -232,6 +252,7 @@ class CommandCritic:
         level: str,
     ) -> None:
         """`sources` are the files that candidates may change."""
+        super().__init__()
         self._suite = suite
         self._tester = tester
         self._jobs = jobs
@@ -240,11 +261,8 @@ class CommandCritic:
         self._wall = tester.profile.limits.test_seconds
         """Seconds that one run may take; known better when a run has been seen to build."""
         self._servers: list[LaneServer] = []
-        self._flying: dict[LaneServer, _Case] = {}
         self._queue: collections.deque[_Case] = collections.deque()
-        self._ready: list[Judged] = []
         self._good: Trial | None = None
-        self._deaths = 0
         self.mismatches = 0
         """Candidates whose second run found other failures than the first."""
         self.audits = 0
@@ -277,12 +295,12 @@ class CommandCritic:
                 )
             self._good = self._good or trial_of(ran, self._suite, self._level)
             self._wall = max(WALL_FLOOR, WALL_FACTOR * ran.seconds)
-        for path in paths[:PLANTED]:
+        for path in paths[:MAX_PLANTED]:
             planted = self._tester.run(server, {path: NONSENSE + self._sources[path]}, self._wall)
-            if planted.broken is not None or planted.failing(self._suite.ids):
+            if planted.notices(self._suite.ids):
                 return
         raise CriticError(
-            f"nonsense planted in {len(paths[:PLANTED])} source files went unnoticed",
+            f"nonsense planted in {len(paths[:MAX_PLANTED])} source files went unnoticed",
             cause="the tests run other code than the repository's files",
         )
 
@@ -305,23 +323,6 @@ class CommandCritic:
         self._queue.append(_Case(candidate, changed_files(candidate, self._sources)))
         self._dispatch()
 
-    def collect(self, *, timeout: float | None = None) -> list[Judged]:
-        """Judged candidates that are ready; waits up to `timeout` seconds for something."""
-        self._dispatch()
-        if not self._ready and self._flying:
-            readable, _, _ = select.select(list(self._flying), [], [], timeout)
-            for server in readable:
-                try:
-                    frames = server.frames()
-                except CriticError as error:
-                    self._revive(server, error)
-                    continue
-                for header, body in frames:
-                    self._answer(self._flying.pop(server), self._tester.tested(header, body))
-            self._dispatch()
-        ready, self._ready = self._ready, []
-        return ready
-
     def close(self) -> None:
         """Stop the servers; what is under way is not judged."""
         for server in self._servers:
@@ -331,27 +332,26 @@ class CommandCritic:
         self._queue.clear()
 
     def _dispatch(self) -> None:
-        for server in self._servers:
+        for server in list(self._servers):
             if self._queue and server not in self._flying:
-                case = self._queue.popleft()
-                server.submit(self._tester.request(case.files, self._wall))
-                self._flying[server] = case
+                case = self._flying[server] = self._queue.popleft()
+                try:
+                    server.submit(self._tester.request(case.files, self._wall))
+                except CriticError as error:
+                    self._revive(server, error)
 
-    def _revive(self, server: LaneServer, error: CriticError) -> None:
-        """Replace a server that died; what it ran is run again, once."""
-        self._deaths += 1
-        if self._deaths > MAX_DEATHS:
-            raise error
-        case = self._flying.pop(server)
-        server.close()
+    def _receive(self, server: LaneServer) -> None:
+        for header, body in server.frames():
+            self._answer(self._flying.pop(server), self._tester.tested(header, body))
+
+    def _replace(self, server: LaneServer, running: _Case, error: CriticError) -> None:
         self._servers.remove(server)
         self._servers.append(self._tester.start())
-        case.restarts += 1
-        if case.restarts <= 1:
-            self._queue.appendleft(case)
+        running.restarts += 1
+        if running.restarts <= 1:
+            self._queue.appendleft(running)
         else:
-            tested = Tested({}, None, "infrastructure", error.message, 0.0)
-            self._answer(case, tested)
+            self._answer(running, Tested({}, None, "infrastructure", error.message, 0.0))
 
     def _answer(self, case: _Case, tested: Tested) -> None:
         trial = trial_of(tested, self._suite, self._level)
@@ -362,40 +362,29 @@ class CommandCritic:
 
     def _first(self, case: _Case, tested: Tested, trial: Trial) -> None:
         if tested.does_not_build(self._suite.ids):
-            self._emit(case, trial, "pruned", DOES_NOT_BUILD)
+            self._emit(case.candidate, trial, "pruned", DOES_NOT_BUILD)
         elif tested.reason:
-            self._emit(case, trial, "unknown", tested.reason)
+            self._emit(case.candidate, trial, "unknown", tested.reason)
         elif not trial.failing:
-            self._emit(case, trial, "survived", "")
+            self._emit(case.candidate, trial, "survived", "")
         elif len(trial.failing) == len(self._suite.ids):
-            self._emit(case, trial, "breaks-everything", "")
+            self._emit(case.candidate, trial, "breaks-everything", "")
         else:
             case.first = trial
             self._queue.appendleft(case)
 
     def _again(self, case: _Case, first: Trial, trial: Trial) -> None:
         if trial.reason:
-            self._emit(case, first, "unknown", f"confirmation: {trial.reason}", trial)
+            self._emit(case.candidate, first, "unknown", f"confirmation: {trial.reason}", trial)
             return
         agreed = trial.failing == first.failing or trial.failing in case.said
         self.mismatches += not agreed and not case.said
         case.said.append(trial.failing)
         if agreed and trial.failing:
-            self._emit(case, first, "valid", "", trial, self._good)
+            self._emit(case.candidate, first, "valid", "", trial, self._good)
         elif agreed:
-            self._emit(case, first, "unknown", "not-confirmed", trial)
+            self._emit(case.candidate, first, "unknown", "not-confirmed", trial)
         elif len(case.said) >= MAX_CONFIRMATIONS:
-            self._emit(case, first, "unknown", "runs-disagree", trial)
+            self._emit(case.candidate, first, "unknown", "runs-disagree", trial)
         else:
             self._queue.appendleft(case)
-
-    def _emit(
-        self,
-        case: _Case,
-        trial: Trial,
-        verdict: str,
-        reason: str,
-        confirmation: Trial | None = None,
-        good: Trial | None = None,
-    ) -> None:
-        self._ready.append(Judged(case.candidate, trial, confirmation, good, verdict, reason))

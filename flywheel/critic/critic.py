@@ -10,26 +10,24 @@ from __future__ import annotations
 
 import collections
 import random
-import select
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.core.errors import CriticError
-from flywheel.core.records import Candidate, Change, Judged, Lane, Trial
+from flywheel.core.records import Candidate, Change, Lane, Trial
 from flywheel.critic.lane import LaneServer, Reply
 from flywheel.critic.names import NameIndex, Touch
 from flywheel.critic.run import PATIENT, Limits, Run
 from flywheel.critic.sabotage import sabotages
 from flywheel.critic.select import Bits, Layout, LineIndex, Place, bits, edit_of, positions
+from flywheel.critic.serving import ServingCritic
 
 JUDGE_LIMITS = Limits(floor=0.25, factor=5.0, wall=3.0)
 """Time limits of the first run: tight, for a hang is confirmed later with more patience."""
-PLANTED = 6
+MAX_PLANTED = 6
 """Planted errors to try where a lane refuses one; one that fails is proof enough."""
-MAX_DEATHS = 5
-"""Servers that may die in one harvest before the critic is no longer to be trusted."""
 WHOLE_SUITE_SECONDS = 3.0
 """A suite that takes no longer than this is run whole where nothing says who may notice."""
 MAX_CONFIRMATIONS = 3
@@ -90,7 +88,7 @@ class _Case:
     whole: bool | None = None
 
 
-class Critic:
+class Critic(ServingCritic[dict[int, tuple[Run, _Case | None]]]):
     """Judges candidates against one suite in one environment."""
 
     def __init__(
@@ -110,12 +108,12 @@ class Critic:
 
         Without `warm` no suite is held: for a handful of candidates that costs more than it saves.
         """
+        super().__init__()
         self._suite = suite
         self._start = start
         self._jobs = jobs
         self._sources = sources
         self._room = DEPTH * jobs
-        self._deaths = 0
         self._servers: dict[Lane, list[LaneServer]] = {Lane.WARM: [], Lane.FRESH: []}
         self._level = level
         self._fail_fast = fail_fast
@@ -123,8 +121,6 @@ class Critic:
         self._wants_warm = warm
         self._layouts: dict[str, Layout] = {}
         self._queue: collections.deque[tuple[Run, _Case | None]] = collections.deque()
-        self._flying: dict[LaneServer, dict[int, tuple[Run, _Case | None]]] = {}
-        self._ready: list[Judged] = []
         self._all = bits(range(len(suite.ids)))
         self._by_path: dict[str, Bits] = {}
         for position, path in enumerate(suite.paths):
@@ -274,31 +270,12 @@ class Critic:
         imported = self._servers[Lane.FRESH][0].imported
         if any(spot.change.path in imported for spot in case.spots):
             run = Run(Lane.FRESH, (), None, JUDGE_LIMITS, reason="imported-by-pytest")
-            self._emit(case, run.trial(self._suite.ids, self._level), "unknown", run.reason)
+            self._emit(
+                case.candidate, run.trial(self._suite.ids, self._level), "unknown", run.reason
+            )
             return
         self._judge(case)
         self._dispatch()
-
-    def collect(self, *, timeout: float | None = None) -> list[Judged]:
-        """Judged candidates that are ready; waits up to `timeout` seconds for something.
-
-        Raises `CriticError` when a server dies and cannot be trusted any more.
-        """
-        self._dispatch()
-        waiting = [server for server, runs in self._flying.items() if runs]
-        if not self._ready and waiting:
-            readable, _, _ = select.select(waiting, [], [], timeout)
-            for server in readable:
-                try:
-                    replies = server.receive()
-                except CriticError as error:
-                    self._revive(server, error)
-                    continue
-                for reply in replies:
-                    self._answer(server, reply)
-            self._dispatch()
-        ready, self._ready = self._ready, []
-        return ready
 
     def close(self) -> None:
         """Stop the servers; what is under way is not judged."""
@@ -307,16 +284,12 @@ class Critic:
             server.close()
         self._flying.clear()
 
-    def _revive(self, server: LaneServer, error: CriticError) -> None:
-        """Replace a server that died; what it ran is run again, once."""
-        self._deaths += 1
-        if self._deaths > MAX_DEATHS:
-            raise error
-        orphans = self._flying.pop(server)
-        server.close()
+    def _replace(
+        self, server: LaneServer, running: dict[int, tuple[Run, _Case | None]], error: CriticError
+    ) -> None:
         self._servers[server.lane].remove(server)
         self._add_server(server.lane)
-        for run, case in orphans.values():
+        for run, case in running.values():
             run.restarts += 1
             if run.restarts <= 1:
                 self._queue.append((run, case))
@@ -464,6 +437,10 @@ class Critic:
 
     # -- answers -------------------------------------------------------------------------
 
+    def _receive(self, server: LaneServer) -> None:
+        for reply in server.receive():
+            self._answer(server, reply)
+
     def _answer(self, server: LaneServer, reply: Reply) -> None:
         found = self._flying[server].pop(reply.request_id, None)
         if found is None:
@@ -508,20 +485,20 @@ class Critic:
             return
         trial = run.trial(self._suite.ids, self._level)
         if run.refused:
-            self._emit(case, trial, "pruned", run.refused)
+            self._emit(case.candidate, trial, "pruned", run.refused)
         elif run.reason:
-            self._emit(case, trial, "unknown", run.reason)
+            self._emit(case.candidate, trial, "unknown", run.reason)
         elif not run.failed():
             if self._confirm and self._doubted(case):
                 # Seen by no test that executes it; the whole suite has the last word.
                 case.first, case.whole = trial, True
                 self._enqueue_confirmation(case)
             else:
-                self._emit(case, trial, "survived", "")
+                self._emit(case.candidate, trial, "survived", "")
         elif len(run.failed()) == len(self._suite.ids):
-            self._emit(case, trial, "breaks-everything", "")
+            self._emit(case.candidate, trial, "breaks-everything", "")
         elif not self._confirm:
-            self._emit(case, trial, "valid", "unconfirmed")
+            self._emit(case.candidate, trial, "valid", "unconfirmed")
         else:
             case.first, case.first_failed = trial, run.failed()
             self._enqueue_confirmation(case)
@@ -533,12 +510,11 @@ class Critic:
         assert case.first is not None
         trial = run.trial(self._suite.ids, self._level)
         if run.reason or run.refused:
-            self._emit(
-                case, case.first, "unknown", f"confirmation: {run.reason or run.refused}", trial
-            )
+            reason = f"confirmation: {run.reason or run.refused}"
+            self._emit(case.candidate, case.first, "unknown", reason, trial)
             return
         if run.canary is False:
-            self._emit(case, case.first, "unknown", "canary-did-not-fail", trial)
+            self._emit(case.candidate, case.first, "unknown", "canary-did-not-fail", trial)
             return
         failed, selection = run.failed(), bits(run.selection)
         whole = selection == self._all
@@ -552,16 +528,16 @@ class Critic:
         if not agreed:
             # The wider selection decides, once it has said the same twice.
             if len(case.confirmations) >= MAX_CONFIRMATIONS:
-                self._emit(case, case.first, "unknown", "runs-disagree", trial)
+                self._emit(case.candidate, case.first, "unknown", "runs-disagree", trial)
             else:
                 self._enqueue_confirmation(case)
             return
         if not failed and not case.first_failed:
-            self._emit(case, case.first, "survived", "", trial)
+            self._emit(case.candidate, case.first, "survived", "", trial)
         elif not failed:
-            self._emit(case, case.first, "unknown", "not-confirmed", trial)
+            self._emit(case.candidate, case.first, "unknown", "not-confirmed", trial)
         elif len(failed) == len(self._suite.ids):
-            self._emit(case, case.first, "breaks-everything", "", trial)
+            self._emit(case.candidate, case.first, "breaks-everything", "", trial)
         else:
             case.confirmation, case.leftovers = trial, run.leftovers
             self._check_base(case, selection)
@@ -591,25 +567,20 @@ class Critic:
         assert case.first is not None
         confirmation = case.confirmation
         if good.reason:
-            self._emit(case, case.first, "unknown", f"base: {good.reason}", confirmation, good)
+            self._emit(
+                case.candidate, case.first, "unknown", f"base: {good.reason}", confirmation, good
+            )
         elif good.failing:
-            self._emit(case, case.first, "unknown", "base-fails-selection", confirmation, good)
+            self._emit(
+                case.candidate, case.first, "unknown", "base-fails-selection", confirmation, good
+            )
         elif case.leftovers > leftovers:
             # When they are collected decides which test fails besides.
-            self._emit(case, case.first, "unknown", "leftovers-fail-tests", confirmation, good)
+            self._emit(
+                case.candidate, case.first, "unknown", "leftovers-fail-tests", confirmation, good
+            )
         else:
-            self._emit(case, case.first, "valid", "", confirmation, good)
-
-    def _emit(
-        self,
-        case: _Case,
-        trial: Trial,
-        verdict: str,
-        reason: str,
-        confirmation: Trial | None = None,
-        good: Trial | None = None,
-    ) -> None:
-        self._ready.append(Judged(case.candidate, trial, confirmation, good, verdict, reason))
+            self._emit(case.candidate, case.first, "valid", "", confirmation, good)
 
     # -- talking to the lanes ------------------------------------------------------------
 
@@ -626,8 +597,12 @@ class Critic:
             if busy >= self._jobs and not self._flying[server]:
                 # Both lanes have a server for each job; together they run no more than the jobs.
                 return
+            try:
+                request_id = server.submit(run.request(self._suite.seconds))
+            except CriticError as error:
+                self._revive(server, error)
+                continue
             self._queue.popleft()
-            request_id = server.submit(run.request(self._suite.seconds))
             self._flying[server][request_id] = (run, case)
 
     def _run_now(self, server: LaneServer, run: Run) -> Run:
@@ -682,7 +657,7 @@ class Critic:
             if len(found) >= 40:
                 break
         found.sort(key=lambda one: (one[0].operator, one[1].bit_count()))
-        return found[:PLANTED]
+        return found[:MAX_PLANTED]
 
 
 def _body(place: Place) -> Sequence[int]:

@@ -273,7 +273,7 @@ def build(
         if kept is not None:
             return _environment(home, cache, kept, checkout, toolchain, box, 0.0)
         work = home / f".build-{key}"
-        _discard(work)
+        discard(work)
         work.mkdir()
         uv_cache = cache / "uv"
         if not uv_cache.is_dir():
@@ -300,7 +300,7 @@ def build(
             tree = _tree_of(cache, checkout, kept)
             _make_tree(tree, home / kept.hash, kept, checkout, toolchain, box, running.scratch)
         finally:
-            _discard(work)
+            discard(work)
         return _environment(home, cache, kept, checkout, toolchain, box, time.monotonic() - started)
 
 
@@ -358,7 +358,7 @@ def _build(running: _Build, home: Path, key: str, python: str | None, install: s
                 continue
             if best is None or accepted.rank > best.rank:
                 best = accepted
-                _discard(running.best)
+                discard(running.best)
                 running.attempt.rename(running.best)
             break
         done = not best.collection.errors if best is not None else empty
@@ -473,7 +473,7 @@ def _attempt(running: _Build, interpreter: Interpreter, rung: Rung) -> tuple[_Ac
     if running.newest is not None:
         told += f", packages of {running.newest}"
     running.progress(f"{told}: installing {rung.name}")
-    _discard(running.work)
+    discard(running.work)
     running.venv.mkdir(parents=True)
     give_to_box(running.venv)
     running.checkout.export(running.tree)
@@ -591,7 +591,7 @@ def _finish(running: _Build, home: Path, key: str, accepted: _Accepted) -> _Kept
     (running.work / "lock.txt").write_text(lock)
     _write(running.work / "environment.json", json.dumps(asdict(kept), indent=1))
     if place.exists() and not (place / "environment.json").exists():
-        _discard(place)
+        discard(place)
     if not place.exists():
         running.work.rename(place)
     return kept
@@ -874,7 +874,7 @@ def _make_tree(
     has done there is left behind.
     """
     work = tree.parent.with_name(f".{tree.parent.name}.part")
-    _discard(work)
+    discard(work)
     fresh = work / "tree"
     checkout.export(fresh)
     _overlay(place / "generated", fresh)
@@ -902,8 +902,8 @@ def _make_tree(
     give_to_box(fresh)
     tree.parent.parent.mkdir(parents=True, exist_ok=True)
     if collected is None:
-        _discard(scratch)
-    _discard(tree.parent)
+        discard(scratch)
+    discard(tree.parent)
     work.rename(tree.parent)
 
 
@@ -964,7 +964,7 @@ def _keep_generated(running: _Build) -> None:
             shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _discard(path: Path) -> None:
+def discard(path: Path) -> None:
     """Remove a folder of ours, even one in which the build took away the right to."""
 
     def allow(function: Callable[..., object], name: str, _: object) -> None:

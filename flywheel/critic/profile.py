@@ -7,9 +7,10 @@ running a command and reading its report.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -173,6 +174,17 @@ class Test(_Table):
     module_file: str = ""
     """File at the root in which `module` is looked for."""
 
+    @pydantic.field_validator("module")
+    @classmethod
+    def _has_a_group(cls, module: str) -> str:
+        try:
+            groups = re.compile(module).groups
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        if module and not groups:
+            raise ValueError("the pattern has no group")
+        return module
+
 
 class CommandLimits(_Table):
     """What building and testing may take."""
@@ -241,6 +253,7 @@ def load_profile(name: str, path: Path) -> tuple[Profile, str]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ToolchainError(f"{path}: the profile cannot be read", cause=str(error)) from error
     model = PytestProfile if table.get("report") == "pytest" else CommandProfile
+    packaged = "pytest" if model is PytestProfile else "go"
     try:
         profile = model.model_validate(table)
     except pydantic.ValidationError as error:
@@ -248,7 +261,7 @@ def load_profile(name: str, path: Path) -> tuple[Profile, str]:
         raise ToolchainError(
             f"{path}: not a toolchain profile",
             cause="; ".join(lines),
-            hint="compare with the packaged critics/pytest/toolchain.toml",
+            hint=f"compare with the packaged critics/{packaged}/toolchain.toml",
         ) from error
     if profile.name != name:
         raise ToolchainError(
@@ -264,8 +277,11 @@ def _explained(error: Any, model: type[BaseModel]) -> str:  # pydantic's own Err
     if error["type"] != "extra_forbidden":
         return f"{'.'.join(place)}: {error['msg']}"
     for part in place[:-1]:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        known = model.model_fields.get(part)
+        if known is not None:
+            # A table of its own, or a list of them.
+            for inner in (known.annotation, *get_args(known.annotation)):
+                if isinstance(inner, type) and issubclass(inner, BaseModel):
+                    model = inner
     near = difflib.get_close_matches(place[-1], model.model_fields, n=1)
     return f"{'.'.join(place)}: unknown" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Candidate, Span
+from flywheel.critic.select import line_starts
 
-PLANTED = "raise RuntimeError('planted')"
+_STATEMENT = "raise RuntimeError('planted')"
 
 
 def sabotages(path: str, source: bytes) -> Iterator[Candidate]:
@@ -18,9 +19,7 @@ def sabotages(path: str, source: bytes) -> Iterator[Candidate]:
     of a generator or a coroutine the body may never run.
     """
     tree = ast.parse(source)
-    starts = [0]
-    for line in source.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
+    starts = line_starts(source)
     functions = [
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
@@ -36,10 +35,10 @@ def sabotages(path: str, source: bytes) -> Iterator[Candidate]:
             text = source[starts[number - 1] : starts[number]]
             margin = text[: len(text) - len(text.lstrip(b" \t\f"))]
             position = starts[number - 1] + len(margin)
-            planted = f"{PLANTED}\n{margin.decode()}"
+            planted = f"{_STATEMENT}\n{margin.decode()}"
         else:
             position = starts[number - 1] + first.col_offset
-            planted = f"{PLANTED}; "
+            planted = f"{_STATEMENT}; "
         yield Candidate(
             path=path,
             symbol=node.name,

@@ -10,6 +10,7 @@ import __future__
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from flywheel.core.records import Candidate, Change
@@ -107,9 +108,7 @@ class Layout:
     def __init__(self, source: bytes) -> None:
         self.tree = ast.parse(source)
         """The file's syntax."""
-        self._starts = [0]
-        for line in source.splitlines(keepends=True):
-            self._starts.append(self._starts[-1] + len(line))
+        self._starts = line_starts(source)
         self.future_flags = _future_flags(self.tree)
         """Compiler flags of the file's `from __future__` imports."""
         self.imported = _imported(self.tree)
@@ -184,6 +183,11 @@ def edit_of(
         edit["flags"] = layout.future_flags
         edit["imported"] = list(layout.imported)
     return edit
+
+
+def line_starts(source: bytes) -> list[int]:
+    """Offset of each line, and of the end."""
+    return list(accumulate(map(len, source.splitlines(keepends=True)), initial=0))
 
 
 def first_line(node: ast.stmt) -> int:

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import re
 
+_FOLDERS: tuple[tuple[str, re.Pattern[str], str], ...] = (
+    ("/repo/", re.compile(r"/repo/"), ""),
+    ("/env/", re.compile(r"/env/lib/python3\.\d+/site-packages/"), "<site-packages>/"),
+    # Anchored to the beginning of a word, or a long one takes the square of its length.
+    ("/lib/py", re.compile(r"(?<!\S)([^\s/]*)/\S*/lib/python3\.\d+/"), r"\1<python>/"),
+    ("/rustc-", re.compile(r"(?<!\S)([^\s/]*)/\S*/rustc-\d[\w.]*/"), r"\1<rust>/"),
+)
+"""Rules of which each has a text without which it does not match."""
+
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"/repo/"), ""),
-    (re.compile(r"/env/lib/python3\.\d+/site-packages/"), "<site-packages>/"),
-    (re.compile(r"/\S*/lib/python3\.\d+/"), "<python>/"),
     (re.compile(r"\b0x[0-9a-fA-F]{6,16}\b"), "0x..."),
     (re.compile(r"/tmp/pytest-of-[\w-]+/pytest-\d+"), "<tmp>"),
     (re.compile(r"/tmp/tmp[a-z0-9_]{8}"), "<tmp>"),
@@ -29,7 +35,6 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?m)^(thread '[^'\n]*') \(\d+\) "), r"\1 "),
     (re.compile(r"(/deps/[\w-]+)-[0-9a-f]{16}\b"), r"\1"),
     (re.compile(r"/rustc/[0-9a-f]{40}/"), "<rust>/"),
-    (re.compile(r"/\S*/rustc-\d[\w.]*/"), "<rust>/"),
     (re.compile(r"/tmp/\.tmp\w{6}\b"), "<tmp>"),
     # Erlang: processes, references, ports, and the time before a line of the logger.
     (re.compile(r"#(PID|Ref|Reference|Port)<[\d.]+>"), r"#\1<...>"),
@@ -46,27 +51,32 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 _FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>.+)$')
 
 
+def folded(count: int) -> str:
+    """The line that stands for `count` frames of libraries."""
+    return f"    [{count} library frame{'' if count == 1 else 's'}]"
+
+
 def trim_stack(dump: str) -> str:
     """The stack that `faulthandler` dumped, as our tracebacks are: oldest first, library folded.
 
     What lies above the first frame of the repository is the test framework and is left out.
     """
     lines: list[str] = []
-    folded = 0
+    library = 0
     for raw in reversed(dump.splitlines()):
         frame = _FRAME.match(raw)
         if frame is None:
             continue
         if not frame["file"].startswith("/repo/"):
-            folded += bool(lines)
+            library += bool(lines)
             continue
-        if folded:
-            lines.append(f"    [{folded} library frame{'' if folded == 1 else 's'}]")
-            folded = 0
+        if library:
+            lines.append(folded(library))
+            library = 0
         path = frame["file"].removeprefix("/repo/")
         lines.append(f"{path}:{frame['line']}: in {frame['name']}")
-    if folded:
-        lines.append(f"    [{folded} library frame{'' if folded == 1 else 's'}]")
+    if library:
+        lines.append(folded(library))
     return "\n".join(lines)
 
 
@@ -77,6 +87,19 @@ _MARKED = re.compile(rf"^(?P<line>.*{re.escape(_ADDRESS)}.*)\n[E ]*\? [ +^-]+$",
 
 def clean(text: str) -> str:
     """`text` with run-to-run noise taken out; the same input gives the same output."""
+    for needle, pattern, replacement in _FOLDERS:
+        if needle in text:
+            text = pattern.sub(replacement, text)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return _MARKED.sub(r"\g<line>", text) if _ADDRESS in text else text
+
+
+_TAIL = 2000
+"""Characters of a program's output that are shown."""
+
+
+def tail(output: str) -> str:
+    """The end of what a program printed, cleaned."""
+    # Cut first, since cleaning takes its time, and again: what it replaced was wider.
+    return clean(output[-4 * _TAIL :]).strip()[-_TAIL:]

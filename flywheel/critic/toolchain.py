@@ -17,7 +17,7 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -89,10 +89,8 @@ class Toolchain:
         assert isinstance(profile, CommandProfile)
         name, _, file = report.partition(":")
         if name not in FORMATS:
-            near = difflib.get_close_matches(name, FORMATS, n=1)
             raise UsageError(
-                f"there is no reader of reports {name!r}",
-                hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(FORMATS)}",
+                f"there is no reader of reports {name!r}", hint=_did_you_mean(name, FORMATS)
             )
         words = tuple(word.replace("{command}", command) for word in profile.test.command)
         test = profile.test.model_copy(update={"command": words, "file": file})
@@ -163,10 +161,8 @@ def detect(
         found = next((one for one in toolchains if one.profile.name == wanted), None)
         if found is None:
             names = [one.profile.name for one in toolchains]
-            near = difflib.get_close_matches(wanted, names, n=1)
             raise ToolchainError(
-                f"there is no toolchain {wanted!r}",
-                hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}",
+                f"there is no toolchain {wanted!r}", hint=_did_you_mean(wanted, names)
             )
         return found
     paths = [entry.path for entry in checkout.entries()]
@@ -187,6 +183,11 @@ def detect(
         if checkout.name.startswith("pypi:")
         else "add tests that a profile finds, or write a profile in critics/",
     )
+
+
+def _did_you_mean(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
 
 
 def _fits(rules: Detect, paths: Sequence[str], checkout: Checkout) -> bool:

@@ -8,6 +8,8 @@ open for fetching only.
 
 from __future__ import annotations
 
+import contextlib
+import filecmp
 import json
 import os
 import platform
@@ -23,23 +25,21 @@ from pathlib import Path
 from flywheel.core.errors import EnvironmentBuildError
 from flywheel.core.identity import content_hash
 from flywheel.critic.command import PLACES, REPO, REPORTS, filled
-from flywheel.critic.environment import Environment, Step, locked
+from flywheel.critic.environment import Environment, Step, discard, locked
 from flywheel.critic.interpreters import ask
 from flywheel.critic.profile import Command, CommandProfile, PytestProfile
-from flywheel.critic.text import clean
+from flywheel.critic.text import tail
 from flywheel.critic.toolchain import Toolchain, matcher
 from flywheel.git import Checkout
 from flywheel.sandbox import Box, Limits, Mount, give_to_box
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when what is kept of a tree changes: older ones are then built anew."""
 _REGISTRY = re.compile(
     r"(?i)^(?:npm_config_|node_extra_ca_certs$|ssl_cert_|https?_proxy$|no_proxy$)"
 )
 """Variables that say where packages come from: fetching gets them, tests do not."""
 _FORMATTERS = Mount(Path(__file__).parent / "reports", REPORTS)
-_TOLD = 2000
-"""Characters of a failed command's output that an error shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,11 @@ class _Tool:
 
 def tree_key(checkout: Checkout, toolchain: Toolchain) -> str:
     """Identity of what defines a commit's environment; raises `EnvironmentBuildError`."""
-    profile = _profile(toolchain)
-    _, _, versions = _tools(profile)
-    defining = matcher(profile.build.definition)
+    return _key(checkout, toolchain, _tools(_profile(toolchain))[2])
+
+
+def _key(checkout: Checkout, toolchain: Toolchain, versions: list[str]) -> str:
+    defining = matcher(_profile(toolchain).build.definition)
     definition = [[one.path, one.oid] for one in checkout.entries() if defining.match(one.path)]
     return content_hash(
         "tree", _FORMAT, toolchain.id, definition, versions, sys.platform, platform.machine()
@@ -81,21 +83,24 @@ def build_tree(
     runner = ask(Path(getattr(sys, "_base_executable", None) or sys.executable))
     if runner is None:
         raise EnvironmentBuildError(f"{sys.executable} cannot be shown inside the box")
-    key = tree_key(checkout, toolchain)
+    key = _key(checkout, toolchain, versions)
     place = cache / "trees" / f"{checkout.tree}-{key}"
     shown = (*mounts, *(Mount(path, str(path)) for path in runner.prefixes))
     variables = _variables(profile, tools)
-    steps: list[Step] = []
     built = 0.0
     with locked(cache / "trees" / "locks" / place.name):
         if not (place / "steps.json").is_file():
             part = place.with_name(f".{place.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
+            discard(part)
             tree = part / "tree"
             checkout.export(tree)
+            donor = _donor(place, key)
+            seeded = donor is not None and _seed(tree, donor / "tree", profile.build.shared)
             give_to_box(tree)
-            maker = _Maker(checkout.name, profile, tree, box, shown, variables, on_progress)
-            seeded = _seed(tree, _donor(place, key), profile)
+            deadline = started + profile.limits.build_seconds
+            maker = _Maker(
+                checkout.name, profile, tree, box, shown, variables, deadline, on_progress
+            )
             for command in () if seeded else profile.build.fetch:
                 maker.run(command, network=True)
             for command in profile.build.build:
@@ -104,7 +109,7 @@ def build_tree(
             (part / "steps.json").write_text(
                 json.dumps([[one.what, one.ok, one.reason, one.seconds] for one in steps])
             )
-            shutil.rmtree(place, ignore_errors=True)
+            discard(place)
             part.rename(place)
             built = time.monotonic() - started
         else:
@@ -139,7 +144,8 @@ def tool_versions(toolchain: Toolchain) -> str:
 
 def discard_tree(environment: Environment) -> None:
     """Remove a tree that `build_tree` made; it is made again when it is wanted again."""
-    shutil.rmtree(environment.tree.parent, ignore_errors=True)
+    with contextlib.suppress(OSError):  # what is left takes room, and is built over
+        discard(environment.tree.parent)
 
 
 def _donor(place: Path, key: str) -> Path | None:
@@ -152,19 +158,36 @@ def _donor(place: Path, key: str) -> Path | None:
     return max(found, key=lambda one: one.stat().st_mtime, default=None)
 
 
-def _seed(tree: Path, donor: Path | None, profile: CommandProfile) -> bool:
-    """Copy what fetching and building have made elsewhere; True when there was something."""
-    if donor is None:
-        return False
-    seeded = False
-    for name in profile.build.shared:
-        source, target = donor / "tree" / name, tree / name
-        if source.is_dir() and not source.is_symlink() and not target.exists():
-            # With their times: builders compare them.
-            shutil.copytree(source, target, symlinks=True)
-            give_to_box(target)
-            seeded = True
-    return seeded
+def _seed(tree: Path, donor: Path, shared: Sequence[str]) -> bool:
+    """Copy what fetching and building have made of another tree; True when there was something."""
+    found = [
+        name
+        for name in shared
+        if (donor / name).is_dir()
+        and not (donor / name).is_symlink()
+        and not os.path.lexists(tree / name)
+    ]
+    if found:
+        _date_differing(tree, donor)
+    for name in found:
+        # With their times: builders compare them.
+        shutil.copytree(donor / name, tree / name, symlinks=True)
+    return bool(found)
+
+
+def _date_differing(tree: Path, donor: Path) -> None:
+    """Give files that are not as in the donor the time of now.
+
+    They carry their commit's, which is older than what was built of the donor's: a builder that
+    goes by time stamps would take that for built of them.
+    """
+    for folder, _, files in os.walk(tree):
+        for name in files:
+            own = Path(folder, name)
+            other = donor / own.relative_to(tree)
+            same = other.is_file() and filecmp.cmp(own, other, shallow=False)
+            if not (own.is_symlink() or same):
+                os.utime(own)
 
 
 def module_of(checkout: Checkout, toolchain: Toolchain) -> str:
@@ -185,6 +208,8 @@ class _Maker:
     box: Box
     mounts: tuple[Mount, ...]
     variables: dict[str, str]
+    deadline: float
+    """Monotonic time by which all of it must be done."""
     progress: Callable[[str], None] | None
     steps: list[Step] = field(default_factory=list)
 
@@ -215,9 +240,9 @@ class _Maker:
                 open_files=limits.open_files,
             ),
         )
-        done = box.run(argv, timeout=limits.build_seconds)
+        done = box.run(argv, timeout=max(1.0, self.deadline - started))
         seconds = round(time.monotonic() - started, 3)
-        said = clean(done.output).strip()[-_TOLD:]
+        said = tail(done.output)
         ok = done.returncode == 0
         self.steps.append(Step(shown, ok, "" if ok else said, seconds))
         if not ok and not command.optional:
@@ -227,7 +252,7 @@ class _Maker:
             )
             raise EnvironmentBuildError(
                 f"{self.name}: `{shown}` failed"
-                + (f" after {limits.build_seconds:g} s" if done.timed_out else ""),
+                + (f": the build took {limits.build_seconds:g} s" if done.timed_out else ""),
                 cause=said or f"exit status {done.returncode}",
                 hint="change [build] in a copy of the toolchain, in critics/ of the workspace",
             )

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from flywheel.critic.select import first_line, last_line
+from flywheel.critic.select import first_line, last_line, line_starts
 
 WORD = re.compile(r"[^\W\d]\w*")
 """What may be a name."""
@@ -106,15 +106,11 @@ def units(path: str, source: bytes, *, is_source: bool) -> tuple[Unit, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = ast.parse(source)
-    starts = [0]
-    for line in source.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
+    starts = line_starts(source)
     seen: Counter[tuple[str, bytes]] = Counter()
-    found = []
-    for piece in _pieces(tree):
-        unit = _unit(path, source, starts, piece, seen, is_source=is_source)
-        found.append(unit)
-    return tuple(found)
+    return tuple(
+        _unit(path, source, starts, piece, seen, is_source=is_source) for piece in _pieces(tree)
+    )
 
 
 def unit_at(found: Iterable[Unit], start: int, end: int) -> tuple[Unit, int] | None:

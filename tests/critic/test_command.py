@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -53,12 +54,14 @@ class Server:
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
+        self.dies = False
+        """Whether it has died when the next candidate comes."""
         self.ours, self.theirs = socket.socketpair()
         self.waiting: list[tuple[dict[str, Any], bytes]] = []
 
     def submit(self, request: dict[str, Any]) -> int:
-        import base64
-
+        if self.dies:
+            raise CriticError("the server died")
         files = {path: base64.b64decode(text) for path, text in request["files"].items()}
         said = self.answer(files)
         header: dict[str, Any] = {"status": "ran", "seconds": 0.1}
@@ -217,6 +220,56 @@ def test_a_critic_that_sees_no_nonsense_is_refused(critic) -> None:
     blind = critic(lambda files: tap(low=True, high=True, both=True))
     with pytest.raises(CriticError, match="went unnoticed"):
         blind.prove()
+
+
+@pytest.mark.parametrize("status", ["wall", "memory", "died", "infrastructure"])
+def test_a_run_that_was_ended_has_noticed_no_nonsense(critic, status) -> None:
+    def says(files: dict[str, bytes]) -> Any:
+        return {"status": status} if b"flywheel plants" in _text(files) else honest(files)
+
+    with pytest.raises(CriticError, match="went unnoticed"):
+        critic(says).prove()
+
+
+def test_nonsense_that_leaves_no_report_is_noticed(critic) -> None:
+    critic(lambda files: "" if b"flywheel plants" in _text(files) else honest(files)).prove()
+
+
+def test_a_server_that_died_before_a_candidate_came_is_replaced(critic) -> None:
+    one = critic()
+    one.prove()
+    one._servers[0].dies = True
+    one.submit(candidate("low = 3", "low = 4"))
+    found: list[Judged] = []
+    while not found:
+        found = one.collect(timeout=1)
+    assert found[0].verdict == "valid"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("", "does-not-build"),
+        ("write /tmp/x.o: no space left on device\n", "infrastructure"),
+        ("compile: signal: killed\n", "infrastructure"),
+    ],
+)
+def test_what_is_not_built_for_want_of_room_says_nothing_of_the_code(said, reason) -> None:
+    profile = PROFILE.model_copy(update={"report": "go-json"})
+    tester = Tester(profile, lambda: pytest.fail("no server is needed"))
+    printed = f"# toy\n./a.go:1:1: syntax error\n{said}FAIL\ttoy [build failed]\n".encode()
+    tested = tester.tested({"status": "ran", "printed": len(printed)}, printed)
+    assert tested.does_not_build(("toy::low",)) == (reason == "does-not-build")
+    assert tested.reason == (reason if said else "")
+
+
+def test_what_is_printed_does_not_stand_in_for_a_report_file() -> None:
+    test = PROFILE.test.model_copy(update={"file": "report.tap"})
+    tester = Tester(PROFILE.model_copy(update={"test": test}), lambda: pytest.fail("no server"))
+    printed = tap(low=True).encode()
+    header = {"status": "ran", "printed": len(printed)}
+    assert tester.tested(header, printed).reason == "no-report"
+    assert list(tester.tested(header, printed + tap(high=True).encode()).results) == ["high"]
 
 
 def test_a_clean_suite_that_fails_is_refused(critic) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import time
 
 import pytest
 
-from flywheel.critic.text import clean
+from flywheel.critic.text import clean, tail
 
 
 def _diff(first: str, second: str) -> str:
@@ -75,3 +76,17 @@ def test_what_differs_from_run_to_run_goes(text: str, cleaned: str) -> None:
 )
 def test_what_is_the_same_every_time_stays(text: str) -> None:
     assert clean(text) == text
+
+
+def test_a_long_word_takes_no_longer_than_many_short_ones() -> None:
+    started = time.monotonic()
+    clean("/lib/python" + "/" * 40_000 + "/rustc-" + "/" * 40_000)
+    assert time.monotonic() - started < 5
+
+
+def test_of_a_flood_the_end_is_shown_and_not_all_of_it_cleaned() -> None:
+    started = time.monotonic()
+    shown = tail("/tmp/Test0_" * 2_000_000 + "the end\n")
+    assert time.monotonic() - started < 5
+    assert shown.endswith("the end")
+    assert len(shown) == 2000

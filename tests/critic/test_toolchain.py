@@ -65,6 +65,26 @@ def test_a_malformed_profile_is_refused_with_its_reason(tmp_path, old, new, word
     assert words in f"{caught.value.message} {caught.value.cause}"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (r"""'^module\s+"?([^\s"]+)'""", "'('", "test.module: Value error, no regular expression"),
+        (r"""'^module\s+"?([^\s"]+)'""", "'module'", "the pattern has no group"),
+        ('unless = "', 'unles = "', "build.fetch.0.unles: unknown; did you mean 'unless'"),
+    ],
+)
+def test_a_malformed_profile_of_a_command_is_refused_with_its_reason(tmp_path, old, new, words):
+    packaged = (PROFILE.parent / "go" / "toolchain.toml").read_text()
+    assert old in packaged
+    folder = tmp_path / "go"
+    folder.mkdir()
+    (folder / "toolchain.toml").write_text(packaged.replace(old, new))
+    with pytest.raises(ToolchainError) as caught:
+        load([("go", folder)])
+    assert words in str(caught.value.cause)
+    assert "critics/go/" in str(caught.value.hint)
+
+
 def test_a_profile_bears_the_name_of_its_file(tmp_path):
     with pytest.raises(ToolchainError, match="calls itself"):
         load([("other", _changed(tmp_path, "rounds = 5", "rounds = 5"))])

@@ -85,6 +85,12 @@ def gather(output: bytes, gathering: Gathering) -> bool:
     known = False
     for line in lines:
         started = _start(line)
+        if started is None and targets and line.startswith("test "):
+            # A test that ends its process leaves its line open, and cargo writes on.
+            begun, mark, rest = line.rpartition(" ... ")
+            started = _start(rest)
+            if started is not None:
+                _take(targets[-1], begun + mark, block)
         if started is not None:
             targets.append(started)
             block = None
@@ -97,6 +103,10 @@ def gather(output: bytes, gathering: Gathering) -> bool:
     if not targets and not known:
         return False
     _errors(before, gathering)
+    for target in targets[:-1]:
+        if target.expected is not None and not (target.ended or target.died):
+            # cargo went on: a test ended the process, with an exit status of no failure.
+            target.died = "it ended with tests still to run"
     for target in targets:
         _finish(target, gathering)
     last = targets[-1] if targets else None

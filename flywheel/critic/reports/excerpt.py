@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import groupby
+
+from flywheel.critic.text import folded
 
 WIDEST = 600
 """Characters of a line that are kept."""
 WIDEST_RAW = 6000
 """Characters of a line that are looked at: the rules that clean it take long for a long one."""
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 """Terminal sequences: colours and cursor moves (CSI), titles and links (OSC), single letters."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -58,9 +62,13 @@ def dedent_block(lines: list[str]) -> list[str]:
     return [line[margin:] for line in lines]
 
 
-def folded(count: int) -> str:
-    """The line that stands for `count` frames of libraries."""
-    return f"    [{count} library frame{'' if count == 1 else 's'}]"
+def fold(text: str, is_library: Callable[[str], bool]) -> str:
+    """`text` with the frames of libraries counted instead of shown."""
+    kept: list[str] = []
+    for library, run in groupby(text.splitlines(), is_library):
+        lines = list(run)
+        kept += [folded(len(lines))] if library else lines
+    return "\n".join(kept)
 
 
 def _narrow(line: str, widest: int) -> str:

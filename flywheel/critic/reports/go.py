@@ -23,8 +23,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.core.records import TestFailure
-from flywheel.critic.reports.excerpt import decode, dedent_block, folded, plain
+from flywheel.critic.reports.excerpt import decode, dedent_block, plain
+from flywheel.critic.reports.fields import number, word
 from flywheel.critic.reports.report import Gathering
+from flywheel.critic.text import folded
 
 _ENDS = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 _ACTIONS = {"start", "run", "pause", "cont", "output", "bench", *_ENDS}
@@ -55,6 +57,9 @@ class _Package:
     output: list[str] = field(default_factory=list)
     outcome: str = ""
     build_failed: bool = False
+    panicked: bool = False
+    unfinished: list[str] = field(default_factory=list)
+    """Tests that began and neither ended, nor panicked, nor wait for others."""
 
 
 def gather(output: bytes, gathering: Gathering) -> bool:
@@ -72,9 +77,9 @@ def gather(output: bytes, gathering: Gathering) -> bool:
             continue
         action = event["Action"]
         if action.startswith("build-"):
-            text_of.setdefault(_word(event, "ImportPath"), []).append(_word(event, "Output"))
+            text_of.setdefault(word(event, "ImportPath"), []).append(word(event, "Output"))
             continue
-        package = packages.setdefault(_word(event, "Package"), _Package())
+        package = packages.setdefault(word(event, "Package"), _Package())
         _note(package, event, action)
     for name, lines in text_of.items():
         text.extend([f"# {name}", *"".join(lines).splitlines()])
@@ -93,7 +98,7 @@ def gather(output: bytes, gathering: Gathering) -> bool:
 
 def _events(text: str) -> Iterator[dict[str, Any] | str]:
     """Events as dicts, all else line by line as text."""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         # The end of what a test printed without a newline may stand before an event.
         start = line.find('{"')
         if start >= 0:
@@ -118,29 +123,23 @@ def _is_event(event: dict[str, Any]) -> bool:
     return action in _ACTIONS and isinstance(event.get("Package"), str)
 
 
-def _word(event: dict[str, Any], key: str) -> str:
-    value = event.get(key)
-    return value if isinstance(value, str) else ""
-
-
 def _note(package: _Package, event: dict[str, Any], action: str) -> None:
-    name = _word(event, "Test")
+    name = word(event, "Test")
     if not name:
         if action == "output":
-            package.output.append(_word(event, "Output"))
+            package.output.append(word(event, "Output"))
         elif action in _ENDS:
             package.outcome = _ENDS[action]
-            package.build_failed |= bool(_word(event, "FailedBuild"))
+            package.build_failed |= bool(word(event, "FailedBuild"))
         return
     test = package.tests.setdefault(name, _Test())
     if action == "output":
-        test.output.append(_word(event, "Output"))
+        test.output.append(word(event, "Output"))
     elif action in ("pause", "cont"):
         test.paused = action == "pause"
     elif action in _ENDS:
-        elapsed = event.get("Elapsed")
         test.outcome = _ENDS[action]
-        test.seconds = float(elapsed) if isinstance(elapsed, int | float) else 0.0
+        test.seconds = number(event.get("Elapsed"))
 
 
 def _short(package: str, module: str) -> str:
@@ -171,19 +170,33 @@ def _sorted_blocks(lines: list[str]) -> list[str]:
 
 
 def _package(name: str, package: _Package, gathering: Gathering) -> None:
-    panicked = False
-    unfinished: list[str] = []
+    _tests(name, package, gathering)
+    if not package.outcome:
+        gathering.begun.extend(f"{name}::{test_name}" for test_name in package.unfinished)
+    if package.outcome != "failed" or package.build_failed or package.panicked:
+        return
+    own = [line for line in "".join(package.output).splitlines() if not _is_summary(line)]
+    if package.unfinished:
+        _died(name, package, own, gathering)
+    elif not any(test.outcome == "failed" for test in package.tests.values()):
+        failure = _failure(own, gathering)
+        kind = failure.type if failure.type != "Failed" else "SetupError"
+        message = failure.message or f"the tests of {name} failed outside of any test"
+        gathering.broke(kind, message, f"{name}:\n{failure.traceback}")
+
+
+def _tests(name: str, package: _Package, gathering: Gathering) -> None:
+    """Add the tests of a package; notes whether it panicked, and what was still running."""
     parents = _above({test.rpartition("/")[0] for test in package.tests if "/" in test})
     for test_name, test in package.tests.items():
-        lines = "".join(test.output).splitlines()
-        panic = any(_PANIC.match(line) for line in lines)
+        panicked = test.outcome in ("", "failed") and _has_panic(test)
         if not test.outcome:
-            if not panic:
+            if not panicked:
                 if not test.paused:
-                    unfinished.append(test_name)
+                    package.unfinished.append(test_name)
                 continue
             test.outcome = "failed"
-        panicked = panicked or panic
+        package.panicked |= panicked
         if test_name in parents:
             if test.outcome != "failed":
                 continue
@@ -192,35 +205,25 @@ def _package(name: str, package: _Package, gathering: Gathering) -> None:
                 continue
         failure = None
         if test.outcome == "failed":
-            failure = _failure(lines, gathering)
-            if panic:
+            failure = _failure("".join(test.output).splitlines(), gathering)
+            if panicked:
                 gathering.broke(failure.type, failure.message, failure.traceback)
         gathering.add(f"{name}::{test_name}", test.outcome, seconds=test.seconds, failure=failure)
-    if not package.outcome:
-        gathering.begun.extend(f"{name}::{test_name}" for test_name in unfinished)
-    if package.outcome != "failed" or package.build_failed:
-        return
-    if panicked:
-        return
-    own = [line for line in "".join(package.output).splitlines() if not _is_summary(line)]
-    if unfinished:
-        # The process ended without a word: the deepest tests that were running are to blame.
-        for test_name in unfinished:
-            if any(other.startswith(test_name + "/") for other in unfinished):
-                continue
-            lines = "".join(package.tests[test_name].output).splitlines() + own
-            failure = gathering.failure(
-                type="ProcessDied",
-                message="the test process ended without reporting",
-                traceback="\n".join(_own_lines(lines)),
-            )
-            gathering.add(f"{name}::{test_name}", "failed", failure=failure)
-        gathering.broke("ProcessDied", f"the test process of {name} ended without reporting")
-    elif not any(test.outcome == "failed" for test in package.tests.values()):
-        failure = _failure(own, gathering)
-        kind = failure.type if failure.type != "Failed" else "SetupError"
-        message = failure.message or f"the tests of {name} failed outside of any test"
-        gathering.broke(kind, message, f"{name}:\n{failure.traceback}")
+
+
+def _died(name: str, package: _Package, own: list[str], gathering: Gathering) -> None:
+    """The process ended without a word: the deepest tests that were running are to blame."""
+    for test_name in package.unfinished:
+        if any(other.startswith(test_name + "/") for other in package.unfinished):
+            continue
+        lines = "".join(package.tests[test_name].output).splitlines() + own
+        failure = gathering.failure(
+            type="ProcessDied",
+            message="the test process ended without reporting",
+            traceback="\n".join(_own_lines(lines)),
+        )
+        gathering.add(f"{name}::{test_name}", "failed", failure=failure)
+    gathering.broke("ProcessDied", f"the test process of {name} ended without reporting")
 
 
 def _above(parents: Iterable[str]) -> set[str]:
@@ -247,14 +250,14 @@ def _own_lines(lines: Iterable[str]) -> list[str]:
 def _failure(lines: list[str], gathering: Gathering) -> TestFailure:
     """The columns of what a test printed: a panic, or what it logged."""
     own = _own_lines([plain(line, gathering.root) for line in lines])
-    for number, line in enumerate(own):
+    for place, line in enumerate(own):
         panic = _PANIC.match(line)
         if panic:
             text = panic["text"].removesuffix(" [recovered]").strip()
             return gathering.failure(
                 type="panic" if panic["kind"] == "panic" else "fatal error",
                 message=text,
-                traceback="\n".join([*own[:number], *_stack(own[number:])]),
+                traceback="\n".join([*own[:place], *_stack(own[place:])]),
             )
     logged = list(_logged(own))
     example = _example(own)

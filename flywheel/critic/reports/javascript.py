@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-from flywheel.critic.reports.excerpt import folded
+from flywheel.critic.reports.excerpt import fold
+
+SCRIPT = re.compile(r"\.[cm]?[jt]sx?$")
+"""The end of a file's name."""
+OUTSIDE = frozenset({"hookFailed", "cancelledByParent"})
+"""What Node calls failures that happened outside the test's own call."""
 
 _FRAME = re.compile(
     r"^\s*at .*(?::\d+:\d+\)?|<anonymous>\)|\(native\)|index \d+\))(?P<opens> \{)?$"
@@ -28,20 +33,12 @@ def fold_stack(text: str, *, bare: bool = False) -> str:
 
     `bare` frames stand without the word `at`, as TAP reporters print them.
     """
-    lines: list[str] = []
-    count = 0
-    for line in text.splitlines():
+
+    def is_library(line: str) -> bool:
         frame = _FRAME.match(line) or (bare and _BARE.match(line))
-        if frame and _LIBRARY.search(line):
-            count += 1
-            continue
-        if count:
-            lines.append(folded(count))
-            count = 0
-        lines.append(line)
-    if count:
-        lines.append(folded(count))
-    return "\n".join(lines)
+        return bool(frame and _LIBRARY.search(line))
+
+    return fold(text, is_library)
 
 
 def split_error(text: str) -> tuple[str, str]:

@@ -26,8 +26,9 @@ from junitparser import Error, Failure, Skipped, TestCase
 
 from flywheel.core.errors import ReportError
 from flywheel.core.records import TestFailure
-from flywheel.critic.reports.excerpt import decode, first_line, folded, plain
-from flywheel.critic.reports.javascript import fold_stack, sides, split_error
+from flywheel.critic.reports.excerpt import decode, first_line, fold, plain
+from flywheel.critic.reports.fields import number
+from flywheel.critic.reports.javascript import OUTSIDE, SCRIPT, fold_stack, sides, split_error
 from flywheel.critic.reports.report import Gathering
 
 _DECLARATION = re.compile(r"^\s*<\?xml\b[^>]*\?>")
@@ -37,10 +38,8 @@ _REFERENCE = re.compile(r"&#(x[0-9a-fA-F]+|[0-9]+);")
 _DEEPEST = 200
 """Elements within each other; no report comes near it."""
 _OUTSIDE = re.compile(r"^failed on (?P<phase>setup|teardown) with|^collection failure$")
-_SCRIPT = re.compile(r"\.[cm]?[jt]sx?$")
 _NODE_CAUSE = re.compile(r"^  cause: (?P<text>.*)$", re.MULTILINE)
 _NODE_SIDE = re.compile(r"^    (?P<key>actual|expected): (?P<value>.*?),?$", re.MULTILINE)
-_NODE_KINDS = {"hookFailed", "cancelledByParent"}
 _JAVA_FRAME = re.compile(r"^\s*at [\w$.<>/@ -]+\(.*\)$")
 _JAVA_LIBRARY = re.compile(
     r"^\s*at (?:java\.base/|jdk\.|java\.|sun\.|javax\.|org\.junit|junit\.|org\.gradle|worker\.org"
@@ -176,7 +175,7 @@ def _case(
     if from_node:
         name = plain(" > ".join([*(_unescaped(suite) for suite in suites), name]), gathering.root)
         # A file that could not be run is reported as a test with the file's name.
-        whole_file = not suites and bool(_SCRIPT.search(name))
+        whole_file = not suites and bool(SCRIPT.search(name))
         test_id = f"{path}::{name}" if path and not whole_file else name
         path = path or (name if whole_file else "")
     else:
@@ -184,7 +183,7 @@ def _case(
         test_id = f"{group}::{name}"
     skipped = [entry for entry in case.result if isinstance(entry, Skipped)]
     failing = [entry for entry in case.result if isinstance(entry, Failure | Error)]
-    seconds = _seconds(element.get("time") or "")
+    seconds = number((element.get("time") or "").replace(",", ""))
     # Of a test marked as to do, Node says both that it is skipped and how it failed.
     if skipped or not failing:
         outcome = "skipped" if skipped else "passed"
@@ -207,13 +206,6 @@ def _case(
 def _unescaped(name: str) -> str:
     """Node 20 escapes quotes in names twice."""
     return name.replace("&quot;", '"')
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        return 0.0
 
 
 def _failure(
@@ -251,7 +243,7 @@ def _failure(
             type=short,
             message=message,
             assertion=assertion,
-            traceback=_fold_java(text),
+            traceback=fold(text, _is_java_library),
             phase="collect" if collected else phase,
         ),
         collected,
@@ -261,7 +253,7 @@ def _failure(
 def _node(kind: str, said: str, text: str, gathering: Gathering) -> TestFailure:
     """The cause that Node wraps into an error of its own."""
     cause = _NODE_CAUSE.search(text)
-    phase = "setup" if kind in _NODE_KINDS else "call"
+    phase = "setup" if kind in OUTSIDE else "call"
     if cause is None:
         if kind == "testTimeoutFailure":
             kind = "Timeout"
@@ -283,17 +275,5 @@ def _node(kind: str, said: str, text: str, gathering: Gathering) -> TestFailure:
     )
 
 
-def _fold_java(text: str) -> str:
-    lines: list[str] = []
-    count = 0
-    for line in text.splitlines():
-        if _JAVA_FRAME.match(line) and _JAVA_LIBRARY.match(line):
-            count += 1
-            continue
-        if count:
-            lines.append(folded(count))
-            count = 0
-        lines.append(line)
-    if count:
-        lines.append(folded(count))
-    return "\n".join(lines)
+def _is_java_library(line: str) -> bool:
+    return bool(_JAVA_FRAME.match(line) and _JAVA_LIBRARY.match(line))

@@ -22,6 +22,7 @@ from typing import Any
 
 from flywheel.core.records import TestFailure
 from flywheel.critic.reports.excerpt import decode, plain
+from flywheel.critic.reports.fields import number, word
 from flywheel.critic.reports.report import OUTCOMES, Gathering
 
 _MIX_ERROR = re.compile(r"^(?:== Compilation error in file |\*\* \([\w.]+\) |\s*error: )")
@@ -34,7 +35,8 @@ def gather(output: bytes, gathering: Gathering) -> bool:
     ended = False
     found = False
     other: list[str] = []
-    for line in text.splitlines():
+    # A name may hold what Unicode takes for the end of a line.
+    for line in text.split("\n"):
         entry = _entry(line)
         if entry is None:
             other.append(line)
@@ -44,9 +46,9 @@ def gather(output: bytes, gathering: Gathering) -> bool:
         broken = entry.get("broken")
         if isinstance(broken, dict):
             gathering.broke(
-                _word(broken, "type") or "Broken",
-                _word(broken, "message"),
-                _word(broken, "traceback"),
+                word(broken, "type") or "Broken",
+                word(broken, "message"),
+                word(broken, "traceback"),
             )
         begun = entry.get("begin")
         if isinstance(begun, str):
@@ -55,6 +57,8 @@ def gather(output: bytes, gathering: Gathering) -> bool:
             if entry["id"] in gathering.begun:
                 gathering.begun.remove(entry["id"])
             _add(entry, gathering)
+    if ended:
+        return True
     # Of what is open, a suite is no test: it stands above another.
     known = [*gathering.begun, *(result.test_id for result in gathering.results)]
     gathering.begun = [
@@ -62,8 +66,8 @@ def gather(output: bytes, gathering: Gathering) -> bool:
         for test_id in gathering.begun
         if not any(other.startswith(f"{test_id} > ") for other in known)
     ]
-    broke = not ended and _compiler(other, gathering)
-    gathering.incomplete = not ended and not broke
+    broke = _compiler(other, gathering)
+    gathering.incomplete = not broke
     return found or broke
 
 
@@ -84,28 +88,22 @@ def _entry(line: str) -> dict[str, Any] | None:
     return entry if ours else None
 
 
-def _word(entry: dict[str, Any], key: str) -> str:
-    value = entry.get(key)
-    return value if isinstance(value, str) else ""
-
-
 def _add(entry: dict[str, Any], gathering: Gathering) -> None:
-    seconds = entry.get("seconds")
     columns = entry.get("failure")
     failure: TestFailure | None = None
     if isinstance(columns, dict):
         failure = gathering.failure(
-            type=_word(columns, "type"),
-            message=_word(columns, "message"),
-            assertion=_word(columns, "assertion"),
-            traceback=_word(columns, "traceback"),
-            phase=_word(columns, "phase") or "call",
+            type=word(columns, "type"),
+            message=word(columns, "message"),
+            assertion=word(columns, "assertion"),
+            traceback=word(columns, "traceback"),
+            phase=word(columns, "phase") or "call",
         )
     gathering.add(
         entry["id"],
         entry["outcome"],
-        path=_word(entry, "path"),
-        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        path=word(entry, "path"),
+        seconds=number(entry.get("seconds")),
         failure=failure,
     )
 

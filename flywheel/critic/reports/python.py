@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from flywheel.critic.reports.excerpt import folded
+from flywheel.critic.text import folded
 
 _FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line \d+(?:, in (?P<name>.+))?$')
 _RAISED = re.compile(r"^(?P<kind>[^\W\d][\w.]*)(?:: (?P<text>.*))?$")

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 
 from flywheel.core.records import TestFailure
 from flywheel.critic.reports.excerpt import decode, dedent_block, first_line, plain
-from flywheel.critic.reports.javascript import fold_stack, sides
+from flywheel.critic.reports.fields import number
+from flywheel.critic.reports.javascript import OUTSIDE, SCRIPT, fold_stack, sides
 from flywheel.critic.reports.report import Gathering
 
 _TEST = re.compile(
@@ -28,14 +29,13 @@ _TEST = re.compile(
 )
 _PLAN = re.compile(r"^(?P<indent> *)1\.\.(?P<count>\d{1,9})(?: *# *(?P<why>.*))?$")
 _DIRECTIVE = re.compile(r"(?<!\\)#\s*(?P<what>skip|todo)\S*(?:\s+(?P<why>.*))?$", re.IGNORECASE)
-_PROVE = re.compile(r"^(?P<file>\S+) \.{2,} ?(?P<rest>.*)$")
+_PROVE = re.compile(r"^(?=\S*[./])(?P<file>\S+) \.{2,} ?(?:ok|skipped\b.*)?$")
 _BAIL = re.compile(r"^(?:Bail out!|Bailout called\.\s+Further testing stopped:)\s*(?P<why>.*)$")
 _DUBIOUS = re.compile(r"^Dubious, test returned (?P<code>\d+)")
 _VERSION = re.compile(r"^TAP version 1[34]\s*$")
 _COMMENT = re.compile(r"^(?P<indent> *)#(?: (?P<text>.*))?$")
-_SCRIPT = re.compile(r"\.[cm]?[jt]sx?$")
 _GOT = re.compile(r"^\s*(?P<key>got|expected): (?P<value>.*)$", re.MULTILINE)
-_NODE_KINDS = {"hookFailed", "cancelledByParent"}
+_SUMMARY = ("Test Summary Report", "Files=", "All tests successful")
 _DEEPEST = 40
 
 
@@ -61,12 +61,16 @@ class _File:
     tests: list[_Test] = field(default_factory=list)
     open: list[_Test] = field(default_factory=list)
     planned: int | None = None
-    skipped: bool = False
     heading: bool = False
     group: str = ""
     remarks: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     code: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """True when all planned tests were reported."""
+        return self.planned is not None and len(self.tests) >= self.planned
 
 
 def gather(output: bytes, gathering: Gathering) -> bool:
@@ -80,28 +84,26 @@ def gather(output: bytes, gathering: Gathering) -> bool:
         line = lines[place]
         place += 1
         file = files[-1]
-        header = _PROVE.match(line)
-        bail = _BAIL.match(line)
-        test = _TEST.match(line)
-        plan = _PLAN.match(line)
-        dubious = _DUBIOUS.match(line)
-        if line == "Test Summary Report" or line.startswith(("Files=", "All tests successful")):
-            under_prove = summed_up = True
+        if (header := _PROVE.match(line)) and (under_prove or not file.tests):
+            # Before any test: a test may print a line that looks alike.
+            under_prove = known = True
+            files.append(_File(header["file"]))
+        elif under_prove and line.startswith(_SUMMARY):
+            summed_up = True
             break
-        if bail:
+        elif under_prove and line == "ok" and file.is_whole:
+            pass  # of the file as a whole: prove says so below its last test
+        elif bail := _BAIL.match(line):
             bailed = bail["why"] or "the suite was stopped"
             known = True
-        elif header:
-            under_prove = known = True
-            files.append(_File(header["file"], skipped=header["rest"].startswith("skipped")))
-        elif test and len(test["indent"]) <= 4 * _DEEPEST:
+        elif (test := _TEST.match(line)) and len(test["indent"]) <= 4 * _DEEPEST:
             known = True
             place = _note(file, test, lines, place)
-        elif plan:
+        elif plan := _PLAN.match(line):
             known = True
             if not plan["indent"]:
                 file.planned = int(plan["count"])
-        elif dubious:
+        elif dubious := _DUBIOUS.match(line):
             file.code = dubious["code"]
         elif _VERSION.match(line):
             known = True
@@ -113,9 +115,8 @@ def gather(output: bytes, gathering: Gathering) -> bool:
         _place(file, gathering)
     if bailed:
         gathering.broke("BailOut", bailed)
-    last = files[-1]
-    short = last.planned is None or len(last.tests) < last.planned
-    gathering.incomplete = not bailed and (not summed_up if under_prove else short)
+    done = summed_up if under_prove else files[-1].is_whole
+    gathering.incomplete = not (bailed or done)
     return True
 
 
@@ -240,9 +241,9 @@ def _walk(
         if any(failed) or test.passed or test.directive:
             return any(failed)
     name = " > ".join(names)
-    whole_file = not above and not test.below and bool(_SCRIPT.search(test.name))
+    whole_file = not above and not test.below and bool(SCRIPT.search(test.name))
     path = prefix.removesuffix("::") or _file_of(test) or (test.name if whole_file else "")
-    seconds = _seconds(test.diagnostics.get("duration_ms", ""))
+    seconds = number(test.diagnostics.get("duration_ms")) / 1000
     if test.directive or failure is None:
         # A failure that is still to do is none, and a success of it proves nothing.
         outcome = "skipped" if test.directive else "passed"
@@ -269,13 +270,6 @@ def _file_of(test: _Test) -> str:
     return place["path"] if place else ""
 
 
-def _seconds(text: str) -> float:
-    try:
-        return float(text) / 1000
-    except ValueError:
-        return 0.0
-
-
 def _failure(test: _Test, gathering: Gathering) -> TestFailure:
     said = test.diagnostics
     if not said:
@@ -292,7 +286,7 @@ def _failure(test: _Test, gathering: Gathering) -> TestFailure:
     kind = said.get("name") or said.get("failureType") or "Failed"
     if kind == "testTimeoutFailure":
         kind = "Timeout"
-    elif kind in ("testCodeFailure", *_NODE_KINDS):
+    elif kind in ("testCodeFailure", *OUTSIDE):
         kind = "Error"
     expected = said.get("expected", said.get("wanted"))
     actual = said.get("actual", said.get("found"))
@@ -309,7 +303,7 @@ def _failure(test: _Test, gathering: Gathering) -> TestFailure:
         message=error or test.name,
         assertion=assertion if "Assertion" in kind else "",
         traceback=text or "\n".join(f"{key}: {value}" for key, value in said.items()),
-        phase="setup" if said.get("failureType") in _NODE_KINDS else "call",
+        phase="setup" if said.get("failureType") in OUTSIDE else "call",
     )
 
 

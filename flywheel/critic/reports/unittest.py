@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from flywheel.critic.reports.excerpt import decode, plain
 from flywheel.critic.reports.python import Raised, read_traceback
@@ -37,7 +38,15 @@ class _Test:
 def gather(output: bytes, gathering: Gathering) -> bool:
     """Add what unittest said; False when nothing of it is unittest's."""
     lines = plain(decode(output), gathering.root).splitlines()
-    begin = next((n for n, line in enumerate(lines) if line == _BAR), len(lines))
+    # A bar alone may be a banner that a test prints.
+    begin = next(
+        (
+            n
+            for n, (line, below) in enumerate(pairwise(lines))
+            if line == _BAR and _SECTION.match(below)
+        ),
+        len(lines),
+    )
     ran = next((n for n, line in enumerate(lines) if _RAN.match(line)), -1)
     if 0 <= ran < begin:
         begin = ran

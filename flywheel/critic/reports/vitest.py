@@ -18,6 +18,7 @@ from typing import Any
 
 from flywheel.core.records import TestFailure
 from flywheel.critic.reports.excerpt import decode, plain
+from flywheel.critic.reports.fields import number, word
 from flywheel.critic.reports.javascript import fold_stack, is_assertion, sides, split_error
 from flywheel.critic.reports.report import Gathering
 
@@ -57,7 +58,7 @@ def gather(output: bytes, gathering: Gathering) -> bool:
         files = iter(report["testResults"])
     # Files run at the same time and are told as they end: by name they come the same every time.
     told = [file for file in files if isinstance(file, dict)]
-    for file in sorted(told, key=lambda file: _text(file, "name")):
+    for file in sorted(told, key=lambda file: word(file, "name")):
         _file(file, gathering)
     return True
 
@@ -78,37 +79,31 @@ def _whole_files(text: str) -> Iterator[Any]:
         yield entry
 
 
-def _text(entry: dict[str, Any], key: str) -> str:
-    value = entry.get(key)
-    return value if isinstance(value, str) else ""
-
-
 def _list(entry: dict[str, Any], key: str) -> list[Any]:
     value = entry.get(key)
     return value if isinstance(value, list) else []
 
 
 def _file(file: dict[str, Any], gathering: Gathering) -> None:
-    path = plain(_text(file, "name"), gathering.root)
+    path = plain(word(file, "name"), gathering.root)
     failing = 0
     for test in _list(file, "assertionResults"):
         if not isinstance(test, dict):
             continue
-        outcome = _OUTCOMES.get(_text(test, "status"))
+        outcome = _OUTCOMES.get(word(test, "status"))
         if outcome is None:
             continue
         failing += outcome == "failed"
         suites = [name for name in _list(test, "ancestorTitles") if isinstance(name, str) and name]
-        name = " > ".join([*suites, _text(test, "title")])
-        duration = test.get("duration")
+        name = " > ".join([*suites, word(test, "title")])
         gathering.add(
             f"{path}::{name}",
             outcome,
             path=path,
-            seconds=duration / 1000 if isinstance(duration, int | float) else 0.0,
+            seconds=number(test.get("duration")) / 1000,
             failure=_failure(test, gathering) if outcome == "failed" else None,
         )
-    if _text(file, "status") == "failed" and not failing:
+    if word(file, "status") == "failed" and not failing:
         _broken(path, file, gathering)
 
 
@@ -136,7 +131,7 @@ def _failure(test: dict[str, Any], gathering: Gathering) -> TestFailure:
 
 
 def _broken(path: str, file: dict[str, Any], gathering: Gathering) -> None:
-    message = plain(_text(file, "message"), gathering.root)
+    message = plain(word(file, "message"), gathering.root)
     if not message.strip():
         if not _list(file, "assertionResults"):
             return

@@ -16,41 +16,27 @@ import time
 from typing import Any, Dict
 
 from flywheel_runner import isolate
+from flywheel_runner.wire import Wire
 
 ROOT = "/repo/"
 MOST = 64 << 20
 """Bytes of a report that are read."""
 
 
-class Server:
+class Server(Wire):
     """The loop between the critic's socket and the forks, one fork at a time."""
 
     def __init__(
         self, connection: socket.socket, config: Dict[str, Any], isolation: isolate.Isolation
     ) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self.environment = config["environment"]  # type: Dict[str, str]
         self.isolation = isolation
-
-    def send(self, header: Dict[str, Any], body: bytes = b"") -> None:
-        """One frame to the critic: a JSON line that says how many raw bytes follow."""
-        header["bytes"] = len(body)
-        self.connection.sendall(json.dumps(header).encode() + b"\n" + body)
 
     def serve(self) -> None:
         """Until the critic hangs up."""
         self.isolation.join()
-        buffer = bytearray()
-        while True:
-            end = buffer.find(b"\n")
-            if end < 0:
-                data = self.connection.recv(1 << 20)
-                if not data:
-                    return
-                buffer += data
-                continue
-            request = json.loads(bytes(buffer[:end]))
-            del buffer[: end + 1]
+        for request in self.requests():
             self.run(request)
 
     def run(self, request: Dict[str, Any]) -> None:
@@ -62,12 +48,16 @@ class Server:
             for path, content in request["files"].items():
                 with open(ROOT + path, "wb") as file:
                     file.write(base64.b64decode(content))
+            place = request["report"]
+            if os.path.isfile(place):
+                # Of an older run, or of the repository: it would speak for one that writes none.
+                os.unlink(place)
             code = subprocess.call(
                 request["argv"], cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL
             )
             report = b""
-            if request["report"] and os.path.isfile(request["report"]):
-                with open(request["report"], "rb") as file:
+            if os.path.isfile(place):
+                with open(place, "rb") as file:
                     report = file.read(MOST)
             with os.fdopen(descriptor, "wb", closefd=False) as out:
                 out.write(json.dumps({"code": code}).encode() + b"\n" + report)

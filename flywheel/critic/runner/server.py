@@ -27,6 +27,7 @@ import pytest
 from flywheel_runner import isolate, leftovers, plain, session, swap
 from flywheel_runner.coverage import can_watch_cheaply, line_map
 from flywheel_runner.reach import Reach
+from flywheel_runner.wire import Wire
 
 ROOT = "/repo/"
 Request = Dict[str, Any]
@@ -52,17 +53,16 @@ class Suite:
         self.files = frozenset(self.paths)
 
 
-class Server:
+class Server(Wire):
     """The loop between the critic's socket and the forks, one fork at a time."""
 
     def __init__(
         self, connection: socket.socket, config: Dict[str, Any], isolation: isolate.Isolation
     ) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self.config = config
         self.isolation = isolation
         self.suite = Suite()
-        self.buffer = bytearray()
         self.work = None  # type: Optional[Callable[[Request, session.Channel], None]]
         self.prepare = None  # type: Optional[Callable[[Request], None]]
         self.bases = {}  # type: Dict[str, bytes]
@@ -70,11 +70,6 @@ class Server:
         self.resident = 0
         """Most memory this process held before it served."""
         self.memory = mmap.mmap(-1, session.HEADER.size + config["max_tests"])
-
-    def send(self, header: Dict[str, Any], body: bytes = b"") -> None:
-        """One frame to the critic: a JSON line that says how many raw bytes follow."""
-        header["bytes"] = len(body)
-        self.connection.sendall(json.dumps(header).encode() + b"\n" + body)
 
     def base(self, path: str) -> bytes:
         """Bytes of a file of the base tree."""
@@ -87,16 +82,7 @@ class Server:
         """Until the critic hangs up."""
         self.isolation.join()
         self.resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-        while True:
-            end = self.buffer.find(b"\n")
-            if end < 0:
-                data = self.connection.recv(1 << 20)
-                if not data:
-                    return
-                self.buffer += data
-                continue
-            request = json.loads(bytes(self.buffer[:end]))
-            del self.buffer[: end + 1]
+        for request in self.requests():
             if request["op"] == "tests":
                 self.suite.tell(request)
                 if self.compiled is not None:

@@ -245,3 +245,99 @@ def test_an_assertion_library_of_go_tells_both_values() -> None:
     assert failure is not None
     assert failure.message == "Not equal:"
     assert failure.assertion == "expected: 3\nactual: -1"
+
+
+@pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029"])
+def test_what_unicode_takes_for_the_end_of_a_line_ends_no_line_of_json(end: str) -> None:
+    entries = [{"start": True}, {"id": f"a.js::x{end}y", "outcome": "passed"}, {"end": True}]
+    output = "\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+    report = read("lines", output.encode())
+    assert [result.outcome for result in report.results] == ["passed"]
+    event = {"Action": "pass", "Package": "p", "Test": f"x{end}y"}
+    output = json.dumps(event, ensure_ascii=False) + "\n"
+    assert [result.outcome for result in read("go-json", output.encode()).results] == ["passed"]
+
+
+@pytest.mark.parametrize("seconds", ["1" + "0" * 400, "1e999", "-1", '"long"', "null", "[1]"])
+def test_a_duration_that_is_none_is_left_out(seconds: str) -> None:
+    output = f'{{"id": "a", "outcome": "passed", "seconds": {seconds}}}\n{{"end": true}}\n'
+    assert read("lines", output.encode()).results[0].seconds == 0.0
+    event = f'{{"Action": "pass", "Package": "p", "Test": "a", "Elapsed": {seconds}}}\n'
+    assert read("go-json", event.encode()).results[0].seconds == 0.0
+    tests = f'[{{"title": "a", "status": "passed", "duration": {seconds}}}]'
+    files = f'{{"testResults": [{{"name": "a.js", "assertionResults": {tests}}}]}}'
+    assert read("vitest-json", files.encode()).results[0].seconds == 0.0
+
+
+def test_a_terminal_sequence_without_an_end_takes_no_more_than_its_line() -> None:
+    output = b"1..2\n\x1b]0;title of the window\nok 1 - a\nok 2 - b\n"
+    assert [result.test_id for result in read("tap", output).results] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "printed", ["Loading ... done", "Loading ...", "main.js ... ok", "All tests successful"]
+)
+def test_what_tests_print_is_not_taken_for_words_of_prove(printed: str) -> None:
+    before = "" if printed.startswith("main") else f"{printed}\n"
+    report = read("tap", f"1..2\n{before}ok 1 - a\n{printed}\nok 2 - b\n".encode())
+    assert [result.test_id for result in report.results] == ["a", "b"]
+    assert report.complete
+
+
+def test_the_word_of_prove_below_a_files_tests_is_no_test() -> None:
+    output = b"t/a.t .. \nok 1 - a\nok\n1..2\nok\nAll tests successful.\nFiles=1, Tests=2\n"
+    report = read("tap", output)
+    assert [result.test_id for result in report.results] == ["t/a.t::a", "t/a.t::?"]
+    assert report.complete
+
+
+@pytest.mark.parametrize("printed", ["", "said\n"])
+def test_a_rust_test_that_ends_its_process_as_if_all_were_well_is_named(printed: str) -> None:
+    output = f"""     Running unittests src/lib.rs (target/debug/deps/zoo-0123456789abcdef)
+running 2 tests
+test a ... ok
+test b ... {printed}     Running tests/t.rs (target/debug/deps/t-0123456789abcdef)
+running 1 test
+test c ... ok
+test result: ok. 1 passed; 0 failed
+"""
+    report = read("cargo", output.encode())
+    assert [(one.test_id, one.outcome) for one in report.results] == [
+        ("zoo::a", "passed"),
+        ("zoo::b", "failed"),
+        ("t::c", "passed"),
+    ]
+    assert report.broken is not None
+    assert report.broken.type == "ProcessDied"
+
+
+def test_a_go_test_that_prints_of_a_panic_and_passes_has_not_panicked() -> None:
+    events = [
+        {"Action": "run", "Package": "p", "Test": "TestA"},
+        {"Action": "output", "Package": "p", "Test": "TestA", "Output": "panic: caught\n"},
+        {"Action": "pass", "Package": "p", "Test": "TestA"},
+        {"Action": "output", "Package": "p", "Output": "tear-down went wrong\n"},
+        {"Action": "fail", "Package": "p"},
+    ]
+    report = read("go-json", "".join(f"{json.dumps(event)}\n" for event in events).encode())
+    assert [one.outcome for one in report.results] == ["passed"]
+    assert report.broken is not None
+    assert report.broken.type == "SetupError"
+
+
+def test_a_banner_that_a_test_prints_does_not_end_the_results_of_unittest() -> None:
+    bar, rule = "=" * 70, "-" * 70
+    output = f"""test_a (m.T.test_a) ... {bar}
+{bar}
+ok
+test_b (m.T.test_b) ... ok
+{rule}
+Ran 2 tests in 0.001s
+
+OK
+"""
+    report = read("unittest", output.encode())
+    assert [(one.test_id, one.outcome) for one in report.results] == [
+        ("m.T.test_a", "passed"),
+        ("m.T.test_b", "passed"),
+    ]
