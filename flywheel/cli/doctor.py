@@ -64,7 +64,7 @@ def doctor(
         for check in checks:
             _print(session, check)
         if healthy:
-            session.next_step("flywheel harvest --repo PATH")
+            session.next_step("harvest", "--repo", "PATH")
     if not healthy:
         raise typer.Exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -45,13 +46,15 @@ def history(
     session = Session.of(context)
     settings = session.configuration({"harvest.history": releases}).settings
     bus = EventBus()
-    with session.err.status("looking through the history") as status:
+    status = session.err.status("looking through the history")
+    with contextlib.ExitStack() as showing:
+        if not session.quiet:
+            showing.enter_context(status)
 
         def told(event: object) -> None:
             match event:
                 case Warned(message=message, hint=hint):
-                    more = f" [dim]({escape(hint)})[/dim]" if hint else ""
-                    session.say(f"[yellow]![/yellow] {escape(message)}{more}")
+                    session.warn(message, hint)
                 case PhaseProgressed(detail=detail):
                     status.update(escape(detail))
                 case _:
@@ -108,7 +111,7 @@ def history(
         out.print("  ".join(map(escape, row)), soft_wrap=True)
     if more := len(found.candidates[SHOWN:]):
         out.print(f"… and {more} more; --json has them all")
-    step = f"flywheel harvest --repo {repo}"
+    step = ["harvest", "--repo", repo]
     if releases is not None:
-        step += f" --history {releases}"
-    session.next_step(f"{step} --source reverted" if found.candidates else step)
+        step += ["--history", str(releases)]
+    session.next_step(*step, *(["--source", "reverted"] if found.candidates else []))

@@ -66,7 +66,7 @@ def examples(
     frame = read(store, where=where, limit=cap + 1)  # one more tells whether there are more
     if frame.is_empty():
         session.say("No example matches." if where else "The store holds no example yet.")
-        session.next_step("flywheel examples" if where else "flywheel harvest --repo PATH")
+        session.next_step(*(["examples"] if where else ["harvest", "--repo", "PATH"]))
         return
     _print_table(
         session,
@@ -86,7 +86,7 @@ def examples(
     if frame.height > cap and limit is None:
         session.say(f"There are more than these {cap}: --limit N, --where SQL or --json.")
     if cap:
-        session.next_step(f"flywheel show {frame['example_id'][0]}")
+        session.next_step("show", frame["example_id"][0])
 
 
 def show(
@@ -103,7 +103,7 @@ def show(
         session.print_json(_plain(asdict(found)))
     else:
         _print_example(session, found)
-        session.next_step(f"flywheel replay {found.example_id}")
+        session.next_step("replay", found.example_id)
 
 
 def survivors(
@@ -120,7 +120,7 @@ def survivors(
         return
     if not groups:
         session.say("No change survived its tests in this store.")
-        session.next_step("flywheel harvest --repo PATH")
+        session.next_step("harvest", "--repo", "PATH")
         return
     _print_table(
         session,
@@ -136,7 +136,7 @@ def survivors(
             for group in groups
         ],
     )
-    session.next_step('flywheel sql "FROM survivors LIMIT 5"')
+    session.next_step("sql", "FROM survivors LIMIT 5")
 
 
 def sql(
@@ -147,8 +147,8 @@ def sql(
 ) -> None:
     """Ask the store anything, in SQL; it can only be read.
 
-    Tables: examples, survivors, candidates, trials, verdicts, fixes, baselines, tests, revisions,
-    environments, runs.
+    Views: examples, survivors, retired. Tables: candidates, trials, verdicts, fixes, carried,
+    fix_commits, mined_commits, baselines, tests, revisions, environments, runs.
     """
     from flywheel.core.errors import UsageError
     from flywheel.store import sql as ask
