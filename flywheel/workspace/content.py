@@ -64,7 +64,11 @@ def content(
         for item in _items(kind, place):
             found.setdefault(item.name, item)
     if not found:
-        raise UsageError(f"No {kind} were found.", cause=_tried(places))
+        raise UsageError(
+            f"No {kind} were found.",
+            cause=_tried(places),
+            hint=f"Put one into {places[0].path}, or install flywheel again.",
+        )
     return tuple(found[name] for name in sorted(found))
 
 
