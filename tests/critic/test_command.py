@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -57,8 +58,6 @@ class Server:
         self.waiting: list[tuple[dict[str, Any], bytes]] = []
 
     def submit(self, request: dict[str, Any]) -> int:
-        import base64
-
         files = {path: base64.b64decode(text) for path, text in request["files"].items()}
         said = self.answer(files)
         header: dict[str, Any] = {"status": "ran", "seconds": 0.1}
@@ -101,7 +100,10 @@ def critic() -> Iterator[Callable[..., CommandCritic]]:
     made: list[CommandCritic] = []
 
     def make(answer: Answer = honest) -> CommandCritic:
-        tester = Tester(PROFILE, lambda: Server(answer))  # type: ignore[arg-type, return-value]
+        tester = Tester(
+            PROFILE,
+            lambda: Server(answer),  # type: ignore[arg-type, return-value]  # what is asked of one
+        )
         one = CommandCritic(SUITE, tester=tester, jobs=1, sources={"a.toy": SOURCE}, level="S3")
         made.append(one)
         return one
