@@ -230,11 +230,7 @@ def _first(tests: Sequence[str]) -> list[str]:
 def _shortened(error: str) -> str:
     """The error with the first of the tests that fail besides; `--json` has them all."""
     head, besides, names = error.partition("\n\nalso failing:\n")
-    more = names.split("\n")
-    if len(more) <= NAMES_SHOWN:
-        return error
-    left = len(more) - NAMES_SHOWN
-    return "\n".join([head + besides + more[0], *more[1:NAMES_SHOWN], f"… and {left} more"])
+    return head + besides + "\n".join(_first(names.split("\n")))
 
 
 def _print_table(session: Session, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
