@@ -1,0 +1,57 @@
+"""Repositories made for a test, their history commit by commit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+GIT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+    "GIT_AUTHOR_NAME": "somebody",
+    "GIT_AUTHOR_EMAIL": "somebody@example.org",
+    "GIT_COMMITTER_NAME": "somebody",
+    "GIT_COMMITTER_EMAIL": "somebody@example.org",
+}
+"""What makes git nobody's in particular."""
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Run git there, as nobody in particular."""
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=root,
+        env={**os.environ, **GIT},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+class Past:
+    """A repository whose history is made step by step."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir()
+        git(root, "init", "--quiet", "--initial-branch=main")
+
+    def write(self, path: str, content: str | bytes) -> None:
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def edit(self, path: str, before: str, after: str) -> None:
+        text = (self.root / path).read_bytes().decode()
+        assert before in text
+        self.write(path, text.replace(before, after))
+
+    def commit(self, message: str, *more: str) -> str:
+        """Commit all there is; returns the commit."""
+        git(self.root, "add", "-A")
+        git(self.root, "commit", "--quiet", "--allow-empty", "-m", message, *more)
+        return self.head()
+
+    def head(self) -> str:
+        return git(self.root, "rev-parse", "HEAD").strip()
