@@ -129,7 +129,7 @@ class HarvestSettings(Section):
     test_command: str | None = None
     """Command line that runs the tests, for a repository that no toolchain fits."""
     test_report: str = "tap"
-    """How its results are read: tap, junit … ; with a file where they are in one: junit:out.xml."""
+    """How its results are read: tap, junit …, from what it prints or from a file: junit:out.xml."""
     isolation: Literal["auto", "S3", "S3-soft", "S2"] = "auto"
     """Sandbox level to insist on; auto: the best this machine gives."""
 

@@ -347,7 +347,10 @@ def replayable(
     where: str | None = None,
     limit: int | None = None,
 ) -> tuple[Replayable, ...]:
-    """Examples with all that judging them again needs; `ids` are whole example ids."""
+    """Examples with all that judging them again needs.
+
+    `ids` are whole example ids, and take the place of `where` and `limit`.
+    """
     with store.reading() as connection:
         chosen = list(ids) if ids is not None else _example_ids(connection, where, limit)
         rows = connection.execute(
