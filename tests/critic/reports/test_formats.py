@@ -178,7 +178,7 @@ def test_characters_that_xml_forbids_do_not_end_a_report() -> None:
     assert report.results[0].failure.traceback == "red"
 
 
-def test_a_go_run_that_was_killed_names_the_test_that_ran(report_of: ReportOf) -> None:
+def test_a_go_run_that_was_killed_names_the_test_that_ran() -> None:
     output = (DATA / "go-json/all.txt").read_bytes()
     cut = output[: output.index(b"panic: test timed out")]
     report = read("go-json", cut[: cut.rindex(b"\n") + 1], module=MODULE)
