@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.interrupt import INTERRUPTED
-from flywheel.cli.session import Session
+from flywheel.cli.session import Session, visible
 
 if TYPE_CHECKING:
     from flywheel.core.events import Event
@@ -240,7 +240,9 @@ def replay(
     else:
         for result in results:
             if not result.proven:
-                session.out.print(f"[red]✗[/red] {result.example_id}  {escape(result.reason)}")
+                session.out.print(
+                    f"[red]✗[/red] {result.example_id}  {escape(visible(result.reason))}"
+                )
         session.out.print(f"[bold]{proven} of {len(results)}[/bold] proven again")
     return 0 if proven == len(results) else 1
 
@@ -309,7 +311,7 @@ class _Display:
             return
         if self._task is None:
             self._task = self._bar.add_task("", total=None)
-        self._bar.update(self._task, description=text, completed=done or 0, total=total)
+        self._bar.update(self._task, description=visible(text), completed=done or 0, total=total)
 
 
 _PHASES = {

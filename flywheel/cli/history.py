@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli.session import Session
+from flywheel.cli.session import Session, visible
 
 SHOWN = 20
 """Candidates that are listed without `--json`."""
@@ -56,7 +56,7 @@ def history(
                 case Warned(message=message, hint=hint):
                     session.warn(message, hint)
                 case PhaseProgressed(detail=detail):
-                    status.update(escape(detail))
+                    status.update(escape(visible(detail)))
                 case _:
                     pass
 
@@ -108,7 +108,7 @@ def history(
         assert one.origin is not None
         said = one.origin.statement.partition("\n")[0]
         row = (one.origin.commit[:10], f"{one.path}:{one.line}", one.symbol, said)
-        out.print("  ".join(map(escape, row)), soft_wrap=True)
+        out.print(escape(visible("  ".join(row))), soft_wrap=True)
     if more := len(found.candidates[SHOWN:]):
         out.print(f"… and {more} more; --json has them all")
     step = ["harvest", "--repo", repo]

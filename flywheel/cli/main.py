@@ -20,7 +20,7 @@ import typer
 
 import flywheel
 from flywheel.cli.interrupt import INTERRUPTED, keep_interrupts
-from flywheel.cli.session import Session
+from flywheel.cli.session import Session, visible
 from flywheel.core.errors import FlywheelError
 
 BUG = 1
@@ -185,11 +185,11 @@ def _tell(
 ) -> None:
     from rich.markup import escape
 
-    session.err.print(f"[bold red]error:[/bold red] {escape(message)}")
+    session.err.print(f"[bold red]error:[/bold red] {escape(visible(message))}")
     if cause:
-        session.err.print(f"[bold]cause:[/bold] {escape(cause.strip())}")
+        session.err.print(f"[bold]cause:[/bold] {escape(visible(cause.strip()))}")
     if hint:
-        session.err.print(f"[bold green]hint:[/bold green] {escape(hint)}")
+        session.err.print(f"[bold green]hint:[/bold green] {escape(visible(hint))}")
 
 
 def _usage_hint(error: typer.TyperException) -> str | None:

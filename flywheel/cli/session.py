@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from flywheel.workspace import Workspace
 
 
+_VISIBLE = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
+}
+
+
+def visible(text: str) -> str:
+    """Text of others with control characters spelled out: a terminal would obey them."""
+    return text.translate(_VISIBLE)
+
+
 @dataclass
 class Session:
     """One run of the command line."""
@@ -93,8 +103,8 @@ class Session:
         """Tell a person on stderr what is not as it should be and, with `hint`, what mends it."""
         from rich.markup import escape
 
-        more = f" [dim]({escape(hint)})[/dim]" if hint else ""
-        self.say(f"[yellow]![/yellow] {escape(message)}{more}")
+        more = f" [dim]({escape(visible(hint))})[/dim]" if hint else ""
+        self.say(f"[yellow]![/yellow] {escape(visible(message))}{more}")
 
     def next_step(self, *arguments: str) -> None:
         """End a command by naming the next one, for the workspace this one was told to work in.

@@ -100,11 +100,11 @@ def test_a_global_option_after_the_command_is_told_its_place(flywheel: Flywheel)
 def test_a_known_error_shows_what_why_and_what_next(
     flywheel: Flywheel, failing: Callable[[BaseException], None]
 ) -> None:
-    failing(StoreBusyError("The store is busy.", cause="pid [7] holds it", hint="Wait."))
+    failing(StoreBusyError("The store is busy.", cause="pid [7] holds it\x1b[2J", hint="Wait."))
     ran = flywheel("init")
     assert ran.code == 1
     assert ran.out == ""
-    assert ran.err == "error: The store is busy.\ncause: pid [7] holds it\nhint: Wait.\n"
+    assert ran.err == "error: The store is busy.\ncause: pid [7] holds it\\x1b[2J\nhint: Wait.\n"
 
 
 @pytest.mark.parametrize("kind", FlywheelError.__subclasses__())
