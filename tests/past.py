@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 
 GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -27,6 +29,18 @@ def git(root: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
     ).stdout
+
+
+def commit(root: Path, files: Mapping[str, str | bytes]) -> None:
+    """Make (or go on with) a repository at `root` that holds these files, dedented."""
+    for name, text in files.items():
+        place = root / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(text if isinstance(text, bytes) else dedent(text).encode())
+    if not (root / ".git").exists():
+        git(root, "init", "--quiet")
+    git(root, "add", "-A")
+    git(root, "commit", "--quiet", "--allow-empty", "-m", "Files")
 
 
 class Past:
