@@ -64,7 +64,7 @@ def doctor(
         for check in checks:
             _print(session, check)
         if healthy:
-            session.next_step("flywheel harvest --repo PATH")
+            session.next_step("harvest", "--repo", "PATH")
     if not healthy:
         raise typer.Exit(1)
 
@@ -199,7 +199,7 @@ def _toolchains(session: Session) -> Iterator[Check]:
         try:
             said = tool_versions(toolchain)
             if isinstance(language, GrammarLanguage):
-                for suffix in language.suffixes:
+                for suffix in language.suffixes:  # each loads its grammar, or says what is missing
                     language.grammar(f"any{suffix}")
         except FlywheelError as error:
             yield Check(f"toolchain {item.name}", False, error.message, error.hint, required=False)

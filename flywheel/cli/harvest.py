@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.session import Session
+from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.session import Session, visible
 
 if TYPE_CHECKING:
     from flywheel.core.events import Event
     from flywheel.orchestrator import Progress, Replayed
-
-INTERRUPTED = 130
-"""Exit code of a harvest that the user stopped."""
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +31,10 @@ def harvest(
     ],
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", help="Where from: mutated, reverted, combined, mined."),
+        typer.Option(
+            "--source",
+            help="Where from: mutated, reverted, combined, mined; several with commas.",
+        ),
     ] = None,
     history: Annotated[
         int | None,
@@ -168,12 +169,16 @@ def replay(
         str | None, typer.Argument(metavar="ID", help="Example to prove again; a prefix will do.")
     ] = None,
     sample: Annotated[
-        int | None, typer.Option("--sample", help="Prove this many again, drawn at random.")
+        int | None, typer.Option("--sample", min=1, help="Prove this many again, drawn at random.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Prove every row again.")] = False,
     where: Annotated[
         str | None,
-        typer.Option("--where", help="Of these rows only, an SQL condition: source = 'mined'."),
+        typer.Option(
+            "--where",
+            metavar="SQL",
+            help="With --sample or --all, only rows for which this SQL is true: source = 'mined'.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
     jobs: Annotated[int | None, typer.Option("--jobs", help="Rows proved at once.")] = None,
@@ -198,6 +203,11 @@ def replay(
     if (example is not None) + (sample is not None) + everything != 1:
         raise UsageError(
             "say which rows: an ID, --sample N, or --all", hint="flywheel examples lists them"
+        )
+    if example is not None and where is not None:
+        raise UsageError(
+            "--where chooses among several rows, and an ID names one",
+            hint="leave one of them out, or use --all --where SQL",
         )
     settings = session.configuration({"harvest.jobs": jobs}).settings
     store = Store(session.workspace.store_path)
@@ -230,7 +240,9 @@ def replay(
     else:
         for result in results:
             if not result.proven:
-                session.out.print(f"[red]✗[/red] {result.example_id}  {escape(result.reason)}")
+                session.out.print(
+                    f"[red]✗[/red] {result.example_id}  {escape(visible(result.reason))}"
+                )
         session.out.print(f"[bold]{proven} of {len(results)}[/bold] proven again")
     return 0 if proven == len(results) else 1
 
@@ -262,8 +274,7 @@ class _Display:
                 label = _PHASES.get(phase, phase)
                 self._session.say(f"[green]✓[/green] {escape(label)} [dim]{seconds:.1f} s[/dim]")
             case events.Warned(message=message, hint=hint):
-                more = f" [dim]({escape(hint)})[/dim]" if hint else ""
-                self._session.say(f"[yellow]![/yellow] {escape(message)}{more}")
+                self._session.warn(message, hint)
             case _:
                 pass
 
@@ -300,7 +311,7 @@ class _Display:
             return
         if self._task is None:
             self._task = self._bar.add_task("", total=None)
-        self._bar.update(self._task, description=text, completed=done or 0, total=total)
+        self._bar.update(self._task, description=visible(text), completed=done or 0, total=total)
 
 
 _PHASES = {
@@ -322,7 +333,7 @@ def _display(session: Session, total: int | None = None) -> Iterator[_Display]:
         return
     bar = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         console=session.err,
         transient=True,
@@ -414,8 +425,8 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
             " nothing is judged twice.[/dim]"
         )
     if summary["examples"]["total"]:
-        session.next_step("flywheel examples --limit 5")
+        session.next_step("examples", "--limit", "5")
     elif candidates["survived"]:
-        session.next_step("flywheel survivors")
+        session.next_step("survivors")
     elif summary["history"] is not None:
-        session.next_step(f"flywheel history --repo {summary['repo']}")
+        session.next_step("history", "--repo", summary["repo"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
 
-from flywheel.cli.session import Session
+from flywheel.cli.session import Session, visible
 
 SHOWN = 20
 """Candidates that are listed without `--json`."""
@@ -45,15 +46,17 @@ def history(
     session = Session.of(context)
     settings = session.configuration({"harvest.history": releases}).settings
     bus = EventBus()
-    with session.err.status("looking through the history") as status:
+    status = session.err.status("looking through the history")
+    with contextlib.ExitStack() as showing:
+        if not session.quiet:
+            showing.enter_context(status)
 
         def told(event: object) -> None:
             match event:
                 case Warned(message=message, hint=hint):
-                    more = f" [dim]({escape(hint)})[/dim]" if hint else ""
-                    session.say(f"[yellow]![/yellow] {escape(message)}{more}")
+                    session.warn(message, hint)
                 case PhaseProgressed(detail=detail):
-                    status.update(escape(detail))
+                    status.update(escape(visible(detail)))
                 case _:
                     pass
 
@@ -105,10 +108,10 @@ def history(
         assert one.origin is not None
         said = one.origin.statement.partition("\n")[0]
         row = (one.origin.commit[:10], f"{one.path}:{one.line}", one.symbol, said)
-        out.print("  ".join(map(escape, row)), soft_wrap=True)
+        out.print(escape(visible("  ".join(row))), soft_wrap=True)
     if more := len(found.candidates[SHOWN:]):
         out.print(f"… and {more} more; --json has them all")
-    step = f"flywheel harvest --repo {repo}"
+    step = ["harvest", "--repo", repo]
     if releases is not None:
-        step += f" --history {releases}"
-    session.next_step(f"{step} --source reverted" if found.candidates else step)
+        step += ["--history", str(releases)]
+    session.next_step(*step, *(["--source", "reverted"] if found.candidates else []))

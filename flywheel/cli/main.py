@@ -1,16 +1,14 @@
 """The `flywheel` command: its global options, its small commands, and the one error boundary.
 
 Commands of other modules join by their `register(app)`. Exit codes: 0 ok, 1 failure, 2 usage, 130
-interrupted. An error a user can meet is a
-`FlywheelError` and is told as what failed, why, and what to do; anything else is a bug, whose
-traceback is saved and named.
+interrupted. An error a user can meet is a `FlywheelError` and is told as what failed, why, and what
+to do; anything else is a bug, whose traceback is saved and named.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,12 +19,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import flywheel
-from flywheel.cli.interrupt import keep_interrupts
-from flywheel.cli.session import Session
+from flywheel.cli.interrupt import INTERRUPTED, keep_interrupts
+from flywheel.cli.session import Session, visible
 from flywheel.core.errors import FlywheelError
-
-INTERRUPTED = 130
-"""Exit code of a run that the user stopped."""
 
 BUG = 1
 """Exit code of an unexpected error."""
@@ -104,12 +99,13 @@ def init(
     from flywheel.workspace import init as initialise
 
     session = Session.of(context)
-    done = initialise(path or session.workspace_option or Path.cwd())
+    session.workspace_option = path or session.workspace_option
+    done = initialise(session.workspace_option or Path.cwd())
     for file in done.created:
         session.say(f"Created {escape(str(file))}")
     if not done.created:
         session.say(f"{escape(str(done.workspace.root))} is a workspace already; nothing changed.")
-    session.next_step("flywheel harvest --repo PATH")
+    session.next_step("harvest", "--repo", "PATH")
 
 
 @config_app.command("show")
@@ -151,8 +147,7 @@ def _shown(value: object) -> str:
 
 # The order is the order of the help: what makes data, what reads it, what looks after the rest.
 for _module in ("harvest", "history", "read", "status", "doctor"):
-    if importlib.util.find_spec(f"flywheel.cli.{_module}"):
-        importlib.import_module(f"flywheel.cli.{_module}").register(app)
+    importlib.import_module(f"flywheel.cli.{_module}").register(app)
 app.add_typer(config_app, name="config")
 
 
@@ -174,7 +169,7 @@ def run(arguments: Sequence[str]) -> int:
         _tell(session, error.message, cause=error.cause, hint=error.hint)
         return error.exit_code
     except typer.TyperException as error:
-        _tell(session, error.message or error.format_message(), hint=_usage_hint(error))
+        _tell(session, error.format_message(), hint=_usage_hint(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
@@ -190,11 +185,11 @@ def _tell(
 ) -> None:
     from rich.markup import escape
 
-    session.err.print(f"[bold red]error:[/bold red] {escape(message)}")
+    session.err.print(f"[bold red]error:[/bold red] {escape(visible(message))}")
     if cause:
-        session.err.print(f"[bold]cause:[/bold] {escape(cause.strip())}")
+        session.err.print(f"[bold]cause:[/bold] {escape(visible(cause.strip()))}")
     if hint:
-        session.err.print(f"[bold green]hint:[/bold green] {escape(hint)}")
+        session.err.print(f"[bold green]hint:[/bold green] {escape(visible(hint))}")
 
 
 def _usage_hint(error: typer.TyperException) -> str | None:

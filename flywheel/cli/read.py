@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.session import Session
+from flywheel.cli.session import Session, visible
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,11 +26,6 @@ SHOWN = 20
 """Rows of a table when `--limit` is not given; `--json` then prints them all."""
 NAMES_SHOWN = 10
 """Names of tests that fail besides, as `show` prints them."""
-
-_VISIBLE = {
-    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
-}
-"""Control characters, spelled out: a failing test may print any, and a terminal obeys them."""
 
 _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -66,7 +61,7 @@ def examples(
     frame = read(store, where=where, limit=cap + 1)  # one more tells whether there are more
     if frame.is_empty():
         session.say("No example matches." if where else "The store holds no example yet.")
-        session.next_step("flywheel examples" if where else "flywheel harvest --repo PATH")
+        session.next_step(*(["examples"] if where else ["harvest", "--repo", "PATH"]))
         return
     _print_table(
         session,
@@ -86,7 +81,7 @@ def examples(
     if frame.height > cap and limit is None:
         session.say(f"There are more than these {cap}: --limit N, --where SQL or --json.")
     if cap:
-        session.next_step(f"flywheel show {frame['example_id'][0]}")
+        session.next_step("show", frame["example_id"][0])
 
 
 def show(
@@ -103,7 +98,7 @@ def show(
         session.print_json(_plain(asdict(found)))
     else:
         _print_example(session, found)
-        session.next_step(f"flywheel replay {found.example_id}")
+        session.next_step("replay", found.example_id)
 
 
 def survivors(
@@ -120,7 +115,7 @@ def survivors(
         return
     if not groups:
         session.say("No change survived its tests in this store.")
-        session.next_step("flywheel harvest --repo PATH")
+        session.next_step("harvest", "--repo", "PATH")
         return
     _print_table(
         session,
@@ -136,7 +131,7 @@ def survivors(
             for group in groups
         ],
     )
-    session.next_step('flywheel sql "FROM survivors LIMIT 5"')
+    session.next_step("sql", "FROM survivors LIMIT 5")
 
 
 def sql(
@@ -147,8 +142,8 @@ def sql(
 ) -> None:
     """Ask the store anything, in SQL; it can only be read.
 
-    Tables: examples, survivors, candidates, trials, verdicts, fixes, baselines, tests, revisions,
-    environments, runs.
+    Views: examples, survivors, retired. Tables: candidates, trials, verdicts, fixes, carried,
+    fix_commits, mined_commits, baselines, tests, revisions, environments, runs.
     """
     from flywheel.core.errors import UsageError
     from flywheel.store import sql as ask
@@ -180,27 +175,29 @@ def _print_example(session: Session, found: Example) -> None:
         session.out.print(Text(f"\n{text}", style="bold"))
 
     def fact(name: str, value: str) -> None:
-        session.out.print(Text.assemble((f"{name:<12}", "dim"), _safe(value)))
+        session.out.print(Text.assemble((f"{name:<12}", "dim"), visible(value)))
 
     session.out.print(
-        Text.assemble((found.example_id, "bold"), f"  {_safe(found.path)}  {_safe(found.symbol)}")
+        Text.assemble(
+            (found.example_id, "bold"), f"  {visible(found.path)}  {visible(found.symbol)}"
+        )
     )
     heading("The fix, from bad to good")
     for line in found.patch.splitlines():
-        session.out.print(Text(_safe(line), style=_DIFF_STYLES.get(line[:1], "")))
+        session.out.print(Text(visible(line), style=_DIFF_STYLES.get(line[:1], "")))
     heading("The error")
-    session.out.print(Text(_safe(_shortened(found.error))))
+    session.out.print(Text(visible(_shortened(found.error))))
     if found.parts:
         heading(f"The {len(found.parts)} bugs in it, and the tests that tell each from the others")
         for part in found.parts:
             name = part.example_id or f"candidate {part.candidate_id}"
             where = f"{part.path}:{part.line}  {part.symbol}  {part.operator}"
-            session.out.print(Text.assemble((name, "bold"), f"  {_safe(where)}"))
+            session.out.print(Text.assemble((name, "bold"), f"  {visible(where)}"))
             for test in _first(part.tests):
-                session.out.print(Text(f"    {_safe(test)}"))
+                session.out.print(Text(f"    {visible(test)}"))
     if found.statement:
         heading("What the commit said that fixed it")
-        session.out.print(Text(_safe(found.statement)))
+        session.out.print(Text(visible(found.statement)))
     heading("Where it comes from")
     fact("repository", found.repo)
     fact("commit", found.commit)
@@ -230,11 +227,7 @@ def _first(tests: Sequence[str]) -> list[str]:
 def _shortened(error: str) -> str:
     """The error with the first of the tests that fail besides; `--json` has them all."""
     head, besides, names = error.partition("\n\nalso failing:\n")
-    more = names.split("\n")
-    if len(more) <= NAMES_SHOWN:
-        return error
-    left = len(more) - NAMES_SHOWN
-    return "\n".join([head + besides + more[0], *more[1:NAMES_SHOWN], f"… and {left} more"])
+    return head + besides + "\n".join(_first(names.split("\n")))
 
 
 def _print_table(session: Session, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -250,7 +243,7 @@ def _print_table(session: Session, names: Sequence[str], rows: Iterable[Sequence
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in names:
         # An id is there to be copied; only the other columns give way to a narrow window.
-        table.add_column(_safe(name), no_wrap=name in ("id", "example_id"), overflow="fold")
+        table.add_column(visible(name), no_wrap=name in ("id", "example_id"), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     session.out.print(table)
@@ -284,16 +277,12 @@ def _flat(value: object) -> str:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else _safe(_flat(value))
+    return "" if value is None else visible(_flat(value))
 
 
 def _short(*parts: str) -> str:
     text = ": ".join(part for part in parts if part)
     return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _safe(text: str) -> str:
-    return text.translate(_VISIBLE)
 
 
 def _plain(value: Any) -> Any:

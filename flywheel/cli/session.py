@@ -12,6 +12,7 @@ What is dear to import (rich, the settings) is imported when it is first asked f
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
 
     from flywheel.core.settings import Configuration
     from flywheel.workspace import Workspace
+
+
+_VISIBLE = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
+}
+
+
+def visible(text: str) -> str:
+    """Text of others with control characters spelled out: a terminal would obey them."""
+    return text.translate(_VISIBLE)
 
 
 @dataclass
@@ -88,16 +99,22 @@ class Session:
         if not self.quiet:
             self.err.print(message)
 
-    def next_step(self, command: str) -> None:
-        """End a command by naming the next one, for the workspace this one was told to work in."""
-        import shlex
-
+    def warn(self, message: str, hint: str | None = None) -> None:
+        """Tell a person on stderr what is not as it should be and, with `hint`, what mends it."""
         from rich.markup import escape
 
-        if self.workspace_option is not None:
-            where = f"flywheel --workspace {shlex.quote(str(self.workspace_option))} "
-            command = command.replace("flywheel ", where, 1)
-        self.say(f"[dim]Next:[/dim] {escape(command)}")
+        more = f" [dim]({escape(visible(hint))})[/dim]" if hint else ""
+        self.say(f"[yellow]![/yellow] {escape(visible(message))}{more}")
+
+    def next_step(self, *arguments: str) -> None:
+        """End a command by naming the next one, for the workspace this one was told to work in.
+
+        `arguments` come after `flywheel`; what is shown can be pasted into a shell.
+        """
+        from rich.markup import escape
+
+        where = () if self.workspace_option is None else ("--workspace", str(self.workspace_option))
+        self.say(f"[dim]Next:[/dim] {escape(shlex.join(('flywheel', *where, *arguments)))}")
 
     def print_json(self, data: Any) -> None:
         """Print data as JSON on stdout, one document, never wrapped or coloured."""

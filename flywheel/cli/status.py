@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def status(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """Show how fresh the store is.
 
@@ -38,32 +39,30 @@ def status(
         return
     if not found:
         session.out.print("The store is empty.")
-        session.next_step("flywheel harvest --repo PATH")
+        session.next_step("harvest", "--repo", "PATH")
         return
     for one in found:
         _print(session, one)
-    session.next_step(next((command for one in found if (command := _next(one))), _READ))
+    behind = (command for one in found if (command := _next(one)))
+    session.next_step(*next(behind, ["examples", "--limit", "5"]))
 
 
-_READ = "flywheel examples --limit 5"
-
-
-def _next(one: RepositoryStatus) -> str:
+def _next(one: RepositoryStatus) -> list[str]:
     """The command that brings a repository up to date, empty when it is."""
     if one.fresh and one.held.since is None and one.held.ended in ("exhausted", "max-candidates"):
-        return ""
-    if one.head is None and not one.held.repo.startswith(("http", "ssh", "git", "file")):
-        return ""
+        return []
+    if one.head is None and Path(one.held.repo).is_absolute():
+        return []  # a folder that could not be read; a remote repository was only not asked
     from flywheel.core.settings import HarvestSettings
 
     usual = HarvestSettings().source
     sources = one.held.sources or usual
-    option = f" --source {','.join(sources)}" if sources != usual else ""
-    return f"flywheel harvest --repo {shlex.quote(one.held.repo)}{option}"
+    option = ["--source", ",".join(sources)] if sources != usual else []
+    return ["harvest", "--repo", one.held.repo, *option]
 
 
 def _as_json(one: RepositoryStatus) -> dict[str, Any]:
-    held = one.held
+    held, command = one.held, _next(one)
     return {
         "repo": held.repo,
         "harvested_commit": held.commit,
@@ -81,7 +80,7 @@ def _as_json(one: RepositoryStatus) -> dict[str, Any]:
         "last_run": {"at": held.harvested_at.isoformat(), "ended": held.ended, "since": held.since},
         "toolchain": held.toolchain,
         "note": one.note,
-        "next": _next(one) or None,
+        "next": shlex.join(["flywheel", *command]) if command else None,
     }
 
 
@@ -92,7 +91,8 @@ def _print(session: Session, one: RepositoryStatus) -> None:
     if one.fresh:
         state = "fresh"
     elif one.behind is not None:
-        state = f"{one.behind} commits behind {one.head and one.head[:12]}"
+        commits = "1 commit" if one.behind == 1 else f"{one.behind} commits"
+        state = f"{commits} behind {one.head and one.head[:12]}"
     else:
         state = "newest commit not known" if one.head is None else f"HEAD is {one.head[:12]}"
     out.print(f"[bold]{escape(held.repo)}[/bold]  {state}")

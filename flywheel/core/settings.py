@@ -76,8 +76,8 @@ def _expand(value: object) -> object:
 
 
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_split_each)]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_each)]
 UserPath = Annotated[Path, BeforeValidator(_expand)]
 
 
@@ -96,17 +96,17 @@ class HarvestSettings(Section):
     """Python interpreter of the environment to test in; none: one is built."""
     install: str | None = None
     """How to install the repository, as arguments of `uv pip install`; none: found out."""
-    source: Words = ("mutated",)
+    source: Names = ("mutated",)
     """Where from: "mutated" code, fixes "reverted" or "mined", bugs of these "combined"."""
     history: int | None = Field(default=None, ge=2)
     """How many releases of a package are laid down as its history; none: the newest alone."""
-    paths: Names = ()
+    paths: Patterns = ()
     """Only change files that match one of these patterns; none: every file but the tests."""
-    exclude: Names = ()
+    exclude: Patterns = ()
     """Never change files that match one of these patterns."""
     since: str | None = None
     """Only change definitions that differ from where the history left this revision; none: all."""
-    operators: Words = ()
+    operators: Names = ()
     """Only use these operators or families of operators; none: all."""
     calibrate: bool = True
     """Draw mutation operators as often as the bug fixes of the repository's history suggest."""
@@ -129,7 +129,7 @@ class HarvestSettings(Section):
     test_command: str | None = None
     """Command line that runs the tests, for a repository that no toolchain fits."""
     test_report: str = "tap"
-    """How its results are read: tap, junit … ; with a file where they are in one: junit:out.xml."""
+    """How its results are read: tap, junit …, from what it prints or from a file: junit:out.xml."""
     isolation: Literal["auto", "S3", "S3-soft", "S2"] = "auto"
     """Sandbox level to insist on; auto: the best this machine gives."""
 
@@ -327,7 +327,9 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file} is not valid TOML.", cause=str(error), hint="Mend the file, then run again."
         ) from error
     except OSError as error:
-        raise UsageError(f"{file} cannot be read.", cause=str(error)) from error
+        raise UsageError(
+            f"{file} cannot be read.", cause=str(error), hint="Check its permissions."
+        ) from error
 
 
 def _table(value: object, file: Path, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from flywheel.core.records import Candidate, Change, Part, Span
 from flywheel.store.store import Store
 
-COLUMNS = (
+CANDIDATE_COLUMNS = (
     "c.path, c.symbol, c.span_start, c.span_end, c.before, c.after, c.line, c.end_line, c.source,"
     " c.operator, c.good, c.bad, c.base_hash, c.patch, c.others, c.parts"
 )
@@ -30,13 +30,10 @@ class Proven:
 
 
 def candidate_of(row: Sequence[Any]) -> Candidate:
-    """A candidate of the columns `COLUMNS`; where it was taken from is not among them."""
+    """A candidate of the columns `CANDIDATE_COLUMNS`; where it was taken from is not among them."""
     path, symbol, start, end, *rest, others, parts = row
-    found = Candidate(path, symbol, Span(start, end), *rest)
-    if others is None and parts is None:
-        return found
     return replace(
-        found,
+        Candidate(path, symbol, Span(start, end), *rest),
         others=tuple(
             Change(**{**one, "span": Span(**one["span"])}) for one in json.loads(others or "[]")
         ),
@@ -51,7 +48,7 @@ def proven_candidates(store: Store, baseline_id: str) -> tuple[Proven, ...]:
     with store.reading() as connection:
         rows = connection.execute(
             f"""
-            SELECT k.failing, {COLUMNS}
+            SELECT k.failing, {CANDIDATE_COLUMNS}
             FROM fixes f
             JOIN candidates c ON c.candidate_id = f.candidate_id
             JOIN confirmations k ON k.candidate_id = f.candidate_id

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from flywheel.core.records import Candidate
-from flywheel.store.candidates import COLUMNS, candidate_of
+from flywheel.store.candidates import CANDIDATE_COLUMNS, candidate_of
 from flywheel.store.ingest import insert
 from flywheel.store.store import Store
 
@@ -100,7 +99,7 @@ def standing(store: Store, repo: str) -> tuple[Standing, ...]:
             f"""
             SELECT v.verdict, coalesce(t.failing, j.failing),
                    coalesce(t.error_phase, j.error_phase, ''), v.baseline_id, r."commit",
-                   l.baseline_id, s."commit", b.environment_hash, b.toolchain, {COLUMNS}
+                   l.baseline_id, s."commit", b.environment_hash, b.toolchain, {CANDIDATE_COLUMNS}
             FROM verdicts v
             JOIN candidates c ON c.candidate_id = v.candidate_id
             JOIN baselines b ON b.baseline_id = v.baseline_id
@@ -129,24 +128,13 @@ def standing(store: Store, repo: str) -> tuple[Standing, ...]:
 def record_carried(store: Store, carried: Iterable[Carried]) -> None:
     """Store what became of verdicts, in place of what was stored of them before."""
     now = datetime.now(UTC)
-    rows: list[dict[str, Any]] = [
-        {
-            "candidate_id": one.candidate_id,
-            "baseline_id": one.baseline_id,
-            "at_baseline": one.at_baseline,
-            "state": one.state,
-            "reason": one.reason,
-            "here": one.here,
-            "created_at": now,
-        }
-        for one in carried
-    ]
+    rows = [{**asdict(one), "created_at": now} for one in carried]
     if not rows:
         return
+    by_baseline: dict[str, list[str]] = {}
+    for row in rows:
+        by_baseline.setdefault(row["baseline_id"], []).append(row["candidate_id"])
     with store.writing() as connection:
-        by_baseline: dict[str, list[str]] = {}
-        for row in rows:
-            by_baseline.setdefault(row["baseline_id"], []).append(row["candidate_id"])
         for baseline_id, ids in by_baseline.items():
             connection.execute(
                 "DELETE FROM carried WHERE baseline_id = ?"

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from types import TracebackType
 from typing import Any, Self
 
 import duckdb
@@ -249,6 +248,14 @@ def ingest(store: Store, judged: Sequence[Judged], *, baseline_id: str) -> Inges
                 [baseline_id, settled],
             )
         fresh = {key: one for key, one in batch.items() if key not in before or key in set(settled)}
+        # What tells its parts apart is known of a candidate when it is settled, not before.
+        if several := [key for key, one in fresh.items() if one.candidate.parts]:
+            connection.execute(
+                "DELETE FROM candidates WHERE candidate_id IN ? AND NOT EXISTS"
+                " (SELECT 1 FROM verdicts v WHERE v.candidate_id = candidates.candidate_id"
+                " AND v.verdict = 'valid')",
+                [several],
+            )
         candidates = [_candidate_row(key, one.candidate, now) for key, one in fresh.items()]
         insert(connection, "candidates", candidates, new_by=("candidate_id",))
         origins = {
@@ -331,12 +338,7 @@ class Buffer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.flush()
 
 

@@ -56,7 +56,7 @@ def refuse_newer(version: int, steps: tuple[Migration, ...], where: str) -> None
         raise StoreVersionError(
             f"The store {where} has version {version}; this flywheel knows up to {newest(steps)}.",
             cause="A newer flywheel wrote it.",
-            hint="Upgrade: uv tool upgrade flywheel (or uv pip install --upgrade flywheel)",
+            hint="Upgrade flywheel: in its checkout, git pull && make",
         )
 
 

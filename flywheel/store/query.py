@@ -21,7 +21,7 @@ import polars as pl
 
 from flywheel.core.errors import UsageError
 from flywheel.core.records import Baseline, BaselineTest, Candidate, EnvironmentLock
-from flywheel.store.candidates import COLUMNS, candidate_of
+from flywheel.store.candidates import CANDIDATE_COLUMNS, candidate_of
 from flywheel.store.store import Store
 
 
@@ -347,14 +347,17 @@ def replayable(
     where: str | None = None,
     limit: int | None = None,
 ) -> tuple[Replayable, ...]:
-    """Examples with all that judging them again needs; `ids` are whole example ids."""
+    """Examples with all that judging them again needs.
+
+    `ids` are whole example ids, and take the place of `where` and `limit`.
+    """
     with store.reading() as connection:
         chosen = list(ids) if ids is not None else _example_ids(connection, where, limit)
         rows = connection.execute(
             f"""
             SELECT e.example_id, k.failing, k.erroring, e.repo, e."commit", e.environment_hash,
                    e.toolchain, e.baseline_id, e.sandbox_level,
-                   {COLUMNS}
+                   {CANDIDATE_COLUMNS}
             FROM examples e
             JOIN candidates c ON c.candidate_id = e.candidate_id
             JOIN confirmations k ON k.candidate_id = e.candidate_id
@@ -460,6 +463,7 @@ def _wrong_sql(connection: duckdb.DuckDBPyConnection, error: duckdb.Error, what:
         return UsageError(
             "A query reads the store and nothing else: no files, no network, no settings.",
             cause=text.partition("\n")[0][:300],
+            hint="Export with --json or --csv, and join elsewhere.",
         )
     missing = re.search(r'(?:column|Table with name) "?([A-Za-z_]\w*)"?', text)
     table = "Table with name" in text

@@ -6,7 +6,7 @@ Knows nothing of why; the caller submits the candidates anew.
 from __future__ import annotations
 
 from flywheel.core.records import Candidate
-from flywheel.store.candidates import COLUMNS, candidate_of
+from flywheel.store.candidates import CANDIDATE_COLUMNS, candidate_of
 from flywheel.store.store import Store
 
 
@@ -18,7 +18,7 @@ def retire(store: Store, *, baseline_id: str, path: str) -> tuple[Candidate, ...
     valid = "baseline_id = ? AND candidate_id IN (SELECT unnest(?::VARCHAR[]))"
     with store.writing() as connection:
         rows = connection.execute(
-            f"SELECT c.candidate_id, {COLUMNS} FROM candidates c JOIN verdicts v"
+            f"SELECT c.candidate_id, {CANDIDATE_COLUMNS} FROM candidates c JOIN verdicts v"
             " ON v.candidate_id = c.candidate_id"
             " WHERE v.baseline_id = ? AND v.verdict = 'valid' AND (c.path = ? OR"
             " list_contains(json_extract_string(c.others, '$[*].path'), ?))",

@@ -64,7 +64,11 @@ def content(
         for item in _items(kind, place):
             found.setdefault(item.name, item)
     if not found:
-        raise UsageError(f"No {kind} were found.", cause=_tried(places))
+        raise UsageError(
+            f"No {kind} were found.",
+            cause=_tried(places),
+            hint=f"Put one into {places[0].path}, or install flywheel again.",
+        )
     return tuple(found[name] for name in sorted(found))
 
 
@@ -106,13 +110,18 @@ def _packaged(kind: ContentKind) -> Path:
 def _items(kind: ContentKind, place: _Place) -> list[Content]:
     if not place.path.is_dir():
         return []
-    suffix = _SUFFIX[kind]
     return [
-        Content(path.stem if suffix else path.name, path, place.origin)
+        Content(path.stem if _SUFFIX[kind] else path.name, path, place.origin)
         for path in place.path.iterdir()
-        if not path.name.startswith((".", "_"))
-        and (path.suffix == suffix if suffix else path.is_dir())
+        if not path.name.startswith((".", "_")) and _is_item(kind, path)
     ]
+
+
+def _is_item(kind: ContentKind, path: Path) -> bool:
+    if suffix := _SUFFIX[kind]:
+        return path.suffix == suffix
+    # A repository that is its own workspace may have a package of that name, with others in it.
+    return path.is_dir() and (kind != "critics" or any(path.glob("*.toml")))
 
 
 def _tried(places: tuple[_Place, ...]) -> str:

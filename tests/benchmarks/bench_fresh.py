@@ -1,6 +1,6 @@
 """Seconds of a harvest after a commit that changes one function, against the first, full one.
 
-    python tests/benchmarks/bench_fresh.py [--package pypi:NAME==VERSION] [--function PATH:NAME]
+    python tests/benchmarks/bench_fresh.py [--package pypi:NAME] [--function PATH:NAME] [--jobs N]
 
 The package's files are committed to a repository of their own; the full harvest and the next one
 share a warm environment, as they would on anybody's machine. Prints one JSON object.
@@ -50,7 +50,7 @@ def harvest(root: Path, folder: Path, *arguments: str) -> dict[str, Any]:
 
 
 def change(root: Path, where: str) -> None:
-    """Add a statement that does nothing of note to the end of a function's first lines."""
+    """Put a statement that does nothing of note before a function's last one."""
     path, _, name = where.partition(":")
     file = root / path
     text = file.read_text()
@@ -98,7 +98,7 @@ def main() -> int:
         change(root, options.function)
         git(root, "commit", "--quiet", "-a", "-m", "One function")
         part = harvest(root, folder, *jobs, "--since", "HEAD~1")
-        # The same commit, as if the part had not been harvested: from the first store's rows.
+        # The same function once more, so that nothing of the part is known at this commit.
         change(root, options.function)
         git(root, "commit", "--quiet", "-a", "-m", "The function again")
         following = harvest(root, folder, *jobs)

@@ -17,7 +17,7 @@ from flywheel.candidates.module import Edit
 from flywheel.candidates.mutate import MODULE_SYMBOL, Site, candidate
 from flywheel.candidates.operators import chosen
 from flywheel.candidates.prune import Pruned
-from flywheel.candidates.queries import LanguageRules, load_rules
+from flywheel.candidates.queries import load_rules
 from flywheel.candidates.revert import RevertSource
 from flywheel.candidates.sample import NotReady
 from flywheel.candidates.source import MutationSource
@@ -428,9 +428,8 @@ def test_a_change_of_a_test_inside_a_source_file_is_protected(before: bytes, aft
 # --- undone fixes ---------------------------------------------------------------------------
 
 
-def undone(
-    path: str, before: bytes, after: bytes, **more: object
-) -> tuple[RevertSource, list[Candidate]]:
+def undone(path: str, before: bytes, after: bytes) -> tuple[RevertSource, list[Candidate]]:
+    """The source that undoes one fix of a file, and what it makes."""
     change = FileChange(
         path=path, old_path=path, status="M", old="old", new="new", added=1, removed=1,
         binary=False, submodule=False,
@@ -604,5 +603,4 @@ def test_tree_sitter_is_not_imported_before_a_file_is_parsed() -> None:
 
 def test_the_identity_of_rules_is_of_the_files_content(tmp_path: Path) -> None:
     rules = load_rules(changed(tmp_path, "typed = true", "typed = false"))
-    assert isinstance(rules, LanguageRules)
     assert rules.hash != LANGUAGES["go"].rules.hash

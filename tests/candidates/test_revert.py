@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,8 @@ def _is_source(path: str) -> bool:
     return path.endswith(".py") and not path.startswith(("tests/", "vendor/"))
 
 
-def _change(path: str = "pkg/a.py", status: str = "M", **more: object) -> FileChange:
-    facts: dict[str, object] = {
+def _change(path: str = "pkg/a.py", status: str = "M", **more: Any) -> FileChange:
+    facts: dict[str, Any] = {
         "path": path,
         "old_path": path,
         "status": status,
@@ -35,7 +36,7 @@ def _change(path: str = "pkg/a.py", status: str = "M", **more: object) -> FileCh
         "binary": False,
         "submodule": False,
     }
-    return FileChange(**{**facts, **more})  # type: ignore[arg-type]
+    return FileChange(**{**facts, **more})
 
 
 def _commit(

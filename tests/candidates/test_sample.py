@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,9 @@ FILES = {
 OPERATORS = select(["comparison", "boolean", "arithmetic", "return"])
 
 
-def sampler(**settings: object) -> Sampler:
-    chosen: dict[str, object] = {"seed": 1, "lag": 8, "open_files": 4, "quota": 10} | settings
-    return Sampler(list(FILES), FILES.__getitem__, OPERATORS, **chosen)  # type: ignore[arg-type]
+def sampler(**settings: Any) -> Sampler:
+    chosen: dict[str, Any] = {"seed": 1, "lag": 8, "open_files": 4, "quota": 10} | settings
+    return Sampler(list(FILES), FILES.__getitem__, OPERATORS, **chosen)
 
 
 def verdict(drawn: Draw) -> str:

@@ -1,6 +1,7 @@
 """The command line: its options, its small commands, and the one error boundary."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,16 @@ from flywheel.cli.session import Session
 from flywheel.core.errors import FlywheelError, Interrupted, StoreBusyError
 
 Flywheel = Callable[..., Any]
+COMMANDS = {
+    *("harvest", "replay", "history", "examples", "show", "survivors", "sql", "status"),
+    *("init", "doctor", "config"),
+}
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.yml")),
+]
 
 
 @pytest.fixture
@@ -35,7 +46,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 def test_help_lists_the_commands(flywheel: Flywheel) -> None:
     ran = flywheel("--help")
     assert ran.code == 0
-    for command in ("init", "config", "doctor"):
+    for command in COMMANDS:
         assert f"\n  {command} " in ran.out
 
 
@@ -89,11 +100,11 @@ def test_a_global_option_after_the_command_is_told_its_place(flywheel: Flywheel)
 def test_a_known_error_shows_what_why_and_what_next(
     flywheel: Flywheel, failing: Callable[[BaseException], None]
 ) -> None:
-    failing(StoreBusyError("The store is busy.", cause="pid [7] holds it", hint="Wait."))
+    failing(StoreBusyError("The store is busy.", cause="pid [7] holds it\x1b[2J", hint="Wait."))
     ran = flywheel("init")
     assert ran.code == 1
     assert ran.out == ""
-    assert ran.err == "error: The store is busy.\ncause: pid [7] holds it\nhint: Wait.\n"
+    assert ran.err == "error: The store is busy.\ncause: pid [7] holds it\\x1b[2J\nhint: Wait.\n"
 
 
 @pytest.mark.parametrize("kind", FlywheelError.__subclasses__())
@@ -209,3 +220,24 @@ def test_a_command_called_without_main_still_has_a_session() -> None:
 
 def test_nobody_is_asked_with_no_input() -> None:
     assert not Session(no_input=True).interactive
+
+
+def test_init_names_the_next_command_for_the_folder_it_made_a_workspace(flywheel: Flywheel) -> None:
+    ran = flywheel("init", "my work")
+    assert "Next: flywheel --workspace 'my work' harvest --repo PATH" in ran.err
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_command_that_a_document_names_has_the_options_it_shows(
+    flywheel: Flywheel, document: Path
+) -> None:
+    text = re.sub(r"\\\n\s*|\n\s+(?=--)", " ", document.read_text())
+    lines = re.findall(r"flywheel((?: --\w+(?: (?!-)\S+)?)*) ([a-z]+)([^`\n|#]*)", text)
+    for before, command, after in lines:
+        if command not in COMMANDS:
+            continue
+        words = ("config", "show") if command == "config" else (command,)
+        for named, options in (((), before), (words, after)):
+            known = flywheel(*named, "--help").out
+            for option in re.findall(r"(?<!\S)--[a-z-]+", options):
+                assert re.search(rf"{option}\b(?!-)", known), f"{command} {option}"

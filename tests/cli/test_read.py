@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,3 +119,29 @@ def test_a_query_that_writes_or_errs_exits_2(flywheel: Flywheel, example_id: str
     assert (ran.code, ran.out) == (2, "")
     assert "Did you mean error_type?" in ran.err
     assert flywheel("sql", "SELECT 1", "--json", "--csv").code == 2
+
+
+def test_the_help_of_sql_names_every_table(flywheel: Flywheel, example_id: str) -> None:
+    assert example_id
+    told = flywheel("sql", "--help").out
+    names = "SELECT table_name FROM duckdb_tables() WHERE NOT internal"
+    tables = {row["table_name"] for row in flywheel("sql", names, "--json").json}
+    assert {name for name in tables if not re.search(rf"\b{name}\b", told)} <= {"schema_version"}
+    assert len(tables) > 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "say which rows"),
+        (("--all", "--sample", "1"), "say which rows"),
+        (("--sample", "-1"), "--sample"),
+        (("{id}", "--where", "line > 1"), "--where"),
+    ],
+)
+def test_rows_to_prove_again_that_cannot_be_meant_are_refused(
+    flywheel: Flywheel, example_id: str, arguments: tuple[str, ...], said: str
+) -> None:
+    ran = flywheel("replay", *(word.format(id=example_id) for word in arguments))
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err

@@ -67,7 +67,7 @@ def test_a_subscriber_may_stop_the_work_by_interrupting() -> None:
 def test_events_are_frozen() -> None:
     event = HarvestStarted("r1", "repo", "c0ffee")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        event.repo = "other"  # type: ignore[misc]
+        event.repo = "other"  # type: ignore[misc]  # just this is to fail
 
 
 def test_each_kind_of_event_has_a_name_of_its_own() -> None:

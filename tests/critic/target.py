@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from textwrap import dedent
 
 from flywheel.core.events import EventBus
 from flywheel.core.identity import bytes_hash
@@ -23,15 +20,7 @@ from flywheel.critic import Critic, Learned, learn, other_files, sources
 from flywheel.orchestrator.workbench import Workbench, set_up
 from flywheel.sandbox import Mount, give_to_box
 from flywheel.workspace import init
-
-GIT = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_SYSTEM": os.devnull,
-    "GIT_AUTHOR_NAME": "somebody",
-    "GIT_AUTHOR_EMAIL": "somebody@example.org",
-    "GIT_COMMITTER_NAME": "somebody",
-    "GIT_COMMITTER_EMAIL": "somebody@example.org",
-}
+from tests.past import commit
 
 REPORTER = """
 import json
@@ -57,30 +46,6 @@ class Unaudited(Critic):
 
     def _audited(self, candidate: Candidate) -> bool:
         return False
-
-
-def commit(root: Path, files: Mapping[str, str | bytes]) -> None:
-    """Make (or go on with) a repository at `root` that holds these files."""
-    for name, text in files.items():
-        place = root / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(text if isinstance(text, bytes) else dedent(text).encode())
-    if not (root / ".git").exists():
-        git(root, "init", "--quiet")
-    git(root, "add", "-A")
-    git(root, "commit", "--quiet", "-m", "Files")
-
-
-def git(root: Path, *arguments: str) -> str:
-    """Run git there, as nobody in particular."""
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=root,
-        env={**os.environ, **GIT},
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
 
 
 class Target:

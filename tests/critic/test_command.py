@@ -104,7 +104,10 @@ def critic() -> Iterator[Callable[..., CommandCritic]]:
     made: list[CommandCritic] = []
 
     def make(answer: Answer = honest) -> CommandCritic:
-        tester = Tester(PROFILE, lambda: Server(answer))  # type: ignore[arg-type, return-value]
+        tester = Tester(
+            PROFILE,
+            lambda: Server(answer),  # type: ignore[arg-type, return-value]  # what is asked of one
+        )
         one = CommandCritic(SUITE, tester=tester, jobs=1, sources={"a.toy": SOURCE}, level="S3")
         made.append(one)
         return one

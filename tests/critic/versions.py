@@ -9,10 +9,10 @@ from textwrap import dedent
 
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Baseline, BaselineTest
-from flywheel.critic import Learned, Suite, Toolchain, Version
+from flywheel.critic import Learned, Suite, Version, load_toolchains
 from flywheel.critic.select import FileLines, LineIndex
 
-PROFILE = Path(__file__).parents[2] / "critics" / "pytest"
+TOOLCHAIN = load_toolchains([("pytest", Path(__file__).parents[2] / "critics" / "pytest")])[0]
 FILES = {
     "pkg/__init__.py": "",
     "pkg/a.py": """
@@ -54,8 +54,13 @@ LINES = {
 }
 
 
+def edited(path: str, before: str, after: str, files: Mapping[str, str] = FILES) -> dict[str, str]:
+    """One of the files with the one place where `before` stands changed."""
+    assert files[path].count(before) == 1
+    return {path: files[path].replace(before, after)}
+
+
 def version(
-    toolchain: Toolchain,
     files: Mapping[str, str],
     lines: Mapping[str, Mapping[str, list[int]]] = LINES,
 ) -> Version:
@@ -76,4 +81,4 @@ def version(
     baseline = Baseline("r", "e", "t", 3, tests, 0.1, datetime.now(UTC))
     suite = Suite(ids, paths, (0.01,) * len(ids), 0.1, LineIndex(index))
     entries = {path: bytes_hash(text) for path, text in data.items()}
-    return Version(entries, data.get, Learned(baseline, suite), toolchain)
+    return Version(entries, data.get, Learned(baseline, suite), TOOLCHAIN)

@@ -12,23 +12,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from flywheel.core.errors import SandboxError
 from flywheel.sandbox import Level, probe
+from tests.past import GIT, commit
 
 COMMAND = Path(sys.executable).parent / "flywheel"
-GIT = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_SYSTEM": os.devnull,
-    "GIT_AUTHOR_NAME": "somebody",
-    "GIT_AUTHOR_EMAIL": "somebody@example.org",
-    "GIT_COMMITTER_NAME": "somebody",
-    "GIT_COMMITTER_EMAIL": "somebody@example.org",
-}
 _SUBREAPER = 36
 
 
@@ -174,18 +166,6 @@ def shell(tmp_path: Path, cache: Path) -> Shell:
     return Shell(folder, cache)
 
 
-def git(root: Path, *arguments: str) -> str:
-    """Run git there, as nobody in particular."""
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=root,
-        env={**os.environ, **GIT},
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-
-
 PACKAGE: dict[str, str | bytes] = {
     "pkg/__init__.py": "",
     "pkg/numbers.py": """
@@ -222,13 +202,7 @@ def repository(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         root = tmp_path / name
         root.mkdir(parents=True)
-        git(root, "init", "--quiet")
-        for path, text in {**package, **(files or {})}.items():
-            place = root / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(text if isinstance(text, bytes) else dedent(text).encode())
-        git(root, "add", "-A")
-        git(root, "commit", "--quiet", "--allow-empty", "-m", "Files")
+        commit(root, {**package, **(files or {})})
         return root
 
     return make

@@ -9,7 +9,8 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from tests.functional.conftest import Shell, git
+from tests.functional.conftest import Shell
+from tests.past import git
 
 SHOP: dict[str, str | bytes] = {
     "pyproject.toml": """
@@ -292,7 +293,8 @@ def test_a_branch_is_harvested_by_what_it_changed(
     assert partly["next"] == f"flywheel harvest --repo {root} --source mutated,reverted"
     assert part.summary["since"]["definitions"] == 1
     assert 0 < part.summary["candidates"]["judged"] < first.summary["candidates"]["judged"] / 2
-    symbols = shell.sql(f"SELECT DISTINCT symbol FROM examples WHERE \"commit\" = '{head(root)}'")
+    head = git(root, "rev-parse", "HEAD").strip()
+    symbols = shell.sql(f"SELECT DISTINCT symbol FROM examples WHERE \"commit\" = '{head}'")
     assert symbols == [{"symbol": "least"}]
 
     whole = shell.harvest(root, "--max-candidates", "0")
@@ -307,7 +309,3 @@ def test_a_branch_is_harvested_by_what_it_changed(
     gone = shell.sql("SELECT path FROM retired WHERE verdict = 'valid' AND state = 'retired'")
     assert fresh["examples"]["retired"] == len(gone)
     assert str(root) in shell.run("status").out
-
-
-def head(root: Path) -> str:
-    return git(root, "rev-parse", "HEAD").strip()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.conftest import Shell, git
+from tests.functional.conftest import Shell
+from tests.past import Past, git
 
 WORDS = """
 def longest(words):
@@ -40,23 +41,14 @@ TESTS = {
 STARTED = WORDS.replace("word[:1]", "word[0]")
 
 
-class Past:
-    """A repository whose history is made step by step."""
+class Words(Past):
+    """A repository of a module of words, whose functions get their tests one by one."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir()
-        git(root, "init", "--quiet", "--initial-branch=main")
-
-    def write(self, path: str, text: str) -> None:
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
-
-    def edit(self, path: str, before: str, after: str) -> None:
-        text = (self.root / path).read_text()
-        assert before in text
-        self.write(path, text.replace(before, after))
+        super().__init__(root)
+        self.write("pkg/__init__.py", "")
+        self.write("pkg/words.py", STARTED)
+        self.test("joined")
 
     def test(self, name: str, path: str = "tests/test_words.py", module: str = "pkg.words") -> None:
         place = self.root / path
@@ -64,25 +56,17 @@ class Past:
         body = TESTS[name].replace(f"{name}(", f"words.{name}(")
         self.write(path, known + f"def test_{name}():\n    {body}\n")
 
-    def commit(self, message: str, *more: str) -> str:
-        git(self.root, "add", "-A")
-        git(self.root, "commit", "--quiet", "-m", message, *more)
-        return git(self.root, "rev-parse", "HEAD").strip()
-
 
 @pytest.fixture
-def past(tmp_path: Path) -> Callable[[], Past]:
-    return lambda: Past(tmp_path / "past")
+def repo(tmp_path: Path) -> Words:
+    """It is there and not committed yet."""
+    return Words(tmp_path / "past")
 
 
 def test_each_bug_of_the_past_is_found_whatever_became_of_its_commit(
-    shell: Shell, past: Callable[[], Past]
+    shell: Shell, repo: Words
 ) -> None:
-    repo = past()
-    repo.write("pkg/__init__.py", "")
-    repo.write("pkg/words.py", STARTED)
     repo.write("vendor/lib.py", "def f():\n    return 1\n")
-    repo.test("joined")
     repo.commit("Start")
 
     # A plain fix with its test; the test moves later.
@@ -153,13 +137,7 @@ def test_each_bug_of_the_past_is_found_whatever_became_of_its_commit(
     assert replayed.summary["proven"] == 3
 
 
-def test_fixes_go_before_mutants_where_both_are_wanted(
-    shell: Shell, past: Callable[[], Past]
-) -> None:
-    repo = past()
-    repo.write("pkg/__init__.py", "")
-    repo.write("pkg/words.py", STARTED)
-    repo.test("joined")
+def test_fixes_go_before_mutants_where_both_are_wanted(shell: Shell, repo: Words) -> None:
     repo.commit("Start")
     repo.edit("pkg/words.py", "word[0]", "word[:1]")
     repo.test("initials")
@@ -206,12 +184,8 @@ def test_a_mistyped_source_is_named(shell: Shell, repository: Callable[..., Path
 
 
 def test_a_fix_is_judged_at_its_own_commit_where_the_newest_code_has_moved_on(
-    shell: Shell, past: Callable[[], Past]
+    shell: Shell, repo: Words
 ) -> None:
-    repo = past()
-    repo.write("pkg/__init__.py", "")
-    repo.write("pkg/words.py", STARTED)
-    repo.test("joined")
     repo.commit("Start")
     repo.edit("pkg/words.py", "word[0]", "word[:1]")
     repo.test("initials")
@@ -246,12 +220,7 @@ def test_a_fix_is_judged_at_its_own_commit_where_the_newest_code_has_moved_on(
     assert replayed.summary["rows"] == 1
 
 
-def test_mining_stops_where_suites_cannot_be_run_any_more(
-    shell: Shell, past: Callable[[], Past], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repo = past()
-    repo.write("pkg/__init__.py", "")
-    repo.write("pkg/words.py", STARTED)
+def test_mining_stops_where_suites_cannot_be_run_any_more(shell: Shell, repo: Words) -> None:
     repo.write("tests/test_words.py", "import nothing_of_this_name\n")
     repo.commit("Start")
     for number in range(7):

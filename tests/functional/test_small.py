@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.conftest import Shell, git
+from tests.functional.conftest import Shell
+from tests.past import git
 
 GUARDED = {
     "shapes.py": """

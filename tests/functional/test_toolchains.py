@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,47 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.conftest import Shell, git
+from tests.functional.conftest import Shell
+from tests.past import Past
 
-TOY = """
-name = "toy"
-language = "toy"
-report = "tap"
-[detect]
-files = ["*.toy"]
-[sources]
-include = ["**/*.toy"]
-exclude = []
-protected = ["check.sh"]
-[tools]
-programs = ["sh"]
-version = [["sh", "-c", "echo toy 1"]]
-hint = "any POSIX shell"
-[build]
-definition = ["*.lock"]
-build = [{ run = ["sh", "-c", "echo built > built.txt"] }]
-[test]
-command = ["sh", "check.sh"]
-"""
-TOY_OPERATORS = """
-[[grammar]]
-package = "tree_sitter_go"
-suffixes = [".toy"]
-[structure]
-blocks = ["source_file", "statement_list"]
-leading = ["comment"]
-comments = ["comment"]
-definitions = ['(function_declaration name: (_) @name) @definition']
-variables = []
-untouched = ['(comment) @untouched']
-[[operator]]
-name = "comparison-boundary"
-family = "comparison"
-description = "Off by one at the edge."
-query = '(binary_expression operator: _ @at)'
-swap = { "<" = ["<="] }
-examples = [{ before = "x := a < b", after = "x := a <= b" }]
-"""
+PAGE = Path(__file__).parents[2] / "docs" / "design" / "toolchains.md"
+TOY, TOY_OPERATORS = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+"""The whole toolchain that the page shows, file by file."""
 TOY_PROGRAM = """package toy
 
 func Limit(n int) int {
@@ -72,22 +38,24 @@ if grep -qF 'return 10' limit.toy; then echo "ok 2 - large"; else echo "not ok 2
 
 def _make(root: Path, *commits: tuple[str, Mapping[str, str]]) -> Path:
     """A repository of these commits: a message, and files as they then are."""
-    root.mkdir()
-    git(root, "init", "--quiet", "--initial-branch=main")
+    past = Past(root)
     for message, files in commits:
         for path, text in files.items():
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(text)
-        git(root, "add", "-A")
-        git(root, "commit", "--quiet", "-m", message)
+            past.write(path, text)
+        past.commit(message)
     return root
 
 
-def test_a_new_language_is_one_folder(shell: Shell, tmp_path: Path) -> None:
+def add_toy(shell: Shell, toolchain: str = TOY) -> None:
+    """Put the toy language into the workspace."""
     folder = shell.workspace / "critics" / "toy"
     folder.mkdir(parents=True)
-    (folder / "toolchain.toml").write_text(TOY)
+    (folder / "toolchain.toml").write_text(toolchain)
     (folder / "operators.toml").write_text(TOY_OPERATORS)
+
+
+def test_a_new_language_is_one_folder(shell: Shell, tmp_path: Path) -> None:
+    add_toy(shell)
     repo = _make(tmp_path / "repo", ("A", {"limit.toy": TOY_PROGRAM, "check.sh": TOY_CHECK}))
     ran = shell.harvest(repo)
     assert ran.code == 0, ran.err
@@ -103,12 +71,7 @@ def test_a_new_language_is_one_folder(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_a_missing_tool_is_named_with_what_brings_it(shell: Shell, tmp_path: Path) -> None:
-    folder = shell.workspace / "critics" / "toy"
-    folder.mkdir(parents=True)
-    (folder / "toolchain.toml").write_text(
-        TOY.replace('["sh"]\nversion', '["no-such-tool"]\nversion')
-    )
-    (folder / "operators.toml").write_text(TOY_OPERATORS)
+    add_toy(shell, TOY.replace('programs = ["sh"]', 'programs = ["no-such-tool"]'))
     repo = _make(tmp_path / "repo", ("A", {"limit.toy": TOY_PROGRAM, "check.sh": TOY_CHECK}))
     ran = shell.harvest(repo)
     assert ran.code == 1
@@ -119,10 +82,7 @@ def test_a_missing_tool_is_named_with_what_brings_it(shell: Shell, tmp_path: Pat
 def test_a_suite_that_fails_at_the_newest_commit_is_told_with_its_cause(
     shell: Shell, tmp_path: Path
 ) -> None:
-    folder = shell.workspace / "critics" / "toy"
-    folder.mkdir(parents=True)
-    (folder / "toolchain.toml").write_text(TOY)
-    (folder / "operators.toml").write_text(TOY_OPERATORS)
+    add_toy(shell)
     broken = {"limit.toy": TOY_PROGRAM, "check.sh": "echo something went wrong\nexit 2\n"}
     ran = shell.harvest(_make(tmp_path / "repo", ("A", broken)))
     assert ran.code == 1

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.functional.conftest import GIT, Shell, git
+from tests.functional.conftest import Shell
+from tests.past import GIT, Past, git
 
 pytestmark = pytest.mark.slow  # each harvests twice
 
@@ -39,35 +40,15 @@ BOTH = ("reverted", "mined")
 FIX = "Fix crash on an empty word"
 
 
-class Trap:
-    """A repository with the bug in it, whose history is made step by step."""
+class Trap(Past):
+    """A repository with the bug in it."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir()
-        git(root, "init", "--quiet", "--initial-branch=main")
+        super().__init__(root)
         self.write("pkg/__init__.py", "")
         self.write(CODE, BROKEN)
         self.write(TEST, IMPORT + JOINED)
         self.commit("Start")
-
-    def write(self, path: str, content: str | bytes) -> None:
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content.encode() if isinstance(content, str) else content)
-
-    def edit(self, path: str, before: str, after: str) -> None:
-        text = (self.root / path).read_bytes().decode()
-        assert before in text
-        self.write(path, text.replace(before, after))
-
-    def commit(self, message: str, *more: str) -> str:
-        git(self.root, "add", "-A")
-        git(self.root, "commit", "--quiet", "--allow-empty", "-m", message, *more)
-        return self.head()
-
-    def head(self) -> str:
-        return git(self.root, "rev-parse", "HEAD").strip()
 
     def fix(self, message: str = FIX, *more: str) -> str:
         """The fix with its test."""
@@ -306,22 +287,23 @@ def test_a_fix_that_was_taken_back_and_brought_back(trap: Trap, harvested: Harve
     assert found.passed("reverted")["not-fix-like"] == 1
 
 
-def test_line_ends_of_another_system(trap: Trap, harvested: Harvested) -> None:
+def _fix_of_another_system(trap: Trap) -> str:
+    """The fix of a file whose lines end as they do on another system."""
     trap.write(CODE, BROKEN.replace("\n", "\r\n"))
     trap.commit("Write it elsewhere")
     trap.write(CODE, FIXED.replace("\n", "\r\n"))
     trap.write(TEST, IMPORT + JOINED + INITIALS)
-    fixed = trap.commit(FIX)
+    return trap.commit(FIX)
+
+
+def test_line_ends_of_another_system(trap: Trap, harvested: Harvested) -> None:
+    fixed = _fix_of_another_system(trap)
     found = harvested(trap.root)
     assert found.origins("reverted") == found.origins("mined") == {fixed: 1}
 
 
 def test_line_ends_that_changed_since(trap: Trap, harvested: Harvested) -> None:
-    trap.write(CODE, BROKEN.replace("\n", "\r\n"))
-    trap.commit("Write it elsewhere")
-    trap.write(CODE, FIXED.replace("\n", "\r\n"))
-    trap.write(TEST, IMPORT + JOINED + INITIALS)
-    fixed = trap.commit(FIX)
+    fixed = _fix_of_another_system(trap)
     trap.write(CODE, FIXED)
     trap.commit("Normalise line ends")
     found = harvested(trap.root)

@@ -125,9 +125,7 @@ def test_leaving_early_and_a_missing_object_are_both_survived(repo: Path, git: G
     assert caught.value.hint
 
 
-def test_the_users_own_settings_of_log_change_nothing(
-    repo: Path, git: Git, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_users_own_settings_of_log_change_nothing(repo: Path, git: Git) -> None:
     (repo / "src" / "one.py").write_text("ONE = 2\n")
     git(repo, "commit", "-q", "-a", "-m", "Change")
     plain = list(log(repo / ".git", "HEAD"))

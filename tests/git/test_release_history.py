@@ -256,8 +256,12 @@ def served(index: Index, tmp_path: Path) -> Iterator[str]:
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
-            item = {"filename": "tiny-1.0.tar.gz", "url": "../../tiny-1.0.tar.gz", "hashes": {}}
-            item["upload-time"] = "2017-07-14T02:40:00.123456Z"  # type: ignore[assignment]
+            item = {
+                "filename": "tiny-1.0.tar.gz",
+                "url": "../../tiny-1.0.tar.gz",
+                "hashes": {},
+                "upload-time": "2017-07-14T02:40:00.123456Z",
+            }
             body = json.dumps({"files": [item]}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/vnd.pypi.simple.v1+json")

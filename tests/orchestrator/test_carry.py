@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Candidate, Span
-from flywheel.critic import compare, load_toolchains, unit_at
+from flywheel.critic import compare, unit_at
 from flywheel.orchestrator.carry import Rule
 from flywheel.store import Standing
-from tests.critic.versions import FILES, LINES, PROFILE, version
+from tests.critic.versions import FILES, LINES, edited, version
 
 PATH = "pkg/a.py"
-TOOLCHAIN = load_toolchains([("pytest", PROFILE)])[0]
 FIRST, SECOND, THIRD, LEN = LINES
 
 
@@ -27,8 +26,8 @@ def reason(
     lines_after: Mapping[str, Mapping[str, list[int]]] = LINES,
 ) -> str:
     """What the rule says of a candidate that puts `bad` in place of `before` in the newer file."""
-    new = version(TOOLCHAIN, {**FILES, **change}, lines_after)
-    old = version(TOOLCHAIN, FILES)
+    new = version({**FILES, **change}, lines_after)
+    old = version(FILES)
     content = new.read(PATH)
     assert content is not None
     assert content.count(before.encode()) == 1
@@ -40,11 +39,6 @@ def reason(
     )  # fmt: skip
     row = Standing(candidate, verdict, failing, phase, "b", "c", "b", "c", "e", "t")
     return Rule(old, new, compare(old, new)).reason(row, candidate, [held[0] if held else None])
-
-
-def edited(path: str, before: str, after: str) -> dict[str, str]:
-    assert FILES[path].count(before) == 1
-    return {path: FILES[path].replace(before, after)}
 
 
 ELSEWHERE = edited(PATH, "x + 1", "1 + x")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from flywheel.critic import load_toolchains
 from flywheel.git import resolve
 from flywheel.orchestrator.since import Changed, changed_since
+from tests.critic.versions import TOOLCHAIN
+from tests.past import Past
 
 FIRST = {
     "pkg/a.py": (
@@ -19,40 +18,26 @@ FIRST = {
     ),
     "tests/test_a.py": "def test_one(): pass\n",
 }
-PROFILE = Path(__file__).parents[2] / "critics" / "pytest"
 
 
 @pytest.fixture
 def change(tmp_path: Path) -> Callable[..., Changed]:
     """What two commits lie apart: the first of these files, the second changed."""
-    root = tmp_path / "repo"
-    root.mkdir()
-    who = {
-        f"GIT_{role}_{what}": "a@b.c"
-        for role in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
-    }
+    past = Past(tmp_path / "repo")
 
-    def git(*arguments: str) -> None:
-        subprocess.run(["git", *arguments], cwd=root, check=True, env={**os.environ, **who})
-
-    def commit(files: dict[str, str | None]) -> None:
+    def commit(files: Mapping[str, str | None]) -> None:
         for path, text in files.items():
-            (root / path).parent.mkdir(exist_ok=True)
             if text is None:
-                (root / path).unlink()
+                (past.root / path).unlink()
             else:
-                (root / path).write_text(text)
-        git("add", "-A")
-        git("commit", "--quiet", "--allow-empty", "-m", "Files")
+                past.write(path, text)
+        past.commit("Files")
 
-    git("init", "--quiet")
     commit(FIRST)
 
-    def run(files: dict[str, str | None]) -> Changed:
+    def run(files: Mapping[str, str | None]) -> Changed:
         commit(files)
-        toolchain = load_toolchains([("pytest", PROFILE)])[0]
-        return changed_since(resolve(str(root), tmp_path / "cache"), "HEAD~1", toolchain)
+        return changed_since(resolve(str(past.root), tmp_path / "cache"), "HEAD~1", TOOLCHAIN)
 
     return run
 

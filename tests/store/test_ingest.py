@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flywheel.core.errors import StoreError
-from flywheel.core.records import Baseline, Judged, TestFailure
+from flywheel.core.records import Baseline, Judged, Part, TestFailure
 from flywheel.store import (
     Buffer,
     Run,
@@ -94,6 +94,27 @@ def test_an_unknown_verdict_gives_way_to_a_settled_one_and_never_back(
     ingest(store, [make(1, verdict="unknown")], baseline_id=baseline_id)
     assert known_verdicts(store, baseline_id)[key].verdict == "valid"
     assert sql(store, "SELECT count(*) FROM trials").item() == 3
+
+
+def test_the_tests_that_tell_several_bugs_apart_are_those_of_the_settled_verdict(
+    store: Store, make: Make, baseline_id: str
+) -> None:
+    alone = [make(number) for number in (2, 3)]
+    ingest(store, alone, baseline_id=baseline_id)
+
+    def several(verdict: str, *tests: tuple[str, ...]) -> Judged:
+        one = make(1, verdict=verdict)
+        parts = tuple(
+            Part(bug.candidate.candidate_id, told) for bug, told in zip(alone, tests, strict=True)
+        )
+        return replace(one, candidate=replace(one.candidate, parts=parts))
+
+    ingest(store, [several("unknown", ("a", "b"), ("c",))], baseline_id=baseline_id)
+    settled = several("valid", ("a",), ("c",))
+    (kept,) = ingest(store, [settled], baseline_id=baseline_id).examples
+    assert [part.tests for part in example(store, kept.example_id).parts] == [("a",), ("c",)]
+    (whole,) = replayable(store, ids=[kept.example_id])
+    assert whole.candidate.parts == settled.candidate.parts
 
 
 def test_the_same_change_under_two_baselines_is_one_example(

@@ -83,6 +83,7 @@ def test_only_files_of_the_kind_are_content(workspace: Workspace, packaged: Path
     for name in (".hidden", "_draft"):
         add(workspace.root / "critics" / name, "toolchain.toml")
     add(workspace.root / "critics", "README.md")
+    add(workspace.root / "critics" / "networks", "__init__.py")
     assert [item.name for item in content("critics", workspace)] == ["pytest"]
 
 

@@ -5,17 +5,16 @@ import random
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from flywheel.core.errors import ReportError
 from flywheel.critic.reports import FORMATS, OUTCOMES, Report, read
 from flywheel.critic.reports.report import Gathering
+from tests.critic.reports.conftest import DATA, MODULE
 
 ReportOf = Callable[[str], Report]
 
-DATA = Path(__file__).parent / "data"
 FILES = sorted(path.relative_to(DATA).as_posix() for path in DATA.glob("*/*"))
 TWICE = [
     (file, again)
@@ -30,7 +29,7 @@ TWICE = [
 
 def _read(file: str, output: bytes) -> Report | None:
     try:
-        return read(file.partition("/")[0], output, module="example.com/zoo")
+        return read(file.partition("/")[0], output, module=MODULE)
     except ReportError:
         return None
 
@@ -179,10 +178,10 @@ def test_characters_that_xml_forbids_do_not_end_a_report() -> None:
     assert report.results[0].failure.traceback == "red"
 
 
-def test_a_go_run_that_was_killed_names_the_test_that_ran(report_of: ReportOf) -> None:
+def test_a_go_run_that_was_killed_names_the_test_that_ran() -> None:
     output = (DATA / "go-json/all.txt").read_bytes()
     cut = output[: output.index(b"panic: test timed out")]
-    report = read("go-json", cut[: cut.rindex(b"\n") + 1], module="example.com/zoo")
+    report = read("go-json", cut[: cut.rindex(b"\n") + 1], module=MODULE)
     assert not report.complete
     assert report.unfinished == ("hang::TestHang",)
 

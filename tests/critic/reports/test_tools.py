@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -143,14 +143,10 @@ NODE_TAP = Tool(
     report="report",
     broken="FileError",
 )
-NODE_JUNIT = Tool(
-    "junit",
-    ["node", "--test", "--test-reporter=junit", "--test-reporter-destination=report"],
-    _NODE_FILES,
-    _NODE_OUTCOMES | {"broken.test.js": "error"},
-    "test failed",
-    report="report",
-    broken="FileError",
+NODE_JUNIT = replace(
+    NODE_TAP,
+    format_name="junit",
+    argv=["node", "--test", "--test-reporter=junit", "--test-reporter-destination=report"],
 )
 MIX = Tool(
     "lines",
@@ -200,13 +196,15 @@ end
     report="report",
     environ={"MIX_ENV": "test", "FLYWHEEL_REPORT": "report"},
 )
-MIX_BROKEN = Tool(
-    "lines",
-    MIX.argv,
-    {**MIX.files, "lib/zoo.ex": "defmodule Zoo do\n  def add(a, b), do: missing(a, b)\nend\n"},
-    {},
-    "",
-    environ=MIX.environ,
+MIX_BROKEN = replace(
+    MIX,
+    files={
+        **MIX.files,
+        "lib/zoo.ex": "defmodule Zoo do\n  def add(a, b), do: missing(a, b)\nend\n",
+    },
+    outcomes={},
+    message="",
+    report="",
     broken="CompileError",
 )
 PROVE = Tool(
