@@ -44,15 +44,14 @@ class Grammar:
     def __init__(self, table: GrammarTable, rules: LanguageRules) -> None:
         """Raises `ToolchainError` when tree-sitter or the grammar is not installed."""
         try:
-            # Optional: only who harvests other languages than Python installs it.
-            import tree_sitter  # noqa: PLC0415
+            import tree_sitter  # noqa: PLC0415  optional: only for other languages than Python
 
             pointer: object = getattr(importlib.import_module(table.package), table.function)()
         except (ImportError, AttributeError) as error:
             raise ToolchainError(
                 f"the grammar {table.package} for {', '.join(table.suffixes)} cannot be loaded",
                 cause=str(error),
-                hint='pip install "flywheel[languages]"',
+                hint=f"pip install tree-sitter {table.package.replace('_', '-')}",
             ) from error
         self.table, self.rules = table, rules
         self._library = tree_sitter

@@ -58,6 +58,8 @@ _WANTING = re.compile(
     r"|disk quota exceeded|resource temporarily unavailable|signal: (?:killed|9\b)"
 )
 """What compilers, and the system through them, say when they lack memory, room or processes."""
+FAILS_UNSAID = "exit-status"
+"""Reason of a verdict on a change that no test noticed, though the command failed with it."""
 _MUTE = frozenset({"no-report", "incomplete-report"})
 """Reasons of a run that came to its own end and did not say all."""
 
@@ -78,6 +80,8 @@ class Tested:
     """More of that, for a person."""
     seconds: float
     """Wall time."""
+    code: int = 0
+    """Exit status of the command."""
 
     def failing(self, ids: Sequence[str]) -> tuple[str, ...]:
         """Those of the tests that did not pass: one that is not reported has not."""
@@ -97,6 +101,14 @@ class Tested:
         if self.reason:
             return self.reason in _MUTE
         return self.broken is not None or bool(self.failing(ids))
+
+    @property
+    def fails_unsaid(self) -> bool:
+        """True when the command failed and nothing in its report did."""
+        said = self.broken is not None or any(
+            one.outcome not in ("passed", "skipped") for one in self.results.values()
+        )
+        return self.code != 0 and not said
 
     def does_not_build(self, ids: Sequence[str]) -> bool:
         """True when code could not be compiled or parsed, so that some of the tests did not run.
@@ -158,7 +170,7 @@ class Tester:
         if found.broken is not None and _exhausted(found.broken):
             return Tested({}, None, "infrastructure", found.broken.message, seconds)
         results = {one.test_id: one for one in found.results}
-        return Tested(results, found.broken, "", "", seconds)
+        return Tested(results, found.broken, "", "", seconds, header.get("code", 0))
 
     def run(self, server: LaneServer, files: Mapping[str, bytes], wall: float) -> Tested:
         """Run the suite once and wait for it."""
@@ -263,6 +275,8 @@ class CommandCritic(ServingCritic[_Case]):
         self._servers: list[LaneServer] = []
         self._queue: collections.deque[_Case] = collections.deque()
         self._good: Trial | None = None
+        self._fails_unsaid = False
+        """Whether the command fails on the clean tree though no test does: of lint, of coverage."""
         self.mismatches = 0
         """Candidates whose second run found other failures than the first."""
         self.audits = 0
@@ -293,6 +307,7 @@ class CommandCritic(ServingCritic[_Case]):
                     else "the clean suite does not pass any more",
                     cause=ran.reason or f"{len(failing)} tests fail: {', '.join(failing[:3])}",
                 )
+            self._fails_unsaid = ran.fails_unsaid
             self._good = self._good or trial_of(ran, self._suite, self._level)
             self._wall = max(WALL_FLOOR, WALL_FACTOR * ran.seconds)
         for path in paths[:MAX_PLANTED]:
@@ -365,6 +380,8 @@ class CommandCritic(ServingCritic[_Case]):
             self._emit(case.candidate, trial, "pruned", DOES_NOT_BUILD)
         elif tested.reason:
             self._emit(case.candidate, trial, "unknown", tested.reason)
+        elif not trial.failing and tested.fails_unsaid and not self._fails_unsaid:
+            self._emit(case.candidate, trial, "unknown", FAILS_UNSAID)
         elif not trial.failing:
             self._emit(case.candidate, trial, "survived", "")
         elif len(trial.failing) == len(self._suite.ids):

@@ -14,7 +14,6 @@ each commit.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -25,7 +24,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -35,6 +33,7 @@ from packaging.utils import canonicalize_name
 
 from flywheel.core.errors import BaselineError, EnvironmentBuildError
 from flywheel.core.identity import content_hash
+from flywheel.core.lock import locked
 from flywheel.core.records import EnvironmentLock
 from flywheel.critic.interpreters import (
     Interpreter,
@@ -982,15 +981,6 @@ def _write(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(text)
     part.replace(path)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, which is made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 # --- looking at the tree and the virtual environment ------------------------------------------

@@ -24,8 +24,9 @@ from pathlib import Path
 
 from flywheel.core.errors import EnvironmentBuildError
 from flywheel.core.identity import content_hash
+from flywheel.core.lock import locked
 from flywheel.critic.command import PLACES, REPO, REPORTS, filled
-from flywheel.critic.environment import Environment, Step, discard, locked
+from flywheel.critic.environment import Environment, Step, discard
 from flywheel.critic.interpreters import ask
 from flywheel.critic.profile import Command, CommandProfile, PytestProfile
 from flywheel.critic.text import tail

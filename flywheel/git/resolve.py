@@ -6,21 +6,19 @@ refreshed on each use; when that fails, what is kept serves and the notes say so
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import git
 from packaging.version import InvalidVersion, Version
 
 from flywheel.core.errors import RepositoryError, UsageError
+from flywheel.core.lock import locked
 from flywheel.git.checkout import Checkout, Entry, commit_of, commit_time, run_git
 from flywheel.git.index import index_settings
 from flywheel.git.license import LICENSE_FILE, METADATA, find_license
@@ -91,7 +89,7 @@ def _newest(source: str, cache: Path, history: int | None, report: Report) -> Ch
 def _release(text: str, cache: Path, history: int | None, report: Report) -> Checkout:
     wanted = wanted_history(text, history)
     if wanted is not None:
-        with _locked(cache / "releases.lock"):
+        with locked(cache / "releases.lock"):
             found = fetch_history(wanted, cache, index_settings(), report=report)
         return _checkout(
             f"pypi:{found.spelled}",
@@ -100,7 +98,7 @@ def _release(text: str, cache: Path, history: int | None, report: Report) -> Che
             version=found.version,
             notes=found.notes,
         )
-    with _locked(cache / "releases.lock"):
+    with locked(cache / "releases.lock"):
         release = fetch_release(text, cache, index_settings())
     return _checkout(
         f"pypi:{release.name}=={release.version}",
@@ -115,7 +113,7 @@ def _remote(url: str, cache: Path) -> Checkout:
     shown = _USER.sub("", url)
     kept = cache / "repositories" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
     notes: tuple[str, ...] = ()
-    with _locked(kept.with_suffix(".lock")):
+    with locked(kept.with_suffix(".lock")):
         if kept.is_dir():
             try:
                 _fetch(url, kept)
@@ -286,12 +284,3 @@ def _said(error: git.GitCommandError) -> str:
     text = str(error.stderr).strip().removeprefix("stderr:").strip().strip("'").strip()
     lines = [line for line in text.splitlines() if line.strip()]
     return _USER.sub("", " ".join(lines[-3:]))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

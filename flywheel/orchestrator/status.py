@@ -46,11 +46,11 @@ def _status(
     one: Held, settings: Settings, workspace: Workspace, toolchains: Sequence[Toolchain]
 ) -> RepositoryStatus:
     known = RepositoryStatus(one, None, None, None, "")
-    if one.repo.startswith("pypi:"):
-        # A release never changes.
+    if one.repo.startswith("pypi:") and ("==" in one.repo or "<=" in one.repo):
+        # A release never changes, nor does a line of releases that ends.
         return replace(known, head=one.commit, behind=0, environment_changed=False)
     if not Path(one.repo).is_absolute():
-        return replace(known, note="a harvest asks the remote repository; status does not")
+        return replace(known, note="a harvest asks whoever holds the newest; status does not")
     try:
         newest = resolve(one.repo, settings.paths.cache or workspace.cache)
     except FlywheelError as error:

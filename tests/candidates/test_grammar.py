@@ -569,7 +569,7 @@ def test_a_missing_grammar_says_what_to_install(tmp_path: Path) -> None:
     language = GrammarLanguage.load(changed(tmp_path, "tree_sitter_go", "tree_sitter_gone"))
     with pytest.raises(ToolchainError) as caught:
         list(language.sites("a.go", GO, names(language)))
-    assert caught.value.hint == 'pip install "flywheel[languages]"'
+    assert caught.value.hint == "pip install tree-sitter tree-sitter-gone"
 
 
 def test_a_file_that_is_not_utf8_is_refused() -> None:

@@ -38,7 +38,8 @@ SUITE = Suite(
     whole_seconds=0.1,
     lines=LineIndex({}),
 )
-Answer = Callable[[dict[str, bytes]], dict[str, Any] | str]
+Answer = Callable[[dict[str, bytes]], dict[str, Any] | str | tuple[str, int]]
+"""Files -> what is printed, with the exit status where it is not 0, or how the run was ended."""
 
 
 def tap(**outcomes: bool) -> str:
@@ -66,6 +67,8 @@ class Server:
         said = self.answer(files)
         header: dict[str, Any] = {"status": "ran", "seconds": 0.1}
         body = b""
+        if isinstance(said, tuple):
+            said, header["code"] = said
         if isinstance(said, str):
             body = said.encode()
         else:
@@ -154,6 +157,19 @@ def test_what_fails_twice_alike_beside_a_base_that_passes_is_valid(critic) -> No
     assert one.good is not None
     assert (one.good.outcome, one.good.passing) == ("passes", 3)
     assert one.trial.failures[0].test_id == "low"
+
+
+def test_a_command_that_fails_where_no_test_does_says_nothing(critic) -> None:
+    def strict(files: dict[str, bytes]) -> tuple[str, int]:
+        return honest(files), 1 if b"\n\nhigh" in _text(files) else 0
+
+    one = judged(critic(strict), candidate("\n", "\n\n"))
+    assert (one.verdict, one.reason) == ("unknown", "exit-status")
+
+
+def test_a_command_that_always_fails_says_no_more_by_that(critic) -> None:
+    one = judged(critic(lambda files: (honest(files), 1)), candidate("\n", "\n\n"))
+    assert (one.verdict, one.reason) == ("survived", "")
 
 
 def test_several_changes_of_a_file_are_made_together(critic) -> None:

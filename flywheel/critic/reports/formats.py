@@ -75,7 +75,7 @@ def read(
         raise ReportError(
             f"Reading the format {format_name} needs the library {error.name}.",
             cause=str(error),
-            hint="pip install 'flywheel[languages]'",
+            hint=f"pip install {error.name}",
         ) from error
     gathering = Gathering(root=root, module=module)
     if not gather(output, gathering):
