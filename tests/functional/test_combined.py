@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.functional.conftest import Shell, git
+from tests.functional.conftest import Shell
+from tests.past import git
 
 GATE = {
     "pkg/__init__.py": "",
