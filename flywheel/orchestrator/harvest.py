@@ -187,7 +187,7 @@ def _summary(
             "unknown_by_reason": dict(tally.reasons),
             "by_lane": dict(tally.lanes),
         },
-        "examples": {"new": tally.examples, "total": tally.stored},
+        "examples": {"new": tally.examples, "total": sum(tally.stored.values())},
         "judged_per_second": round(tally.judged / tally.seconds, 2) if tally.seconds else 0.0,
         "confirmation": {
             "audits": tally.audits,

@@ -68,8 +68,8 @@ class Tally:
     """Confirmations that disagreed with the first run."""
     widened: set[str] = field(default_factory=set)
     """Files whose changes show beyond the tests that execute them."""
-    stored: int = 0
-    """Examples that the store now has of the commits judged."""
+    stored: dict[str, int] = field(default_factory=dict)
+    """Baseline -> examples that the store has of it; the newest commit may be a mined fix, too."""
 
     def note(self, candidate: Candidate, verdict: str, *, judged: bool) -> None:
         """Count one verdict."""
@@ -131,7 +131,6 @@ class Judging:
         self.tally = tally or Tally()
         self.started_at = started_at
         self.ended = "exhausted"
-        self.stored_examples = 0
         self.met: set[str] = set()
         """Ids of the candidates drawn whose verdict was known."""
         self._store = store
@@ -177,8 +176,8 @@ class Judging:
             tally.widened |= critic.widened
             self._stored(self._buffer.flush())
             settled = known_verdicts(self._store, self.learned.baseline.baseline_id)
-            self.stored_examples = sum(one.verdict == "valid" for one in settled.values())
-            tally.stored += self.stored_examples
+            valid = sum(one.verdict == "valid" for one in settled.values())
+            tally.stored[self.learned.baseline.baseline_id] = valid
 
     def _judge_all(self, critic: Judge, source: Source) -> None:
         drawing = True

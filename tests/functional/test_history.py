@@ -183,6 +183,24 @@ def test_a_mistyped_source_is_named(shell: Shell, repository: Callable[..., Path
     assert "reverted" in ran.err
 
 
+def test_a_fix_that_is_the_newest_commit_is_mined_there_and_counted_once(
+    shell: Shell, repo: Words
+) -> None:
+    repo.commit("Start")
+    repo.edit("pkg/words.py", "word[0]", "word[:1]")
+    repo.test("initials")
+    repo.commit("Fix crash on an empty word")
+    ran = shell.harvest(
+        repo.root,
+        *("--source", "mutated,mined", "--operators", "constant,return"),
+        *("--max-candidates", "0"),
+    )
+    assert ran.code == 0, ran.err
+    (held,) = shell.sql("SELECT count(*) AS n, count(DISTINCT source) AS sources FROM examples")
+    assert held["sources"] == 2
+    assert ran.summary["examples"]["total"] == held["n"]
+
+
 def test_a_fix_is_judged_at_its_own_commit_where_the_newest_code_has_moved_on(
     shell: Shell, repo: Words
 ) -> None:
