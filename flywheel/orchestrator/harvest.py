@@ -23,7 +23,7 @@ from flywheel.orchestrator.mine import Mined, Miner
 from flywheel.orchestrator.realism import Realism
 from flywheel.orchestrator.since import Changed, find_changed
 from flywheel.orchestrator.workbench import Workbench, learn_baseline, record, set_up
-from flywheel.store import Run, Store, record_run
+from flywheel.store import Run, Store, count_examples, record_run
 from flywheel.workspace import Workspace
 
 SOURCES = ("reverted", "mutated", "combined", "mined")
@@ -119,6 +119,7 @@ def harvest(
             mined = Miner(loop, settings, workspace, store, bus, on_progress).run()
         total = time.monotonic() - clock
         summary = _summary(bench, learned, loop, history, mined, realism, baseline_seconds, total)
+        summary["examples"]["total"] = count_examples(store, loop.tally.baselines)
         summary["carried"] = carrying.summary()
         summary["seconds"]["carrying"] = round(carrying_seconds, 2)
         summary["since"] = changed.summary(executed) if changed is not None else None
@@ -187,7 +188,7 @@ def _summary(
             "unknown_by_reason": dict(tally.reasons),
             "by_lane": dict(tally.lanes),
         },
-        "examples": {"new": tally.examples, "total": sum(tally.stored.values())},
+        "examples": {"new": tally.examples},
         "judged_per_second": round(tally.judged / tally.seconds, 2) if tally.seconds else 0.0,
         "confirmation": {
             "audits": tally.audits,

@@ -68,8 +68,8 @@ class Tally:
     """Confirmations that disagreed with the first run."""
     widened: set[str] = field(default_factory=set)
     """Files whose changes show beyond the tests that execute them."""
-    stored: dict[str, int] = field(default_factory=dict)
-    """Baseline -> examples that the store has of it; the newest commit may be a mined fix, too."""
+    baselines: set[str] = field(default_factory=set)
+    """Baselines that were judged by."""
 
     def note(self, candidate: Candidate, verdict: str, *, judged: bool) -> None:
         """Count one verdict."""
@@ -175,9 +175,7 @@ class Judging:
             tally.audits += critic.audits
             tally.widened |= critic.widened
             self._stored(self._buffer.flush())
-            settled = known_verdicts(self._store, self.learned.baseline.baseline_id)
-            valid = sum(one.verdict == "valid" for one in settled.values())
-            tally.stored[self.learned.baseline.baseline_id] = valid
+            tally.baselines.add(self.learned.baseline.baseline_id)
 
     def _judge_all(self, critic: Judge, source: Source) -> None:
         drawing = True

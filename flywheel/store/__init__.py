@@ -4,7 +4,7 @@
 typed reads, each its own session.
 """
 
-from flywheel.store.candidates import Proven, combined_parts, proven_candidates
+from flywheel.store.candidates import Proven, combined_parts, count_examples, proven_candidates
 from flywheel.store.carried import (
     JUDGED_AGAIN,
     KEPT,
@@ -78,6 +78,7 @@ __all__ = [
     "carried_at",
     "carried_counts",
     "combined_parts",
+    "count_examples",
     "environment_lock",
     "example",
     "example_id",

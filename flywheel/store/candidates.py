@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +60,22 @@ def proven_candidates(store: Store, baseline_id: str) -> tuple[Proven, ...]:
         ).fetchall()
     bugs = ((candidate_of(row[1:]), tuple(row[0])) for row in rows)
     return tuple(Proven(bug, failing, bug.candidate_id) for bug, failing in bugs)
+
+
+def count_examples(store: Store, baselines: Collection[str]) -> int:
+    """Examples that stand at any of these baselines, each counted once."""
+    with store.reading() as connection:
+        row = connection.execute(
+            """
+            SELECT count(DISTINCT f.example_id) FROM fixes f
+            LEFT JOIN carried k
+                ON k.candidate_id = f.candidate_id AND k.baseline_id = f.baseline_id
+            WHERE f.proven AND coalesce(k.state, 'kept') = 'kept'
+                AND coalesce(k.at_baseline, f.baseline_id) IN ?
+            """,
+            [list(baselines)],
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def combined_parts(

@@ -276,11 +276,17 @@ def ingest(store: Store, judged: Sequence[Judged], *, baseline_id: str) -> Inges
             for key, one in fresh.items()
             if one.good is not None
         ]
+        # A fix may be proven at its own commit and at the newest: that is one example.
+        proofs = connection.execute(
+            "SELECT DISTINCT example_id FROM fixes WHERE proven AND example_id IN ?",
+            [[row["example_id"] for row in fixes]],
+        ).fetchall()
         insert(connection, "fixes", fixes)
+    earlier = {name for (name,) in proofs}
     examples = tuple(
-        KeptExample(example_id(one.candidate), key, one.candidate.path, _first_test(one))
-        for key, one in fresh.items()
-        if is_example(one)
+        KeptExample(name, key, judged.candidate.path, _first_test(judged))
+        for key, judged in fresh.items()
+        if is_example(judged) and (name := example_id(judged.candidate)) not in earlier
     )
     return Ingested(
         stored=len(fresh) - len(settled),

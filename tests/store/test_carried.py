@@ -19,6 +19,7 @@ from flywheel.store import (
     Store,
     carried_at,
     carried_counts,
+    count_examples,
     examples,
     held,
     ingest,
@@ -148,3 +149,19 @@ def test_what_is_held_is_told_by_repository_and_source(
 
 def test_a_store_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     assert held(Store(tmp_path / "none.duckdb")) == ()
+
+
+def test_what_is_proven_at_two_commits_is_one_example(
+    store: Store, make: Make, baseline_id: str, later: str
+) -> None:
+    first = ingest(store, [make(1), make(2)], baseline_id=baseline_id)
+    second = ingest(store, [make(1), make(3)], baseline_id=later)
+    assert (len(first.examples), len(second.examples)) == (2, 1)
+    both = [baseline_id, later]
+    assert [count_examples(store, one) for one in (both[:1], both[1:], both)] == [2, 2, 3]
+    assert len(examples(store)) == 3
+    one = make(2).candidate.candidate_id
+    record_carried(store, [Carried(one, baseline_id, later, "kept", "", one)])
+    assert [count_examples(store, one) for one in (both[:1], both[1:])] == [1, 3]
+    record_carried(store, [Carried(one, baseline_id, later, "retired", "code-gone", None)])
+    assert count_examples(store, both) == 2
