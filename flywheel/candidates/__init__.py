@@ -16,32 +16,58 @@ from flywheel.candidates.language import (
     PythonLanguage,
     SeveralLanguages,
 )
+from flywheel.candidates.module import Edit
 from flywheel.candidates.operator import Described
 from flywheel.candidates.operators import chosen as choose_operators
 from flywheel.candidates.operators import select as select_operators
 from flywheel.candidates.revert import RevertSource
 from flywheel.candidates.sample import NotReady
 from flywheel.candidates.source import MutationSource, Source, Sources
+from flywheel.candidates.written import (
+    ATTEMPT,
+    Broken,
+    Form,
+    Mended,
+    Mode,
+    Rejected,
+    WrittenSource,
+    choose_modes,
+    correction,
+)
+from flywheel.candidates.wrong import Kind as WrongKind
+from flywheel.candidates.wrong import WrongFix, wrong_fixes
 
 __all__ = [
+    "ATTEMPT",
     "CALIBRATION_VERSION",
+    "Broken",
     "Bug",
     "Calibration",
     "CombinedSource",
     "Described",
+    "Edit",
     "Fix",
+    "Form",
     "GrammarLanguage",
     "Language",
+    "Mended",
+    "Mode",
     "MutationSource",
     "NotReady",
     "Passed",
     "PythonLanguage",
+    "Rejected",
     "RevertSource",
     "SeveralLanguages",
     "Signals",
     "Source",
     "Sources",
+    "WrittenSource",
+    "WrongFix",
+    "WrongKind",
+    "choose_modes",
     "choose_operators",
+    "correction",
     "distance",
     "drawn_families",
     "hunks",
@@ -50,4 +76,5 @@ __all__ = [
     "look",
     "operator_weights",
     "select_operators",
+    "wrong_fixes",
 ]

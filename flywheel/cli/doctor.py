@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from flywheel.cli.options import Json
 from flywheel.cli.session import Session
 from flywheel.core.errors import FlywheelError
 
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check what flywheel needs on this machine.
 
@@ -79,6 +79,7 @@ def examine(session: Session) -> Iterator[Check]:
         ("sandbox", _sandbox),
         ("settings", _settings),
         ("toolchains", _toolchains),
+        ("language models", _language_models),
         ("disk", _disk),
     )
     for name, part in parts:
@@ -106,6 +107,29 @@ def _print(session: Session, check: Check) -> None:
 def _python(_: Session) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("python", True, f"{version} at {sys.executable} runs flywheel")
+
+
+def _language_models(session: Session) -> Iterator[Check]:
+    """Which model plays which role, and whether its key, or its file, is there. Asks none."""
+    from flywheel.lm import LOCAL, Role, Secrets, check_local, profile_of
+
+    profiles = session.configuration().settings.lm
+    roles: dict[str, list[str]] = {}
+    chosen = {role: profile_of(role, profiles) for role in Role}
+    for role, profile in chosen.items():
+        roles.setdefault(profile.name, []).append(role.value)
+    for profile in {one.name: one for one in chosen.values()}.values():
+        name = f"language model {profile.name}"
+        detail = f"{profile.settings.model} for {', '.join(roles[profile.name])}"
+        try:
+            if profile.provider == LOCAL:
+                detail += f"; {check_local(profile)}"
+            elif Secrets().key(profile) is not None:
+                detail += "; its key is there"
+            yield Check(name, True, detail, required=False)
+        except FlywheelError as error:
+            missing = error.cause or error.message
+            yield Check(name, False, f"{detail}; {missing}", error.hint, required=False)
 
 
 def _git(_: Session) -> Iterator[Check]:

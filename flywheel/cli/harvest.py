@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from flywheel.cli.display import display, estimated
 from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.options import Batch, Estimate, Json, MaxTokens, MaxUsd, TimeLimit, Where
 from flywheel.cli.session import Session, visible
-
-if TYPE_CHECKING:
-    from flywheel.core.events import Event
-    from flywheel.orchestrator import Progress, Replayed
 
 
 def register(app: typer.Typer) -> None:
@@ -33,9 +29,34 @@ def harvest(
         list[str] | None,
         typer.Option(
             "--source",
-            help="Where from: mutated, reverted, combined, mined; several with commas.",
+            help="Where from: mutated, reverted, combined, mined, written; several with commas.",
         ),
     ] = None,
+    modes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--modes", help="insert, reimplement, refactor, feature, attempt; else the first four."
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", help="How often a model is asked for each; else once."),
+    ] = None,
+    shared: Annotated[
+        int | None,
+        typer.Option(
+            "--context",
+            help="Tokens of the repository's outline that a model is shown with each question.",
+        ),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option("--generator", metavar="PROFILE", help="The language model that writes."),
+    ] = None,
+    batch: Batch = None,
+    estimate: Estimate = False,
+    max_usd: MaxUsd = None,
+    max_tokens: MaxTokens = None,
     history: Annotated[
         int | None,
         typer.Option("--history", help="With pypi:NAME, its last N releases as its history."),
@@ -72,9 +93,7 @@ def harvest(
     max_examples: Annotated[
         int | None, typer.Option("--max-examples", help="Stop after this many valid candidates.")
     ] = None,
-    time_limit: Annotated[
-        str | None, typer.Option("--time-limit", help="Stop after this time: 90, 10m, 2h.")
-    ] = None,
+    time_limit: TimeLimit = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
     ] = None,
@@ -106,9 +125,7 @@ def harvest(
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at a candidate's first failing test.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as one JSON object.")
-    ] = False,
+    as_json: Json = False,
 ) -> int:
     """Turn a repository into proven examples.
 
@@ -116,6 +133,7 @@ def harvest(
     proven. Needs no configuration: the environment is found from the repository's metadata. Run
     it again to go on where it stopped; what was judged is not judged again.
     """
+    from flywheel.core.errors import BudgetError, UsageError
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator import harvest as run
     from flywheel.store import Store
@@ -125,6 +143,14 @@ def harvest(
     settings = session.configuration(
         {
             "harvest.source": source,
+            "harvest.modes": modes,
+            "harvest.samples": samples,
+            "harvest.context": shared,
+            "harvest.generator": generator,
+            "harvest.batch": batch,
+            "harvest.estimate": estimate or None,
+            "harvest.max_usd": max_usd,
+            "harvest.max_tokens": max_tokens,
             "harvest.history": history,
             "harvest.paths": paths,
             "harvest.exclude": exclude,
@@ -145,22 +171,24 @@ def harvest(
             "harvest.fail_fast": fail_fast or None,
         }
     ).settings
+    if batch and "written" not in settings.harvest.source:
+        raise UsageError("--batch is for what models write", hint="--source written --batch")
     # A settings file is for who asks for one; git ignores the rest.
     workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
     bus = EventBus()
     workspace.logs.mkdir(parents=True, exist_ok=True)
-    with EventLog(workspace.logs / "harvest.jsonl") as log, _display(session) as display:
+    with EventLog(workspace.logs / "harvest.jsonl") as log, display(session) as shown:
         bus.subscribe(log)
-        bus.subscribe(display.event)
-        summary = run(repo, settings, workspace, store, bus, on_progress=display.progress)
+        bus.subscribe(shown.event)
+        summary = run(repo, settings, workspace, store, bus, on_progress=shown.progress)
     if as_json:
         session.print_json(summary)
     else:
         _print_summary(session, summary)
     if summary["ended"] == "interrupted":
         return INTERRUPTED
-    return 0
+    return BudgetError.exit_code if summary["ended"] == "budget" else 0
 
 
 def replay(
@@ -172,17 +200,10 @@ def replay(
         int | None, typer.Option("--sample", min=1, help="Prove this many again, drawn at random.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Prove every row again.")] = False,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            "--where",
-            metavar="SQL",
-            help="With --sample or --all, only rows for which this SQL is true: source = 'mined'.",
-        ),
-    ] = None,
+    where: Where = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
     jobs: Annotated[int | None, typer.Option("--jobs", help="Rows proved at once.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Prove stored examples again, cold.
 
@@ -221,9 +242,9 @@ def replay(
             hint="flywheel examples lists them" if where else "flywheel harvest --repo PATH",
         )
     bus = EventBus()
-    with _display(session, total=len(rows)) as display:
-        bus.subscribe(display.event)
-        results = run(rows, settings, session.workspace, store, bus, on_done=display.replayed)
+    with display(session, total=len(rows)) as shown:
+        bus.subscribe(shown.event)
+        results = run(rows, settings, session.workspace, store, bus, on_done=shown.replayed)
     proven = sum(result.proven for result in results)
     if as_json:
         session.print_json(
@@ -245,101 +266,6 @@ def replay(
                 )
         session.out.print(f"[bold]{proven} of {len(results)}[/bold] proven again")
     return 0 if proven == len(results) else 1
-
-
-class _Display:
-    """Progress on stderr: phases as lines, the loop as one live line."""
-
-    def __init__(self, session: Session, bar: Any, total: int | None) -> None:
-        self._session = session
-        self._bar = bar
-        self._task: Any = None
-        self._total = total
-        self._proven = 0
-        self._done = 0
-
-    def event(self, event: Event) -> None:
-        """Tell a phase or a warning."""
-        from rich.markup import escape
-
-        from flywheel.core import events
-
-        match event:
-            case events.PhaseStarted(phase=phase, detail=detail):
-                if phase in ("environment", "baseline", "fetch", "prove"):
-                    self._status(f"{_PHASES.get(phase, phase)} {detail}")
-            case events.PhaseProgressed(phase=phase, detail=detail):
-                self._status(f"{_PHASES.get(phase, phase)}: {detail}")
-            case events.PhaseEnded(phase=phase, seconds=seconds) if seconds > 0.2:
-                label = _PHASES.get(phase, phase)
-                self._session.say(f"[green]✓[/green] {escape(label)} [dim]{seconds:.1f} s[/dim]")
-            case events.Warned(message=message, hint=hint):
-                self._session.warn(message, hint)
-            case _:
-                pass
-
-    def progress(self, progress: Progress) -> None:
-        """Show how far a harvest is."""
-        tally = progress.tally
-        done = tally.judged + tally.known
-        rate = tally.judged / progress.seconds if progress.seconds else 0.0
-        share = tally.verdicts["valid"] / done if done else 0.0
-        best = max(
-            (
-                (counts["valid"] / n, name)
-                for name, counts in tally.by_operator.items()
-                if (n := counts["judged"] + counts["known"]) >= 5
-            ),
-            default=None,
-        )
-        text = f"{done} judged · {tally.verdicts['valid']} valid ({share:.0%}) · {rate:.1f}/s"
-        if best is not None:
-            text += f" · best {best[1]} {best[0]:.0%}"
-        if progress.limit and rate:
-            left = max(0, progress.limit - done) / rate
-            text += f" · at most {left / 60:.0f} min left" if left > 90 else f" · {left:.0f} s left"
-        self._status(text, done, progress.limit or None)
-
-    def replayed(self, result: Replayed) -> None:
-        """Count one row."""
-        self._done += 1
-        self._proven += result.proven
-        self._status(f"{self._proven} of {self._done} proven", self._done, self._total)
-
-    def _status(self, text: str, done: int | None = None, total: int | None = None) -> None:
-        if self._bar is None:
-            return
-        if self._task is None:
-            self._task = self._bar.add_task("", total=None)
-        self._bar.update(self._task, description=visible(text), completed=done or 0, total=total)
-
-
-_PHASES = {
-    "fetch": "repository",
-    "environment": "test environment",
-    "baseline": "baseline",
-    "prove": "critic proved itself",
-    "calibrate": "mistakes learned from the history",
-    "judge": "judging",
-}
-
-
-@contextlib.contextmanager
-def _display(session: Session, total: int | None = None) -> Iterator[_Display]:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-    if session.quiet or not session.err.is_terminal:
-        yield _Display(session, None, total)
-        return
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        console=session.err,
-        transient=True,
-    )
-    with bar:
-        yield _Display(session, bar, total)
 
 
 def _print_summary(session: Session, summary: dict[str, Any]) -> None:
@@ -382,6 +308,9 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         f" (environment {seconds['environment']:.0f}, baseline {seconds['baseline']:.0f},"
         f" judging {seconds['judging']:.0f})"
     )
+    written = summary["written"]
+    if written and written["estimate"]:
+        out.print(f"  asked       {estimated(written)}", markup=False)
     realism = summary["realism"]
     if realism["distance_uniform"] is not None:
         out.print(
@@ -419,6 +348,8 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         table.add_row(name, str(judged), str(valid), f"{valid / judged:.0%}" if judged else "")
     if rows:
         out.print(table)
+    if written and written["by_mode"]:
+        _print_answers(session, written["by_mode"])
     if summary["ended"] == "max-candidates":
         session.say(
             "[dim]It stopped at --max-candidates. With --max-candidates 0 it goes on to the end;"
@@ -430,3 +361,23 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         session.next_step("survivors")
     elif summary["history"] is not None:
         session.next_step("history", "--repo", summary["repo"])
+
+
+def _print_answers(session: Session, by_mode: dict[str, dict[str, int]]) -> None:
+    """What became of a model's answers: bugs, code that passes, and why the rest is neither."""
+    from rich.table import Table
+
+    table = Table(title="Answers by mode", title_justify="left", box=None, pad_edge=False)
+    for column in ("mode", "asked", "answered", "bugs", "pass"):
+        table.add_column(column, justify="left" if column == "mode" else "right")
+    table.add_column("else", overflow="fold")
+    for mode, counts in by_mode.items():
+        bugs, passing = counts.get("valid", 0), counts.get("survived", 0) + counts.get("fixed", 0)
+        named = {"asked", "answered", "drawn", "valid", "survived", "fixed"}
+        rest = sorted((-n, reason) for reason, n in counts.items() if reason not in named)
+        table.add_row(
+            mode,
+            *(str(n) for n in (counts.get("asked", 0), counts.get("answered", 0), bugs, passing)),
+            ", ".join(f"{-n} {reason}" for n, reason in rest),
+        )
+    session.out.print(table)

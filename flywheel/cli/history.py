@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flywheel.cli.options import Json
 from flywheel.cli.session import Session, visible
 
 SHOWN = 20
@@ -30,7 +31,7 @@ def history(
     limit: Annotated[
         int, typer.Option("--limit", min=0, help="Stop after so many candidates; 0: all.")
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show which bug fixes of the past can be undone in the newest code.
 

@@ -1,8 +1,8 @@
 """The `flywheel` command: its global options, its small commands, and the one error boundary.
 
-Commands of other modules join by their `register(app)`. Exit codes: 0 ok, 1 failure, 2 usage, 130
-interrupted. An error a user can meet is a `FlywheelError` and is told as what failed, why, and what
-to do; anything else is a bug, whose traceback is saved and named.
+Commands of other modules join by their `register(app)`. Exit codes: 0 ok, 1 failure, 2 usage, 4
+budget used up, 130 interrupted. An error a user can meet is a `FlywheelError` and is told as what
+failed, why, and what to do; anything else is a bug, whose traceback is saved and named.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import typer
 
 import flywheel
 from flywheel.cli.interrupt import INTERRUPTED, keep_interrupts
+from flywheel.cli.options import Json
 from flywheel.cli.session import Session, visible
 from flywheel.core.errors import FlywheelError
 
@@ -114,7 +115,7 @@ def config_show(
     origin: Annotated[
         bool, typer.Option("--origin", help="Say where each value came from.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print every setting in force.
 
@@ -146,7 +147,7 @@ def _shown(value: object) -> str:
 
 
 # The order is the order of the help: what makes data, what reads it, what looks after the rest.
-for _module in ("harvest", "history", "read", "status", "doctor"):
+for _module in ("harvest", "correct", "audit", "history", "read", "status", "cost", "doctor"):
     importlib.import_module(f"flywheel.cli.{_module}").register(app)
 app.add_typer(config_app, name="config")
 
@@ -172,6 +173,11 @@ def run(arguments: Sequence[str]) -> int:
         _tell(session, error.format_message(), hint=_usage_hint(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
+        result = INTERRUPTED
+    except RuntimeError as error:
+        # DuckDB's word for a Ctrl-C that came in the midst of a query.
+        if str(error) != "Query interrupted":
+            return _tell_bug(session, error, arguments)
         result = INTERRUPTED
     except Exception as error:  # noqa: BLE001  the boundary: whatever is left is a bug
         return _tell_bug(session, error, arguments)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flywheel.cli.options import Json, Where
 from flywheel.cli.session import Session, visible
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from flywheel.store import Example, Store
+    from flywheel.store import Attempt, Example, Store
 
 SHOWN = 20
 """Rows of a table when `--limit` is not given; `--json` then prints them all."""
@@ -40,14 +41,11 @@ def register(app: typer.Typer) -> None:
 
 def examples(
     context: typer.Context,
-    where: Annotated[
-        str | None,
-        typer.Option("--where", metavar="SQL", help="Only rows for which this SQL is true."),
-    ] = None,
+    where: Where = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=0, help="At most this many rows, oldest first.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List proven examples: (bad, error, good)."""
     from flywheel.store import examples as read
@@ -87,23 +85,28 @@ def examples(
 def show(
     context: typer.Context,
     example: Annotated[str, typer.Argument(metavar="ID", help="Its id; a prefix will do.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show one example: the fix, the error, where it comes from and how it was proven."""
+    from flywheel.store import attempts_on
     from flywheel.store import example as find
 
     session = Session.of(context)
-    found = find(_store(session), example)
+    store = _store(session)
+    found = find(store, example)
+    attempts = attempts_on(store, found.example_id)
     if as_json:
-        session.print_json(_plain(asdict(found)))
+        more = {"attempts": [asdict(one) for one in attempts]}
+        session.print_json(_plain({**asdict(found), **more}))
     else:
         _print_example(session, found)
+        _print_attempts(session, found, attempts)
         session.next_step("replay", found.example_id)
 
 
 def survivors(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List code whose tests ran but did not notice that it was changed."""
     from flywheel.store import survivors as read
@@ -137,13 +140,14 @@ def survivors(
 def sql(
     context: typer.Context,
     query: Annotated[str, typer.Argument(help="SELECT, FROM, DESCRIBE, SHOW TABLES …")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Ask the store anything, in SQL; it can only be read.
 
-    Views: examples, survivors, retired. Tables: candidates, trials, verdicts, fixes, carried,
-    fix_commits, mined_commits, baselines, tests, revisions, environments, runs.
+    Views: examples, survivors, rewrites, retired. Tables: candidates, trials, verdicts, fixes,
+    attempts, oracles, wrong_fixes, carried, fix_commits, mined_commits, calls, baselines, tests,
+    revisions, environments, runs.
     """
     from flywheel.core.errors import UsageError
     from flywheel.store import sql as ask
@@ -214,8 +218,80 @@ def _print_example(session: Session, found: Example) -> None:
             f"{proof.outcome}: {proof.failing} of {proof.selected} tests fail"
             f" ({proof.lane}, {proof.sandbox_level or 'no sandbox'}, {proof.seconds:.2f} s)",
         )
+    _print_oracle(fact, found)
     if found.flake_rate is not None:
         fact("flake rate", f"{found.flake_rate:.1%} of the base runs of {found.test_id}")
+
+
+def _print_attempts(session: Session, found: Example, attempts: Sequence[Attempt]) -> None:
+    """The conversations that models had about an example, turn by turn."""
+    from itertools import groupby
+
+    from rich.text import Text
+
+    styles = {"fixed": "green", "failed": "red", "suspect": "yellow"}
+    for (model, prompt, shown, seed, sample), talk in groupby(
+        attempts, key=lambda one: (one.model, one.prompt, one.show_tests, one.seed, one.sample)
+    ):
+        told = ", shown the test" if shown else ""
+        title = f"\n{model}, asked to mend it{told} ({prompt}, conversation {seed + sample + 1})"
+        session.out.print(Text(visible(title), style="bold"))
+        for one in talk:
+            said = f": {one.reason}" if one.reason else ""
+            judged = one.code is not None and one.verdict != "unknown"
+            unseen = f", of {one.held_back} tests not shown {one.held_back_failing} fail"
+            session.out.print(
+                Text.assemble(
+                    (f"turn {one.turn}  ", "dim"),
+                    (one.verdict, styles.get(one.verdict, "")),
+                    visible(said + (unseen if one.held_back and judged else "")),
+                )
+            )
+            if one.code is None:
+                session.out.print(Text(visible(_indented(one.answer, 10))))
+            else:
+                for line in _changed(found.bad, one.code):
+                    style = _DIFF_STYLES.get(line[:1], "")
+                    session.out.print(Text(f"    {visible(line)}", style=style))
+            if one.error:
+                session.out.print(Text(visible(_indented(one.error, 12)), style="dim"))
+
+
+def _changed(before: str, after: str) -> list[str]:
+    """What an answer changes, as the lines of a diff without its head."""
+    from difflib import unified_diff
+
+    lines = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1)
+    return [line for line in lines if not line.startswith(("---", "+++"))]
+
+
+def _indented(text: str, most: int) -> str:
+    """The first lines of a text, set in; `--json` has them all."""
+    lines = text.splitlines() or [""]
+    more = [f"… and {len(lines) - most} more lines"] if len(lines) > most else []
+    return "\n".join(f"    {line}" for line in [*lines[:most], *more])
+
+
+def _print_oracle(fact: Callable[[str, str], None], found: Example) -> None:
+    """What wrong fixes say of its tests; nothing where none was tried."""
+    from flywheel.store import wilson
+
+    if found.oracle_tried is None:
+        return
+    if found.oracle_strength is None:
+        fact("oracle", f"not known: only {found.oracle_tried} wrong fixes could be tried")
+    else:
+        rejected = round(found.oracle_strength * found.oracle_tried)
+        interval = wilson(rejected, found.oracle_tried)
+        weak = "WEAK, " if found.weak else ""
+        fact(
+            "oracle",
+            f"{weak}{found.oracle_strength:.2f}: the tests reject {rejected} of"
+            f" {found.oracle_tried} wrong fixes (95 %: {interval.low:.2f} to {interval.high:.2f})",
+        )
+    through = [f"{one.operator} in {one.path}:{one.line}" for one in found.let_through]
+    for text in _first(through):
+        fact("let through", text)
 
 
 def _first(tests: Sequence[str]) -> list[str]:

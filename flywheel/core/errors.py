@@ -13,6 +13,8 @@ FlywheelError                exit 1
 ├── StoreError               exit 1
 │   ├── StoreVersionError    exit 1   written by a newer flywheel
 │   └── StoreBusyError       exit 1   another process holds the store
+├── LMError                  exit 1   a language model gave no answer
+├── BudgetError              exit 4   what may be spent is spent
 └── Interrupted              exit 130
 """
 
@@ -81,6 +83,31 @@ class StoreVersionError(StoreError):
 
 class StoreBusyError(StoreError):
     """Another process holds the store for writing."""
+
+
+class LMError(FlywheelError):
+    """A language model gave no answer; never a verdict about anything."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        failure: str = "unavailable",
+        retry_after: float | None = None,
+        cause: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, cause=cause, hint=hint)
+        self.failure = failure
+        """Its kind: one of `flywheel.lm.Failure`."""
+        self.retry_after = retry_after
+        """Seconds after which the provider wants to be asked again, None where it did not say."""
+
+
+class BudgetError(FlywheelError):
+    """What may be spent is spent; everything paid for is kept."""
+
+    exit_code = 4
 
 
 class Interrupted(FlywheelError):

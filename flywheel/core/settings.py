@@ -27,7 +27,15 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from flywheel.core.errors import UsageError
 
@@ -97,9 +105,25 @@ class HarvestSettings(Section):
     install: str | None = None
     """How to install the repository, as arguments of `uv pip install`; none: found out."""
     source: Names = ("mutated",)
-    """Where from: "mutated" code, fixes "reverted" or "mined", bugs of these "combined"."""
+    """Where from: "mutated", fixes "reverted" or "mined", "combined" ones, "written" by a model."""
     history: int | None = Field(default=None, ge=2)
     """How many releases of a package are laid down as its history; none: the newest alone."""
+    modes: Names = ()
+    """Of "insert", "reimplement", "refactor", "feature", "attempt"; none: the first four."""
+    samples: int = Field(default=1, ge=1)
+    """How often a model is asked for one function in one mode."""
+    context: int = Field(default=0, ge=0)
+    """Tokens of the repository's outline in every question; a provider's cache shares it."""
+    generator: str | None = None
+    """Language model that writes, by its profile; none: lm.generator, lm.default, or the local."""
+    batch: bool = False
+    """Ask the model in batches: half the price, within a day; for anthropic/ models."""
+    estimate: bool = False
+    """Only say what a model would be asked and what that can cost; ask and judge nothing."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """US dollars that models may cost; none: no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that models may read and write; none: no limit."""
     paths: Patterns = ()
     """Only change files that match one of these patterns; none: every file but the tests."""
     exclude: Patterns = ()
@@ -134,6 +158,44 @@ class HarvestSettings(Section):
     """Sandbox level to insist on; auto: the best this machine gives."""
 
 
+class CorrectSettings(Section):
+    """How models are asked to mend what is stored."""
+
+    corrector: str | None = None
+    """Language model that mends, by its profile; none: lm.corrector, lm.default, or the local."""
+    turns: int = Field(default=2, ge=1)
+    """Answers a conversation may have: each after the first is told how the last one failed."""
+    samples: int = Field(default=1, ge=1)
+    """Conversations about one example."""
+    answer: Literal["definition", "line"] = "definition"
+    """What a model writes anew: the "definition" around the bug, or one "line" of it."""
+    show_tests: bool = False
+    """Show the source of the failing test too; who sees it can write for it."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """US dollars that models may cost; none: no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that models may read and write; none: no limit."""
+    time_limit: Seconds | None = Field(default=None, gt=0)
+    """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
+    batch: bool = False
+    """Ask in batches, at half the price and in the provider's own time."""
+    estimate: bool = False
+    """Only say what the first turn would ask and what that can cost; ask and judge nothing."""
+    seed: int = 0
+    """Seed of the models' sampling, where they take one."""
+
+
+class AuditSettings(Section):
+    """How tests are tried with wrong fixes, and which are weak."""
+
+    mutants: int = Field(default=20, ge=0)
+    """Mutants that are tried of each definition, beside empty bodies and early returns."""
+    least: int = Field(default=8, ge=1)
+    """Wrong fixes of a definition below which its tests get no score."""
+    weak: float = Field(default=0.8, ge=0, le=1)
+    """Share of wrong fixes rejected below which tests are weak."""
+
+
 class SandboxSettings(Section):
     """What one candidate may use before it is stopped."""
 
@@ -166,17 +228,84 @@ class PathSettings(Section):
     """Folder of your own dataset recipes; none: `datasets/` of the workspace."""
 
 
+class LMProfile(Section):
+    """A language model: how it is reached, and what it may use."""
+
+    model: str = Field(min_length=1)
+    """"anthropic/MODEL", "openai/MODEL", "gemini/MODEL" …, "local" or "local/FILE.gguf"."""
+    api_base: str | None = None
+    """Address of the server; none: the provider's own."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key; none: the one the provider's own tools read."""
+    api_key_keyring: str | None = None
+    """Key in the system's keyring, as "service/user"; none: it is not looked for there."""
+    max_tokens: int = Field(default=2048, ge=1)
+    """Tokens an answer may have."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Of sampling; none: the model's own."""
+    context: int = Field(default=8192, ge=256)
+    """Tokens that a local model can hold."""
+    timeout: Seconds = Field(default=300, gt=0)
+    """How long one answer may take."""
+    concurrency: int = Field(default=8, ge=1)
+    """Calls under way at once."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Calls a minute; none: no limit."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """Tokens read and written a minute; none: no limit."""
+    retries: int = Field(default=4, ge=0)
+    """How often a call is made again that failed for a passing reason."""
+    batch_poll: Seconds = Field(default=60, gt=0)
+    """Longest pause between two looks at a batch under way; the first are shorter."""
+    patience: Seconds = Field(default=3600, gt=0)
+    """How long an outage, or a provider that says "later", is waited out."""
+    input_price: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens read; none: as published, where that is known."""
+    cached_price: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens that the provider had cached; none: as for any read."""
+    output_price: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens written; none: as published."""
+    fallbacks: Names = ()
+    """Profiles that stand in while this one cannot answer, in order."""
+
+    @field_validator("api_base")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^/\s]", value):
+            raise ValueError(f"{value!r} is no address; write http://… or https://…")
+        return value
+
+    @model_validator(mode="after")
+    def _has_both_prices(self) -> LMProfile:
+        if (self.input_price is None) != (self.output_price is None):
+            raise ValueError("input_price and output_price go together")
+        return self
+
+
 class Settings(Section):
     """Every setting there is."""
 
     harvest: HarvestSettings = HarvestSettings()
+    correct: CorrectSettings = CorrectSettings()
+    audit: AuditSettings = AuditSettings()
     sandbox: SandboxSettings = SandboxSettings()
     paths: PathSettings = PathSettings()
+    lm: dict[str, LMProfile] = Field(default_factory=dict)
+    """Language models by the name of their profile: a role's, or any other."""
 
 
 _SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
-    {"harvest": HarvestSettings, "sandbox": SandboxSettings, "paths": PathSettings}
+    {
+        "harvest": HarvestSettings,
+        "correct": CorrectSettings,
+        "audit": AuditSettings,
+        "sandbox": SandboxSettings,
+        "paths": PathSettings,
+    }
 )
+_PROFILES = "lm"
+"""The section that holds tables of the user's own naming, one a language model."""
+_PROFILE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +353,7 @@ class Configuration:
         return self.origins.get(setting, DEFAULT_ORIGIN)
 
     def __iter__(self) -> Iterator[SettingValue]:
-        """Every setting, in the tree's order."""
+        """Every setting, in the tree's order; of language models what the profiles say."""
         for section, model in _SECTIONS.items():
             values = getattr(self.settings, section)
             for field, info in model.model_fields.items():
@@ -232,6 +361,14 @@ class Configuration:
                 yield SettingValue(
                     name, getattr(values, field), self.origin(name), info.description or ""
                 )
+        for profile, settings in self.settings.lm.items():
+            for field, info in LMProfile.model_fields.items():
+                name = f"{_PROFILES}.{profile}.{field}"
+                origin = self.origins.get(name, DEFAULT_ORIGIN)
+                if origin != DEFAULT_ORIGIN:
+                    yield SettingValue(
+                        name, getattr(settings, field), origin, info.description or ""
+                    )
 
 
 def setting_names() -> tuple[str, ...]:
@@ -290,6 +427,11 @@ def template() -> str:
             lines.append(f"# {info.description}")
             default = info.get_default(call_default_factory=True)
             lines.append(f"# {field} = {_toml(default)}".rstrip())
+    lines += [
+        "",
+        "# Language models have tables of their own: [lm.ROLE] of a generator, corrector, judge,",
+        "# proposer or student, [lm.default] for those without, [lm.NAME] for --generator NAME.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -354,6 +496,9 @@ def _file_layer(file: Path) -> Layer:
         shown = " [tool.flywheel]"
     values: dict[str, object] = {}
     for section, content in tree.items():
+        if section == _PROFILES:
+            values |= _profile_values(_table(content, file, section), file, shown)
+            continue
         if section not in _SECTIONS:
             raise _unknown(section, f"{file}{shown}", sections=True)
         for field, value in _table(content, file, section).items():
@@ -362,6 +507,27 @@ def _file_layer(file: Path) -> Layer:
                 raise _unknown(name, f"{file}{shown}")
             values[name] = _beside(file, value) if _is_path(name) else value
     return Layer(values, dict.fromkeys(values, f"{file}{shown}"))
+
+
+def _profile_values(tables: Mapping[str, object], file: Path, shown: str) -> dict[str, object]:
+    """Raw values of language models by dotted name, such as `lm.corrector.model`."""
+    values: dict[str, object] = {}
+    for profile, content in tables.items():
+        if not _PROFILE_NAME.fullmatch(profile):
+            raise UsageError(
+                f"{profile!r} in {file}{shown} is no name of a language model's profile.",
+                hint="Letters, digits, - and _: [lm.corrector]",
+            )
+        for field, value in _table(content, file, f"{_PROFILES}.{profile}").items():
+            name = f"{_PROFILES}.{profile}.{field}"
+            if field not in LMProfile.model_fields:
+                known = tuple(f"{_PROFILES}.{profile}.{one}" for one in LMProfile.model_fields)
+                raise UsageError(
+                    f"There is no setting {name!r}, asked for in {file}{shown}.",
+                    hint=_did_you_mean(name, known),
+                )
+            values[name] = value
+    return values
 
 
 def _is_path(name: str) -> bool:
@@ -378,7 +544,7 @@ def _beside(file: Path, value: object) -> object:
 
 def _environment_layer(environ: Mapping[str, str]) -> Layer:
     known = {variable_name(name): name for name in setting_names()}
-    prefixes = tuple(f"FLYWHEEL_{section.upper()}_" for section in _SECTIONS)
+    prefixes = tuple(f"FLYWHEEL_{section.upper()}_" for section in (*_SECTIONS, _PROFILES))
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
     for variable, value in environ.items():
@@ -405,15 +571,19 @@ def _flag_layer(flags: Mapping[str, object]) -> Layer:
 
 
 def _validate(values: Mapping[str, object], origins: Mapping[str, str]) -> Settings:
-    tree: dict[str, dict[str, object]] = {}
+    tree: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
-        section, _, field = name.partition(".")
-        tree.setdefault(section, {})[field] = value
+        section, *profile, field = name.split(".")
+        table = tree.setdefault(section, {})
+        for key in profile:
+            table = table.setdefault(key, {})
+        table[field] = value
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"][:2])
+        depth = 3 if first["loc"][0] == _PROFILES else 2
+        name = ".".join(str(part) for part in first["loc"][:depth])
         more = error.error_count() - 1
         raise UsageError(
             f"The setting {name} has a wrong value: {first['input']!r}"

@@ -103,8 +103,12 @@ class Critic(ServingCritic[dict[int, tuple[Run, _Case | None]]]):
         fail_fast: bool = False,
         confirm: bool = True,
         warm: bool = True,
+        whole: bool = False,
     ) -> None:
         """`sources` are the files that tests execute, `others` the code beside them.
+
+        With `whole` nothing survives that the whole suite has not passed, as the proof of a fix
+        needs; else a share of survivors is run by it.
 
         Without `warm` no suite is held: for a handful of candidates that costs more than it saves.
         """
@@ -119,6 +123,7 @@ class Critic(ServingCritic[dict[int, tuple[Run, _Case | None]]]):
         self._fail_fast = fail_fast
         self._confirm = confirm
         self._wants_warm = warm
+        self._whole = whole
         self._layouts: dict[str, Layout] = {}
         self._queue: collections.deque[tuple[Run, _Case | None]] = collections.deque()
         self._all = bits(range(len(suite.ids)))
@@ -391,7 +396,9 @@ class Critic(ServingCritic[dict[int, tuple[Run, _Case | None]]]):
         return any(change.path in self.widened for change in candidate.changes)
 
     def _doubted(self, case: _Case) -> bool:
-        """Whether a survivor is run by the whole suite: a share, and all of widened files."""
+        """Whether the whole suite runs a survivor: all, or a share and those of widened files."""
+        if self._whole:
+            return True
         if case.selection == self._all:
             return False
         return self._is_widened(case.candidate) or self._drawn(case.candidate)
@@ -513,7 +520,8 @@ class Critic(ServingCritic[dict[int, tuple[Run, _Case | None]]]):
             reason = f"confirmation: {run.reason or run.refused}"
             self._emit(case.candidate, case.first, "unknown", reason, trial)
             return
-        if run.canary is False:
+        # A run that ends at its first failure has seen one, and does not come to the canary.
+        if run.canary is False and not (run.options.get("fail_fast") and run.failed()):
             self._emit(case.candidate, case.first, "unknown", "canary-did-not-fail", trial)
             return
         failed, selection = run.failed(), bits(run.selection)

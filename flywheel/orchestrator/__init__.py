@@ -1,5 +1,9 @@
 """Floor 10: the use-cases that wire the floors below into a loop. The command line calls these."""
 
+from flywheel.orchestrator.audit import Audited, AuditProgress, NotAudited, audit
+from flywheel.orchestrator.correct import Tally as CorrectTally
+from flywheel.orchestrator.correct import correct
+from flywheel.orchestrator.cost import Cost, cost, take_calls
 from flywheel.orchestrator.harvest import harvest
 from flywheel.orchestrator.history import History, look_through
 from flywheel.orchestrator.judging import Progress
@@ -7,12 +11,21 @@ from flywheel.orchestrator.replay import Replayed, replay
 from flywheel.orchestrator.status import RepositoryStatus, status
 
 __all__ = [
+    "AuditProgress",
+    "Audited",
+    "CorrectTally",
+    "Cost",
     "History",
+    "NotAudited",
     "Progress",
     "Replayed",
     "RepositoryStatus",
+    "audit",
+    "correct",
+    "cost",
     "harvest",
     "look_through",
     "replay",
     "status",
+    "take_calls",
 ]

@@ -70,6 +70,9 @@ NOT_MADE = "not-made"
 SUPERSEDED = "judged-here"
 """The same change has a verdict of this commit."""
 
+_MADE_AGAIN = frozenset({"mutated", "reverted"})
+"""Sources that make the same of the same code. What is combined depends on what else is proven,
+what is written on a model: either is proven all the same when it is not made again."""
 _OF_ITSELF = frozenset({CODE_GONE, CODE_CHANGED, SUPERSEDED})
 """Reasons that are sure without judging anything else."""
 
@@ -131,9 +134,7 @@ class Carrying:
         for row in carried_at(self._store, self._baseline_id):
             one = row.carried
             if one.state == KEPT:
-                # What is combined depends on what else is proven: bugs of one combination may have
-                # their turns in others, and it is a proven one all the same.
-                made = row.source in wanted.source and row.source != "combined"
+                made = row.source in wanted.source and row.source in _MADE_AGAIN
                 made = made and row.path in paths
                 made = made and (row.source != "mutated" or row.operator in operators)
                 if complete and made and one.here not in loop.met:

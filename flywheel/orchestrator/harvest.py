@@ -15,7 +15,7 @@ from flywheel.core.events import EventBus, HarvestEnded, HarvestStarted
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.critic import Judge, Learned
-from flywheel.orchestrator import combine
+from flywheel.orchestrator import combine, write
 from flywheel.orchestrator.carry import Carrying
 from flywheel.orchestrator.history import funnel, revert_source, warn_if_shallow
 from flywheel.orchestrator.judging import Judging, Progress
@@ -23,10 +23,11 @@ from flywheel.orchestrator.mine import Mined, Miner
 from flywheel.orchestrator.realism import Realism
 from flywheel.orchestrator.since import Changed, find_changed
 from flywheel.orchestrator.workbench import Workbench, learn_baseline, record, set_up
+from flywheel.orchestrator.write import Writing
 from flywheel.store import Run, Store, count_examples, record_run
 from flywheel.workspace import Workspace
 
-SOURCES = ("reverted", "mutated", "combined", "mined")
+SOURCES = ("reverted", "mutated", "written", "combined", "mined")
 """Where candidates may come from, in the order in which they are drawn. What is mined is proven at
 commits of its own, so it cannot be combined with the rest."""
 NOTHING_CHANGED = "nothing-changed"
@@ -53,6 +54,7 @@ def harvest(
             f"unknown source: {', '.join(sorted(unknown))}", hint=f"--source {','.join(SOURCES)}"
         )
     combine.check(wanted)
+    write.check(wanted)
     started = datetime.now(UTC)
     clock = time.monotonic()
     changed: Changed | None = None
@@ -84,9 +86,16 @@ def harvest(
         carrying_seconds = time.monotonic() - began
         loop = Judging(bench, learned, settings, store, bus, on_progress, started_at=clock)
         realism = Realism(bench, settings, operators, bus)
+        writing: Writing | None = None
+        if write.NAME in wanted.source:
+            writing = Writing(
+                settings, workspace, store, bus, toolchain=bench.toolchain, run_id=run_id
+            )
         history: RevertSource | None = None
         executed: Callable[[str], Set[int] | None] | None = None
         with ExitStack() as held:
+            if writing is not None:
+                held.enter_context(writing)
 
             def make_source(contents: Mapping[str, bytes], critic: Judge) -> Source:
                 nonlocal history, executed
@@ -106,6 +115,8 @@ def harvest(
                     )
                 if "mutated" in wanted.source:
                     chosen["mutated"] = realism.source(contents, covered)
+                if writing is not None:
+                    chosen[write.NAME] = writing.source(contents, covered)
                 if combine.NAME in wanted.source:
                     chosen[combine.NAME] = combine.combined_source(
                         loop, carrying, store, contents, seed=wanted.seed
@@ -113,6 +124,12 @@ def harvest(
                 return Sources(chosen, fed=combine.NAME, ration=combine.ration(wanted))
 
             loop.run(make_source)
+            if writing is not None:
+                writing.attempt(loop)
+            if writing is not None and loop.ended == "interrupted":
+                writing.close()
+            if writing is not None and writing.out_of_budget and loop.ended == "exhausted":
+                loop.ended = write.OUT_OF_BUDGET
         carrying.settle(loop, operators={one.name for one in operators})
         mined: Mined | None = None
         if "mined" in wanted.source and loop.ended == "exhausted":
@@ -121,6 +138,7 @@ def harvest(
         summary = _summary(bench, learned, loop, history, mined, realism, baseline_seconds, total)
         summary["examples"]["total"] = count_examples(store, loop.tally.baselines)
         summary["carried"] = carrying.summary()
+        summary["written"] = writing.summary() if writing is not None else None
         summary["seconds"]["carrying"] = round(carrying_seconds, 2)
         summary["since"] = changed.summary(executed) if changed is not None else None
         record_run(store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary))

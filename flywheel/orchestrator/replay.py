@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,12 @@ from typing import Any
 from flywheel.core.errors import FlywheelError
 from flywheel.core.events import EventBus
 from flywheel.core.identity import bytes_hash
-from flywheel.core.records import EnvironmentLock, Lane
+from flywheel.core.records import Lane
 from flywheel.core.settings import Settings
 from flywheel.critic import PATIENT, Run, changed_files, edit_of
-from flywheel.orchestrator.workbench import Workbench, jobs_of, set_up
-from flywheel.store import Replayable, Store, baseline, environment_lock
+from flywheel.orchestrator.stored import by_baseline, set_up_again
+from flywheel.orchestrator.workbench import Workbench, jobs_of
+from flywheel.store import Replayable, Store, baseline
 from flywheel.workspace import Workspace
 
 WHOLE_SUITE_SECONDS = 10.0
@@ -55,27 +55,22 @@ def replay(
     on_done: Callable[[Replayed], None] = lambda replayed: None,
 ) -> list[Replayed]:
     """Replay rows, a few at a time; a row that cannot be set up is not proven, with the reason."""
-    groups: dict[tuple[str, str, str], list[Replayable]] = defaultdict(list)
-    for row in rows:
-        groups[(row.repo, row.commit, row.baseline_id)].append(row)
     done: list[Replayed] = []
 
     def finish(replayed: Replayed) -> None:
         done.append(replayed)
         on_done(replayed)
 
-    for (repo, commit, _), members in groups.items():
-        lock = environment_lock(store, members[0].environment_hash)
+    for members in by_baseline(rows):
         try:
-            bench = set_up(repo, settings, workspace, bus, commit=commit, lock=lock)
+            bench = set_up_again(members[0], settings, workspace, store, bus)
         except FlywheelError as error:
             for row in members:
                 finish(Replayed(row.example_id, False, error.message, 0, 0, 0.0))
             continue
         tests = _tests(store, bench, members[0])
-        other = _difference(bench, members[0].environment_hash, lock)
         with concurrent.futures.ThreadPoolExecutor(jobs_of(settings)) as pool:
-            futures = [pool.submit(_replay_one, bench, row, tests, other) for row in members]
+            futures = [pool.submit(_replay_one, bench, row, tests) for row in members]
             for future in concurrent.futures.as_completed(futures):
                 finish(future.result())
     return done
@@ -100,22 +95,7 @@ def _tests(store: Store, bench: Workbench, row: Replayable) -> _Tests | None:
     )
 
 
-def _difference(bench: Workbench, environment_hash: str, lock: EnvironmentLock | None) -> str:
-    """How the environment at hand differs from the one wanted, empty when it does not."""
-    environment = bench.environment
-    if environment.hash == environment_hash:
-        return ""
-    if lock is None:
-        return "its environment is not in the store"
-    python = ".".join(map(str, environment.version))
-    if python != lock.python:
-        return f"it needs Python {lock.python}, and this is {python}"
-    there = set(environment.lock.splitlines())
-    gone = sorted(line for line in lock.packages if "==" in line and line not in there)
-    return f"the environment is another one now: {', '.join(gone)} was there" if gone else ""
-
-
-def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None, other: str) -> Replayed:
+def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None) -> Replayed:
     started = time.monotonic()
 
     def end(proven: bool, reason: str = "", failing: int = 0, selected: int = 0) -> Replayed:
@@ -125,8 +105,6 @@ def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None, other: 
 
     if tests is None:
         return end(False, "its baseline is not in the store")
-    if other:
-        return end(False, other)
     for change in row.candidate.changes:
         base = bench.environment.tree / change.path
         if not base.is_file() or bytes_hash(base.read_bytes()) != change.base_hash:
@@ -141,7 +119,7 @@ def _replay_one(bench: Workbench, row: Replayable, tests: _Tests | None, other: 
 def _by_pytest(bench: Workbench, row: Replayable, tests: _Tests) -> tuple[bool, str, int, int]:
     selection = _selection(tests, row.failing)
     bad = _run(bench, tests, selection, edit_of(row.candidate))
-    good = _run(bench, tests, selection, None)
+    good = _run(bench, tests, selection, edit_of(row.fix) if row.fix is not None else None)
     failing = tuple(sorted(tests.ids[i] for i in bad.failed()))
     for name, run in (("bad", bad), ("good", good)):
         if run.reason or run.canary is False:
@@ -156,7 +134,8 @@ def _by_command(bench: Workbench, row: Replayable, tests: _Tests) -> tuple[bool,
     sources = {one.path: (tree / one.path).read_bytes() for one in row.candidate.changes}
     wall = tester.profile.limits.test_seconds
     said = []
-    for files in (changed_files(row.candidate, sources), {}):
+    good_files = changed_files(row.fix, sources) if row.fix is not None else {}
+    for files in (changed_files(row.candidate, sources), good_files):
         server = tester.start()
         try:
             said.append(tester.run(server, files, wall))

@@ -107,6 +107,7 @@ class Workbench:
         jobs: int,
         fail_fast: bool = False,
         warm: bool = True,
+        whole: bool = False,
     ) -> Judge:
         """What judges candidates that change `sources`; the other arguments are `Critic`'s."""
         tester = self.tester
@@ -127,6 +128,7 @@ class Workbench:
             level=self.probe.level,
             fail_fast=fail_fast,
             warm=warm,
+            whole=whole,
         )
 
     def start(self, lane: Lane) -> LaneServer:

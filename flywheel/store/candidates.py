@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from flywheel.core.records import Candidate, Change, Part, Span
 from flywheel.store.store import Store
@@ -15,6 +15,22 @@ CANDIDATE_COLUMNS = (
     " c.operator, c.good, c.bad, c.base_hash, c.patch, c.others, c.parts"
 )
 """What `candidate_of` reads, of the table `candidates` under the name `c`."""
+
+
+ENOUGH = 2
+"""Examples a family, on average, from which on some families count as rare."""
+
+
+class Named(Protocol):
+    """An operator, as far as counting it goes."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as candidates carry it."""
+
+    @property
+    def family(self) -> str:
+        """The family it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,7 @@ def proven_candidates(store: Store, baseline_id: str) -> tuple[Proven, ...]:
             JOIN confirmations k ON k.candidate_id = f.candidate_id
                 AND k.baseline_id = f.baseline_id
             WHERE f.proven AND f.baseline_id = ? AND c.parts IS NULL
+                AND f.fix_candidate_id IS NULL
             ORDER BY c.candidate_id
             """,
             [baseline_id],
@@ -93,3 +110,23 @@ def combined_parts(
             [baseline_id, list(settled)],
         ).fetchall()
     return tuple(tuple(part["candidate_id"] for part in json.loads(row[0])) for row in rows)
+
+
+def rare_families(store: Store, operators: Sequence[Named], most: int) -> tuple[str, ...]:
+    """What operators of the families do that the store has fewest examples of, in words.
+
+    Nothing as long as the store has too few examples to speak of: each family would be rare.
+    """
+    with store.reading() as connection:
+        rows = connection.execute(
+            "SELECT c.operator, count(*) FROM proven p JOIN candidates c USING (candidate_id)"
+            " WHERE p.fix_candidate_id IS NULL GROUP BY c.operator"
+        ).fetchall()
+    counts = dict(rows)
+    families: dict[str, int] = {}
+    for one in operators:
+        families[one.family] = families.get(one.family, 0) + counts.get(one.name, 0)
+    if sum(families.values()) < ENOUGH * len(families):
+        return ()
+    rare = sorted(families, key=lambda name: (families[name], name))[:most]
+    return tuple(name.replace("-", " ") for name in rare)

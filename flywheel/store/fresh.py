@@ -42,6 +42,7 @@ def held(store: Store) -> tuple[Held, ...]:
         runs = connection.execute(
             """
             SELECT repo, summary, coalesce(ended_at, started_at) AS done FROM runs
+            WHERE coalesce(summary ->> '$.command', 'harvest') = 'harvest'
             QUALIFY row_number() OVER (PARTITION BY repo ORDER BY started_at DESC) = 1
             ORDER BY done DESC, repo
             """

@@ -22,6 +22,7 @@ import polars as pl
 from flywheel.core.errors import UsageError
 from flywheel.core.records import Baseline, BaselineTest, Candidate, EnvironmentLock
 from flywheel.store.candidates import CANDIDATE_COLUMNS, candidate_of
+from flywheel.store.oracles import LetThrough, let_through
 from flywheel.store.store import Store
 
 
@@ -154,6 +155,14 @@ class Example:
     """The trials, in the order they were run."""
     parts: tuple[ExamplePart, ...] = ()
     """The bugs it is made of; empty for one that is one."""
+    oracle_strength: float | None = None
+    """Share of wrong fixes that its tests reject, None where too few were tried, or none."""
+    oracle_tried: int | None = None
+    """Wrong fixes that were tried, its own change left out; None when none ever was."""
+    weak: bool | None = None
+    """Whether its tests let too many through, None where that is not known."""
+    let_through: tuple[LetThrough, ...] = ()
+    """The wrong fixes that they let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +209,8 @@ class Replayable:
     """The baseline it was judged by."""
     sandbox_level: str
     """Isolation of the confirmation."""
+    fix: Candidate | None
+    """The fix as a change of the base; None where the base is the fix."""
 
 
 def known_verdicts(store: Store, baseline_id: str) -> dict[str, KnownVerdict]:
@@ -268,7 +279,7 @@ def examples(store: Store, *, where: str | None = None, limit: int | None = None
     Raises `UsageError` for a condition DuckDB does not accept.
     """
     with store.reading() as connection:
-        ids = _example_ids(connection, where, limit)
+        ids = example_ids(connection, where, limit)
         frame: pl.DataFrame = connection.sql(
             "SELECT * FROM examples WHERE example_id IN ? ORDER BY created_at, example_id",
             params=[ids],
@@ -290,22 +301,35 @@ def example(store: Store, id_prefix: str) -> Example:
         cursor = connection.execute("SELECT * FROM examples WHERE example_id = ?", [ids[0][0]])
         names = [column[0] for column in cursor.description or ()]
         row = dict(zip(names, cursor.fetchall()[0], strict=True))
+        fix_id = row["fix_candidate_id"]
         proofs = connection.execute(
             "SELECT kind, status, outcome, lane, selected, passing,"
             " json_array_length(failing), seconds, sandbox_level"
-            " FROM trials WHERE candidate_id = ? AND baseline_id = ?"
+            " FROM trials WHERE baseline_id = $baseline AND candidate_id = $bug"
+            " AND (kind <> 'good' OR $fix IS NULL)"
             " ORDER BY array_position(['judge', 'confirm', 'good'], kind)",
-            [row["candidate_id"], row["baseline_id"]],
+            {"baseline": row["baseline_id"], "bug": row["candidate_id"], "fix": fix_id},
         ).fetchall()
+        # A fix of its own was proven by a run of its own.
+        proofs += connection.execute(
+            "SELECT 'good', status, outcome, lane, selected, passing,"
+            " json_array_length(failing), seconds, sandbox_level"
+            " FROM trials WHERE baseline_id = ? AND candidate_id = ? AND kind <> 'good'"
+            " ORDER BY kind = 'judge' LIMIT 1",
+            [row["baseline_id"], fix_id],
+        ).fetchall()
+        through = let_through(connection, row["candidate_id"], row["baseline_id"])
         parts = row["parts"] or []
         alone = connection.execute(
             "SELECT c.candidate_id, p.example_id, c.path, c.line, c.symbol, c.operator"
             " FROM candidates c LEFT JOIN proven p ON p.candidate_id = c.candidate_id"
+            " AND p.fix_candidate_id IS NULL"
             " WHERE c.candidate_id IN (SELECT unnest(?::VARCHAR[]))",
             [[part["candidate_id"] for part in parts]],
         ).fetchall()
     row["failing_tests"] = tuple(row["failing_tests"])
     row["proofs"] = tuple(Proof(*proof) for proof in proofs)
+    row["let_through"] = through
     by_id = {part[0]: part for part in alone}
     row["parts"] = tuple(
         ExamplePart(*(*by_id[part["candidate_id"]], tuple(part["tests"]))) for part in parts
@@ -352,14 +376,15 @@ def replayable(
     `ids` are whole example ids, and take the place of `where` and `limit`.
     """
     with store.reading() as connection:
-        chosen = list(ids) if ids is not None else _example_ids(connection, where, limit)
+        chosen = list(ids) if ids is not None else example_ids(connection, where, limit)
         rows = connection.execute(
             f"""
             SELECT e.example_id, k.failing, k.erroring, e.repo, e."commit", e.environment_hash,
-                   e.toolchain, e.baseline_id, e.sandbox_level,
-                   {CANDIDATE_COLUMNS}
+                   e.toolchain, e.baseline_id, e.sandbox_level, e.fix_candidate_id,
+                   {CANDIDATE_COLUMNS}, {_FIX_COLUMNS}
             FROM examples e
             JOIN candidates c ON c.candidate_id = e.candidate_id
+            LEFT JOIN candidates x ON x.candidate_id = e.fix_candidate_id
             JOIN confirmations k ON k.candidate_id = e.candidate_id
                 AND k.baseline_id = e.baseline_id
             WHERE e.example_id IN ?
@@ -370,7 +395,7 @@ def replayable(
     return tuple(
         Replayable(
             example_id=row[0],
-            candidate=candidate_of(row[9:]),
+            candidate=candidate_of(row[10 : 10 + _WIDTH]),
             failing=tuple(row[1]),
             erroring=tuple(row[2]),
             repo=row[3],
@@ -379,10 +404,14 @@ def replayable(
             toolchain=row[6],
             baseline_id=row[7],
             sandbox_level=row[8],
+            fix=candidate_of(row[10 + _WIDTH :]) if row[9] is not None else None,
         )
         for row in rows
     )
 
+
+_WIDTH = CANDIDATE_COLUMNS.count(",") + 1
+_FIX_COLUMNS = CANDIDATE_COLUMNS.replace("c.", "x.")
 
 READ_ONLY = frozenset({"SELECT", "EXPLAIN"})
 """Kinds of statement `sql` runs (DESCRIBE, SHOW, SUMMARIZE and FROM count as SELECT)."""
@@ -419,7 +448,7 @@ def sql(store: Store, query: str) -> pl.DataFrame:
         return frame
 
 
-def _example_ids(
+def example_ids(
     connection: duckdb.DuckDBPyConnection, where: str | None, limit: int | None
 ) -> list[str]:
     """Ids first: the long columns of rows that a limit leaves out are never read."""

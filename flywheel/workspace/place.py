@@ -43,6 +43,11 @@ class Workspace:
         return self.state / "flywheel.duckdb"
 
     @property
+    def journal_path(self) -> Path:
+        """Answers of language models that were paid for, and the calls."""
+        return self.state / "lm.sqlite"
+
+    @property
     def logs(self) -> Path:
         """Event logs, one a run."""
         return self.state / "logs"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flywheel.cli.harvest import _display
+from flywheel.cli.display import display
 from flywheel.cli.session import Session
 from flywheel.core.events import PhaseProgressed
 from tests.past import Past
@@ -22,8 +22,8 @@ def test_progress_is_shown_as_it_is_written_by_others() -> None:
     session = Session()
     screen = io.StringIO()
     session.__dict__["err"] = Console(file=screen, force_terminal=True, width=200)
-    with _display(session) as display:
-        display.event(PhaseProgressed("environment", 0, "install .[test] [/home]"))
+    with display(session) as shown:
+        shown.event(PhaseProgressed("environment", 0, "install .[test] [/home]"))
     assert "install .[test] [/home]" in screen.getvalue()
 
 

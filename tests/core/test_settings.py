@@ -210,3 +210,52 @@ def test_the_template_uncommented_gives_the_defaults(tmp_path: Path) -> None:
 def test_variable_names_are_distinct() -> None:
     names = setting_names()
     assert len({variable_name(name) for name in names}) == len(names)
+
+
+PROFILES = """
+[lm.corrector]
+model = "anthropic/claude-sonnet-4-6"
+fallbacks = ["small"]
+timeout = "2m"
+[lm.small]
+model = "local"
+"""
+
+
+def test_profiles_of_language_models_are_tables_of_ones_own_naming(tmp_path: Path) -> None:
+    write(tmp_path / "user" / "flywheel.toml", '[lm.corrector]\nmodel = "x/y"\nconcurrency = 2')
+    write(tmp_path / "flywheel.toml", PROFILES)
+    configuration = load_in(tmp_path)
+    corrector = configuration.settings.lm["corrector"]
+    assert (corrector.model, corrector.fallbacks) == ("anthropic/claude-sonnet-4-6", ("small",))
+    # Setting by setting, the nearest file goes first.
+    assert (corrector.timeout, corrector.concurrency) == (120, 2)
+    shown = {one.name: (one.value, one.origin) for one in configuration if one.name[:3] == "lm."}
+    assert shown["lm.corrector.concurrency"] == (2, str(tmp_path / "user" / "flywheel.toml"))
+    assert shown["lm.small.model"] == ("local", str(tmp_path / "flywheel.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ('[lm.a]\nmodel = "x"\ntimeut = 1', "lm.a.timeut", "Did you mean lm.a.timeout?"),
+        ("[lm.a]\ntimeout = 1", "lm.a.model has a wrong value", None),
+        ('[lm.a]\nmodel = "x"\nretries = -1', "lm.a.retries has a wrong value", None),
+        ('[lm."a.b"]\nmodel = "x"', "no name of a language model's profile", "[lm.corrector]"),
+        ('lm = "x"', "'lm' in", "[lm]"),
+        ('[lm]\nmodel = "x"', "'lm.model' in", "[lm.model]"),
+    ],
+)
+def test_what_is_wrong_with_a_profile_is_said(
+    tmp_path: Path, text: str, message: str, hint: str | None
+) -> None:
+    write(tmp_path / "flywheel.toml", text)
+    with pytest.raises(UsageError) as caught:
+        load_in(tmp_path)
+    assert message in caught.value.message
+    assert hint is None or hint in (caught.value.hint or "")
+
+
+def test_a_profile_cannot_be_set_by_a_variable_and_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="FLYWHEEL_LM_CORRECTOR_MODEL"):
+        load_in(tmp_path, environ={"FLYWHEEL_LM_CORRECTOR_MODEL": "x/y"})

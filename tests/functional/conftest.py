@@ -20,6 +20,8 @@ from flywheel.core.errors import SandboxError
 from flywheel.sandbox import Level, probe
 from tests.past import GIT, commit
 
+BOTH_MODES = ("--modes", "insert,reimplement")
+"""One mode that changes a line, and one that writes a function."""
 COMMAND = Path(sys.executable).parent / "flywheel"
 _SUBREAPER = 36
 
@@ -119,12 +121,26 @@ class Shell:
         return json.loads(ran.out)
 
 
+_THERE: set[str] = set()
+"""Children that were there before the test: other tests of this process may keep some."""
+
+
+def _children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+@pytest.fixture(autouse=True)
+def _there() -> None:
+    _THERE.clear()
+    _THERE.update(_children())
+
+
 def left_behind(patience: float = 3.0) -> list[str]:
     """Command lines of processes that outlived flywheel: orphans of it become ours."""
     deadline = time.monotonic() + patience
     while True:
         found = []
-        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        for child in set(_children()) - _THERE:
             try:
                 state = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0]
                 if state == "Z":
@@ -133,6 +149,8 @@ def left_behind(patience: float = 3.0) -> list[str]:
                 line = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ")
             except (OSError, ChildProcessError):
                 continue
+            if b"tests.fakes." in line:
+                continue  # a provider that the test itself has started
             found.append(f"{child} {state} {line.decode(errors='replace')[:200]}")
         if not found or time.monotonic() > deadline:
             return found

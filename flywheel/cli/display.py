@@ -1,0 +1,135 @@
+"""What long work shows: progress on stderr, and the words that several summaries share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from flywheel.cli.session import Session, visible
+
+if TYPE_CHECKING:
+    from flywheel.core.events import Event
+    from flywheel.orchestrator import AuditProgress, Progress, Replayed
+
+
+class Display:
+    """Progress on stderr: phases as lines, the loop as one live line."""
+
+    def __init__(self, session: Session, bar: Any, total: int | None) -> None:
+        self._session = session
+        self._bar = bar
+        self._task: Any = None
+        self._total = total
+        self._proven = 0
+        self._done = 0
+        self._beside = ""
+
+    def event(self, event: Event) -> None:
+        """Tell a phase or a warning."""
+        from rich.markup import escape
+
+        from flywheel.core import events
+
+        match event:
+            case events.PhaseStarted(phase="ask" | "batch" as phase, detail=detail):
+                self._session.say(f"[dim]{_PHASES[phase]}: {escape(detail)}[/dim]")
+            case events.PhaseStarted(phase=phase, detail=detail):
+                if phase in ("environment", "baseline", "fetch", "prove"):
+                    self.status(f"{_PHASES.get(phase, phase)} {detail}")
+            case events.PhaseProgressed(phase="batch", detail=detail):
+                # It goes on beside the judging, whose line it shares.
+                self._beside = f" · {detail}"
+            case events.PhaseProgressed(phase=phase, detail=detail):
+                self.status(f"{_PHASES.get(phase, phase)}: {detail}")
+            case events.PhaseEnded(phase=phase, seconds=seconds) if seconds > 0.2:
+                label = _PHASES.get(phase, phase)
+                self._beside = "" if phase == "batch" else self._beside
+                self._session.say(f"[green]✓[/green] {escape(label)} [dim]{seconds:.1f} s[/dim]")
+            case events.Warned(message=message, hint=hint):
+                self._session.warn(message, hint)
+            case _:
+                pass
+
+    def progress(self, progress: Progress) -> None:
+        """Show how far a harvest is."""
+        tally = progress.tally
+        done = tally.judged + tally.known
+        rate = tally.judged / progress.seconds if progress.seconds else 0.0
+        share = tally.verdicts["valid"] / done if done else 0.0
+        best = max(
+            (
+                (counts["valid"] / n, name)
+                for name, counts in tally.by_operator.items()
+                if (n := counts["judged"] + counts["known"]) >= 5
+            ),
+            default=None,
+        )
+        text = f"{done} judged · {tally.verdicts['valid']} valid ({share:.0%}) · {rate:.1f}/s"
+        if best is not None:
+            text += f" · best {best[1]} {best[0]:.0%}"
+        if progress.limit and rate:
+            left = max(0, progress.limit - done) / rate
+            text += f" · at most {left / 60:.0f} min left" if left > 90 else f" · {left:.0f} s left"
+        self.status(text + self._beside, done, progress.limit or None)
+
+    def replayed(self, result: Replayed) -> None:
+        """Count one row."""
+        self._done += 1
+        self._proven += result.proven
+        self.status(f"{self._proven} of {self._done} proven", self._done, self._total)
+
+    def audited(self, progress: AuditProgress) -> None:
+        """Show how far an audit is."""
+        text = f"{progress.judged} of {progress.wanted} wrong fixes judged"
+        if progress.rows:
+            text += f" · {progress.rows} of {progress.total} examples done"
+        self.status(text, progress.judged, progress.wanted)
+
+    def status(self, text: str, done: int | None = None, total: int | None = None) -> None:
+        """Show a line that the next one takes the place of."""
+        if self._bar is None:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=None)
+        self._bar.update(self._task, description=visible(text), completed=done or 0, total=total)
+
+
+_PHASES = {
+    "fetch": "repository",
+    "environment": "test environment",
+    "baseline": "baseline",
+    "prove": "critic proved itself",
+    "calibrate": "mistakes learned from the history",
+    "judge": "judging",
+    "ask": "language model",
+    "batch": "batch",
+}
+
+
+@contextlib.contextmanager
+def display(session: Session, total: int | None = None) -> Iterator[Display]:
+    """Progress for as long as the block runs: a live line on a terminal, else none."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    if session.quiet or not session.err.is_terminal:
+        yield Display(session, None, total)
+        return
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        console=session.err,
+        transient=True,
+    )
+    with bar:
+        yield Display(session, bar, total)
+
+
+def estimated(asked: dict[str, Any]) -> str:
+    """What the questions of a summary may cost, which has an estimate."""
+    ahead = asked["estimate"]
+    usd = "price not known" if ahead["usd"] is None else f"${ahead['usd']:.4f}"
+    told = f"{ahead['questions']} questions and {ahead['kept']} kept answers;"
+    told += f" at most {ahead['tokens']:,} tokens, {usd}"
+    return told + (" in batches" if asked["batch"] else "")

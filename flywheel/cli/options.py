@@ -1,0 +1,28 @@
+"""Options that several commands have, so that they read the same everywhere."""
+
+from typing import Annotated
+
+import typer
+
+MaxUsd = Annotated[float | None, typer.Option("--max-usd", help="US dollars that models may cost.")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Tokens that models may take.")]
+Batch = Annotated[
+    bool | None,
+    typer.Option(
+        "--batch/--no-batch",
+        help="Ask the model in batches: half the price, within a day; anthropic/ models.",
+    ),
+]
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="Only say what models would be asked, and the cost.")
+]
+TimeLimit = Annotated[
+    str | None, typer.Option("--time-limit", help="Stop after this time: 90, 10m, 2h.")
+]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", metavar="SQL", help="Only rows for which this SQL is true: source = 'mined'."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

@@ -1,0 +1,23 @@
+"""Where answers come from: Anthropic, a model on this machine, and what DSPy routes to."""
+
+from __future__ import annotations
+
+from flywheel.lm.backends.backend import Backend as Backend
+from flywheel.lm.backends.backend import Batch as Batch
+from flywheel.lm.backends.backend import BatchBackend as BatchBackend
+from flywheel.lm.backends.backend import BatchItem as BatchItem
+from flywheel.lm.backends.choose import backend_of as backend_of
+from flywheel.lm.backends.choose import check_local as check_local
+from flywheel.lm.backends.prices import cache_saving as cache_saving
+from flywheel.lm.backends.prices import meant as meant
+
+__all__ = [
+    "Backend",
+    "Batch",
+    "BatchBackend",
+    "BatchItem",
+    "backend_of",
+    "cache_saving",
+    "check_local",
+    "meant",
+]

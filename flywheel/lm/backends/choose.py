@@ -1,0 +1,36 @@
+"""The backend of a profile. Libraries are imported when the first question is put to them."""
+
+from __future__ import annotations
+
+from flywheel.lm.backends.backend import Backend
+from flywheel.lm.profile import LOCAL, Profile
+from flywheel.lm.secret import Secrets
+
+
+def backend_of(profile: Profile, secrets: Secrets) -> Backend:
+    """What answers for a profile.
+
+    Raises `LMError` where a key is missing, `UsageError` where a local model is.
+    """
+    if profile.provider == LOCAL:
+        from flywheel.lm.backends.local import LocalBackend  # noqa: PLC0415  a library is imported when it is asked
+
+        return LocalBackend(profile)
+    key = secrets.key(profile)
+    if profile.provider == "anthropic":
+        from flywheel.lm.backends.anthropic import AnthropicBackend  # noqa: PLC0415  a library is imported when it is asked
+
+        return AnthropicBackend(profile, key=key)
+    from flywheel.lm.backends.routed import RoutedBackend  # noqa: PLC0415  a library is imported when it is asked
+
+    return RoutedBackend(profile, key=key)
+
+
+def check_local(profile: Profile) -> str:
+    """The file of a local model, as shown to people; starts nothing.
+
+    Raises `UsageError` where it, or its server, is not installed.
+    """
+    from flywheel.lm.backends.local import LocalBackend  # noqa: PLC0415  a library is imported when it is asked
+
+    return LocalBackend(profile).server.partition("#")[0].removeprefix("local/")

@@ -1,0 +1,151 @@
+"""Models at work: one role's engine for one run, its budget, and its calls in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from flywheel.core.events import EventBus, PhaseStarted, Warned
+from flywheel.core.settings import Settings
+from flywheel.lm import Engine, Estimate, Journal, Purpose, Reply, Request, Role
+from flywheel.orchestrator.cost import take_calls
+from flywheel.store import Store
+from flywheel.workspace import Workspace
+
+OUT_OF_BUDGET = "budget"
+"""How a run ends whose models may spend no more."""
+PATIENCE = 30.0
+"""Seconds that a run waits in its end for answers which are paid for."""
+
+
+class Wanted(Protocol):
+    """What a command's settings say of its models."""
+
+    @property
+    def max_usd(self) -> float | None:
+        """US dollars that they may cost, None for no limit."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens that they may read and write, None for no limit."""
+
+    @property
+    def batch(self) -> bool:
+        """Whether questions go out in batches."""
+
+
+class Models:
+    """One role's models; leaving the block ends what they do and stores their calls."""
+
+    def __init__(
+        self,
+        role: Role,
+        settings: Settings,
+        workspace: Workspace,
+        store: Store,
+        bus: EventBus,
+        *,
+        chosen: str | None,
+        wanted: Wanted,
+        run_id: str,
+    ) -> None:
+        """`chosen` is the profile that a command line names. Asks nothing yet.
+
+        Raises `UsageError` for a profile that is not there, or that has no batches where they are
+        wanted, and `LMError` where a key is missing.
+        """
+        self.in_batches = wanted.batch
+        """Whether questions go out in batches."""
+        self._role, self._run_id, self._bus = role, run_id, bus
+        self._workspace, self._store = workspace, store
+        self._closed = False
+        self._estimate: Estimate | None = None
+        self._journal = Journal(workspace.journal_path)
+        self._engine = Engine(
+            settings.lm,
+            self._journal,
+            chosen={role: chosen} if chosen else {},
+            max_usd=wanted.max_usd,
+            max_tokens=wanted.max_tokens,
+            bus=bus,
+        )
+        try:
+            # What cannot be asked is said before anything else is done.
+            self._engine.check(role, batch=wanted.batch)
+        except BaseException:
+            self._engine.close()
+            self._journal.close()
+            raise
+
+    def ask(self, request: Request, purpose: str) -> Future[Reply]:
+        """Put a question; the future's errors are those of `Engine.ask`."""
+        return self._engine.submit(request, self._purpose(purpose))
+
+    def expect(self, asked: Sequence[tuple[Request, str]], *, buy: bool = True) -> None:
+        """Say what questions will cost at the most; where they go in batches, send them off.
+
+        Whoever asks one of them afterwards waits for its batch. Without `buy` nothing is sent.
+        """
+        requests = [request for request, _ in asked]
+        found = self._engine.estimate(self._role, requests, batch=self.in_batches)
+        self._estimate = found if self._estimate is None else self._estimate + found
+        self._bus.publish(PhaseStarted("ask", found.questions, self._told(found)))
+        if buy and self.in_batches and asked:
+            self._engine.batch([(request, self._purpose(name)) for request, name in asked])
+
+    def summary(self) -> dict[str, Any]:
+        """Who was asked, and what that took."""
+        profile = self._engine.chain(self._role)[0]
+        spent = self._engine.spent
+        return {
+            "profile": profile.name,
+            "model": profile.settings.model,
+            "usd": round(spent.usd, 6),
+            "tokens": spent.tokens,
+            "batch": self.in_batches,
+            "estimate": asdict(self._estimate) if self._estimate is not None else None,
+        }
+
+    def close(self, *, patience: float = 0.0) -> None:
+        """End what is under way and store the calls, once.
+
+        Calls that were sent may end for `patience` seconds; an interrupt ends the waiting.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            # An interrupt in the waiting ends that alone: the run is over already.
+            with suppress(KeyboardInterrupt):
+                self._engine.close(patience=patience)
+        finally:
+            try:
+                if damaged := take_calls(self._workspace, self._store, self._journal):
+                    told = f"{damaged} calls of the journal cannot be read, and are in no sum"
+                    self._bus.publish(Warned("lm-journal", told))
+            finally:
+                self._journal.close()
+
+    def __enter__(self) -> Models:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Leave: at once where a person wants it, else when what is paid for has come."""
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self.close(patience=0.0 if interrupted else PATIENCE)
+
+    def _purpose(self, name: str) -> Purpose:
+        return Purpose(self._role, name, self._run_id)
+
+    def _told(self, estimate: Estimate) -> str:
+        """An estimate in words."""
+        told = f"{estimate.questions} questions, at most {estimate.tokens:,} tokens"
+        if estimate.usd is None:
+            told += ", price not known"
+        elif estimate.usd:
+            told += f" and ${estimate.usd:.4f}"
+            told += " at the price of a batch" if self.in_batches else ""
+        return told + (f"; {estimate.kept} answers are kept" if estimate.kept else "")
