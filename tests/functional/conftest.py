@@ -65,6 +65,7 @@ class Shell:
             "FLYWHEEL_PATHS_CACHE": str(self.cache),
             "FLYWHEEL_HARVEST_PYTHON": sys.executable,
             "COLUMNS": "200",
+            "PYTHONFAULTHANDLER": "1",
             **GIT,
             **self.variables,
         }
@@ -90,9 +91,7 @@ class Shell:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-            pytest.fail(f"it did not end in {timeout} s: {err[-2000:]}")
+            pytest.fail(f"it did not end in {timeout} s: {_last_words(process)}")
         assert "Traceback" not in err, err
         assert "This is a bug" not in err, err
         assert not left_behind(), left_behind()
@@ -119,6 +118,18 @@ class Shell:
         ran = self.run("sql", "--json", query)
         assert ran.code == 0, ran.err
         return json.loads(ran.out)
+
+
+def _last_words(process: subprocess.Popen[str]) -> str:
+    """End one that hangs: what it said, and where each of its threads stood."""
+    os.kill(process.pid, signal.SIGABRT)
+    try:
+        _, err = process.communicate(timeout=10)
+    except subprocess.TimeoutExpired as late:
+        # A process that it has started may hold the pipe for ever: what was read so far must do.
+        os.killpg(process.pid, signal.SIGKILL)
+        err = (late.stderr or b"").decode(errors="replace")
+    return err[-6000:]
 
 
 _THERE: set[str] = set()

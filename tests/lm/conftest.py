@@ -10,7 +10,18 @@ import pytest
 
 from flywheel.core.events import Event, EventBus, Warned
 from flywheel.core.settings import LMProfile
-from flywheel.lm import Call, Engine, Journal, Message, Purpose, Request, Role, Secrets, engine
+from flywheel.lm import (
+    Call,
+    Engine,
+    Journal,
+    Message,
+    Purpose,
+    Request,
+    Role,
+    Secrets,
+    engine,
+    line,
+)
 from flywheel.lm.breaker import Breaker
 from tests.fakes.provider import Behaviour, Provider
 
@@ -77,7 +88,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(engine, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(
-        engine, "Breaker", lambda **more: Breaker(pause=0.05, longest_pause=0.2, **more)
+        line, "Breaker", lambda **more: Breaker(pause=0.05, longest_pause=0.2, **more)
     )
 
 

@@ -76,7 +76,9 @@ def test_who_waits_an_outage_out_is_not_handed_on_by_one_beside_it(asking) -> No
         switch.delay = 1.0
         before = len(first.asked)
         judged = one.engine.submit(question("same"), JUDGING)
+        until = time.monotonic() + 30
         while len(first.asked) == before:
+            assert time.monotonic() < until, "no probe went out"
             time.sleep(0.01)
         corrected = one.engine.submit(question("same"), FOR)
         assert judged.result(30).response.text == "spare"
