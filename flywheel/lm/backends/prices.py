@@ -1,12 +1,20 @@
-"""Published prices and names of models, as DSPy carries them: no network, unknown is unknown."""
+"""Published prices and names of models, as DSPy carries them: no network, unknown is unknown.
+
+DSPy's table and the module that reads it need nothing of the rest of DSPy, which takes two seconds
+to import: it is loaded by itself, where DSPy is not there already.
+"""
 
 from __future__ import annotations
 
 import difflib
+import importlib
+import importlib.util
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from flywheel.core.errors import LMError
@@ -15,6 +23,7 @@ from flywheel.lm.failure import Failure
 from flywheel.lm.profile import LOCAL, Profile, own_price
 from flywheel.lm.records import Usage
 
+_TABLE = "dspy.clients.model_metadata"
 _FIELDS = ("input_cost_per_token", "output_cost_per_token")
 
 
@@ -66,12 +75,26 @@ def _names(provider: str) -> tuple[str, ...]:
 
 
 def _metadata() -> Mapping[str, Any]:
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "true")  # else the network is asked
-    from dspy.clients import model_metadata  # noqa: PLC0415  a second, when names are asked
-
     # Nothing public lists the names.
-    found: Mapping[str, Any] = model_metadata._load()
+    found: Mapping[str, Any] = _table()._load()
     return found
+
+
+@cache
+def _table() -> Any:  # a module that ships no types
+    """DSPy's module of published prices, without DSPy."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "true")  # else the network is asked
+    dspy = importlib.util.find_spec("dspy")
+    if _TABLE in sys.modules or dspy is None or dspy.origin is None:
+        return importlib.import_module(_TABLE)
+    file = Path(dspy.origin).parent.joinpath(*_TABLE.split(".")[1:], "__init__.py")
+    alone = importlib.util.spec_from_file_location("dspy_model_metadata", file)
+    if alone is None or alone.loader is None or not file.is_file():
+        return importlib.import_module(_TABLE)
+    module = importlib.util.module_from_spec(alone)
+    sys.modules[alone.name] = module  # it finds its data by its own name
+    alone.loader.exec_module(module)
+    return module
 
 
 def cache_saving(settings: LMProfile | None, model: str, usage: Usage) -> float | None:
@@ -93,10 +116,7 @@ def cache_saving(settings: LMProfile | None, model: str, usage: Usage) -> float 
 
 @cache
 def _rates(provider: str, model: str) -> tuple[float, float, float, float] | None:
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "true")  # else the network is asked
-    from dspy.clients.model_metadata import model_info  # noqa: PLC0415  a second, when prices are asked
-
-    info = model_info(provider, model) or {}
+    info = _table().model_info(provider, model) or {}
     if not all(isinstance(info.get(name), (int, float)) for name in _FIELDS):
         return None
     read, write = (float(info[name]) for name in _FIELDS)
