@@ -66,7 +66,7 @@ check: .venv/.local
 	@ln -sfn ../../flywheel/critic/runner .mypy_cache/runner/flywheel_runner
 	MYPYPATH=.mypy_cache/runner $(BIN)/mypy --python-version 3.10 -p flywheel_runner
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 # A real package with a real suite, in a throw-away workspace; ends with one proven example.
 demo: $(READY)
