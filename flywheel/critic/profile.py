@@ -6,25 +6,19 @@ running a command and reading its report.
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
-import pydantic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
 
 from flywheel.core.errors import ToolchainError
 from flywheel.core.identity import bytes_hash
+from flywheel.core.table import Table, read_table, validated
 from flywheel.critic.reports import FORMATS
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Detect(_Table):
+class Detect(Table):
     """When the profile fits a repository."""
 
     files: tuple[str, ...] = ()
@@ -37,7 +31,7 @@ class Detect(_Table):
     """Where several profiles fit and know as many sources, the highest is taken."""
 
 
-class Sources(_Table):
+class Sources(Table):
     """Which files a candidate may change."""
 
     include: tuple[str, ...]
@@ -48,7 +42,7 @@ class Sources(_Table):
     """Globs of what decides a verdict: tests, conftest files, settings."""
 
 
-class Install(_Table):
+class Install(Table):
     """The install ladder: what an environment is made of, and what the tests need beside it."""
 
     definition: tuple[str, ...]
@@ -73,7 +67,7 @@ class Install(_Table):
     """Fixture to the plugin that gives it."""
 
 
-class Run(_Table):
+class Run(Table):
     """Command lines, without the interpreter."""
 
     collect: tuple[str, ...]
@@ -86,7 +80,7 @@ class Run(_Table):
     """Options of a Django project whose settings only `manage.py` names, here `{settings}`."""
 
 
-class ToolchainLimits(_Table):
+class ToolchainLimits(Table):
     """What building and collecting may take."""
 
     build_seconds: float = Field(gt=0)
@@ -101,7 +95,7 @@ class ToolchainLimits(_Table):
     """Rounds of installing what a collection says is missing."""
 
 
-class PytestProfile(_Table):
+class PytestProfile(Table):
     """How a Python repository is tested with pytest: held warm, forked for each candidate."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -117,7 +111,7 @@ class PytestProfile(_Table):
     limits: ToolchainLimits
 
 
-class Command(_Table):
+class Command(Table):
     """One command line, run in the root of the tree."""
 
     run: tuple[str, ...] = Field(min_length=1)
@@ -130,7 +124,7 @@ class Command(_Table):
     """True when the tests may work all the same where it fails; the failure is noted."""
 
 
-class Tools(_Table):
+class Tools(Table):
     """What must be on the machine."""
 
     programs: tuple[str, ...] = Field(min_length=1)
@@ -146,7 +140,7 @@ class Tools(_Table):
     """What a person does who lacks them."""
 
 
-class Build(_Table):
+class Build(Table):
     """How a tree is made ready to be tested; what that leaves in the tree, candidates share."""
 
     definition: tuple[str, ...]
@@ -160,7 +154,7 @@ class Build(_Table):
     definition, where there is one, instead of fetching again and building from nothing."""
 
 
-class Test(_Table):
+class Test(Table):
     """How its tests are run."""
 
     command: tuple[str, ...] = Field(min_length=1)
@@ -174,7 +168,7 @@ class Test(_Table):
     module_file: str = ""
     """File at the root in which `module` is looked for."""
 
-    @pydantic.field_validator("module")
+    @field_validator("module")
     @classmethod
     def _has_a_group(cls, module: str) -> str:
         try:
@@ -186,7 +180,7 @@ class Test(_Table):
         return module
 
 
-class CommandLimits(_Table):
+class CommandLimits(Table):
     """What building and testing may take."""
 
     build_seconds: float = Field(default=1800, gt=0)
@@ -209,7 +203,7 @@ class CommandLimits(_Table):
     """What one run may print."""
 
 
-class CommandProfile(_Table):
+class CommandProfile(Table):
     """How any other repository is tested: by a command, whose report is read."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -228,7 +222,7 @@ class CommandProfile(_Table):
     test: Test
     limits: CommandLimits = CommandLimits()
 
-    @pydantic.field_validator("report")
+    @field_validator("report")
     @classmethod
     def _is_read(cls, report: str) -> str:
         if report not in FORMATS:
@@ -247,41 +241,14 @@ def load_profile(name: str, path: Path) -> tuple[Profile, str]:
 
     Raises `ToolchainError` for a file that cannot be read or says what no profile says.
     """
-    try:
-        data = path.read_bytes()
-        table = tomllib.loads(data.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ToolchainError(f"{path}: the profile cannot be read", cause=str(error)) from error
-    model = PytestProfile if table.get("report") == "pytest" else CommandProfile
+    table, data = read_table(path, ToolchainError)
+    model: type[Profile] = PytestProfile if table.get("report") == "pytest" else CommandProfile
     packaged = "pytest" if model is PytestProfile else "go"
-    try:
-        profile = model.model_validate(table)
-    except pydantic.ValidationError as error:
-        lines = [_explained(item, model) for item in error.errors()]
-        raise ToolchainError(
-            f"{path}: not a toolchain profile",
-            cause="; ".join(lines),
-            hint=f"compare with the packaged critics/{packaged}/toolchain.toml",
-        ) from error
+    hint = f"compare with the packaged critics/{packaged}/toolchain.toml"
+    profile = validated(table, model, path, ToolchainError, what="a toolchain profile", hint=hint)
     if profile.name != name:
         raise ToolchainError(
             f"{path}: the profile calls itself {profile.name!r}, its folder {name!r}",
             hint="give both the same name",
         )
     return profile, bytes_hash(data)
-
-
-def _explained(error: Any, model: type[BaseModel]) -> str:  # pydantic's own ErrorDetails
-    """One problem of a profile in words, with the nearest known key for one nobody knows."""
-    place = [str(part) for part in error["loc"]]
-    if error["type"] != "extra_forbidden":
-        return f"{'.'.join(place)}: {error['msg']}"
-    for part in place[:-1]:
-        known = model.model_fields.get(part)
-        if known is not None:
-            # A table of its own, or a list of them.
-            for inner in (known.annotation, *get_args(known.annotation)):
-                if isinstance(inner, type) and issubclass(inner, BaseModel):
-                    model = inner
-    near = difflib.get_close_matches(place[-1], model.model_fields, n=1)
-    return f"{'.'.join(place)}: unknown" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -68,7 +68,7 @@ def test_a_malformed_profile_is_refused_with_its_reason(tmp_path, old, new, word
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (r"""'^module\s+"?([^\s"]+)'""", "'('", "test.module: Value error, no regular expression"),
+        (r"""'^module\s+"?([^\s"]+)'""", "'('", "test.module: no regular expression"),
         (r"""'^module\s+"?([^\s"]+)'""", "'module'", "the pattern has no group"),
         ('unless = "', 'unles = "', "build.fetch.0.unles: unknown; did you mean 'unless'"),
     ],

@@ -1,0 +1,41 @@
+"""Floor 5: from proven rows to training data. Knows nothing of how rows were proven.
+
+`Recipe` says what a dataset takes; `shingles` and `families` find what is nearly the same; `part`
+makes splits through which nothing leaks; `Funnel` counts what was dropped, and why.
+"""
+
+from flywheel.curate.duplicates import families
+from flywheel.curate.funnel import Funnel, Stage
+from flywheel.curate.normal import Shingles, normal, shingles
+from flywheel.curate.recipe import Recipe, Rules, Split, load_recipe
+from flywheel.curate.split import (
+    HOLDOUT,
+    LINKED,
+    LINKS,
+    TOUCHES_HOLDOUT,
+    TRAIN,
+    VALIDATION,
+    Parted,
+    part,
+)
+
+__all__ = [
+    "HOLDOUT",
+    "LINKED",
+    "LINKS",
+    "TOUCHES_HOLDOUT",
+    "TRAIN",
+    "VALIDATION",
+    "Funnel",
+    "Parted",
+    "Recipe",
+    "Rules",
+    "Shingles",
+    "Split",
+    "Stage",
+    "families",
+    "load_recipe",
+    "normal",
+    "part",
+    "shingles",
+]

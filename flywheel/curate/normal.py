@@ -1,0 +1,124 @@
+"""Normal forms: what stays of code when layout, comments and docstrings are gone.
+
+Python is parsed and written anew; of other languages, and of Python that does not parse, comments
+and white space are taken away. Two texts with one normal form are the same code; names are kept.
+
+`shingles` gives the runs of tokens by which near duplicates and copies of benchmarks are found.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from textwrap import dedent
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LITERAL = r"\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
+_HASHED = re.compile(rf"({_LITERAL})|#[^\n]*")
+_SLASHED = re.compile(rf"({_LITERAL}|`(?:\\.|[^`\\])*`)|//[^\n]*|/\*[\s\S]*?\*/")
+_HASH_LANGUAGES = frozenset({"python", "elixir", "ruby", "shell"})
+_TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|[^\w\s]", re.ASCII)
+
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, so that a run's hash depends on every token and on their order."""
+
+
+def normal(code: str, language: str) -> str:
+    """The normal form of a definition."""
+    if language == "python":
+        text = _rewritten(code)
+        if text is not None:
+            return text
+    pattern = _HASHED if language in _HASH_LANGUAGES else _SLASHED
+    bare = pattern.sub(lambda found: found[1] or " ", code)
+    return " ".join(bare.split())
+
+
+def _rewritten(code: str) -> str | None:
+    """Python without comments and docstrings, None for what does not parse by itself."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a stranger's escape sequences
+            tree = ast.parse(dedent(code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            match node.body:
+                case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+                    node.body = rest or [ast.Pass()]
+    try:
+        return ast.unparse(tree)
+    except RecursionError:
+        return None
+
+
+def tokens(text: str) -> list[str]:
+    """The words, numbers and signs of a text, in order."""
+    return _TOKEN.findall(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Shingles:
+    """The different runs of tokens of several texts, as hashes, one text after the other."""
+
+    values: NDArray[np.uint64]
+    """Hashes, sorted and different within a text."""
+    starts: NDArray[np.int64]
+    """Where each text's hashes begin; one more than there are texts, the last is their end."""
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def of(self, text: int) -> NDArray[np.uint64]:
+        """The hashes of one text."""
+        return self.values[self.starts[text] : self.starts[text + 1]]
+
+    def similarity(self, one: int, other: int) -> float:
+        """Share of the runs of two texts that both have: Jaccard's. 1 for two without any."""
+        a, b = self.of(one), self.of(other)
+        if not len(a) and not len(b):
+            return 1.0
+        both = len(np.intersect1d(a, b, assume_unique=True))
+        return both / (len(a) + len(b) - both)
+
+
+def shingles(texts: Sequence[str], size: int) -> Shingles:
+    """Runs of `size` tokens of each text; a shorter text is one run."""
+    known: dict[str, int] = {}
+    flat: list[int] = []
+    lengths = np.zeros(len(texts), dtype=np.int64)
+    for number, text in enumerate(texts):
+        found = tokens(text)
+        lengths[number] = len(found)
+        for token in found:
+            if token not in known:
+                known[token] = int.from_bytes(blake2b(token.encode(), digest_size=8).digest())
+            flat.append(known[token])
+    stream = np.array(flat, dtype=np.uint64)
+    ends = np.cumsum(lengths)
+    runs = np.where(lengths == 0, 0, np.maximum(lengths - size + 1, 1))
+    owner = np.repeat(np.arange(len(texts)), runs)
+    offset = np.arange(len(owner)) - np.repeat(np.cumsum(runs) - runs, runs)
+    first = (ends - lengths)[owner] + offset
+    values = np.zeros(len(owner), dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for step in range(size):
+            # Past the end of a short text nothing is added: it is a run by itself.
+            inside = offset + step < lengths[owner]
+            taken = stream[np.where(inside, first + step, 0)] if len(stream) else values
+            values = values * _FACTOR + np.where(inside, taken, np.uint64(0))
+    order = np.lexsort((values, owner))
+    values, owner = values[order], owner[order]
+    if len(values):
+        fresh = np.ones(len(values), dtype=bool)
+        fresh[1:] = (values[1:] != values[:-1]) | (owner[1:] != owner[:-1])
+        values, owner = values[fresh], owner[fresh]
+    starts = np.searchsorted(owner, np.arange(len(texts) + 1))
+    return Shingles(values, starts.astype(np.int64))
