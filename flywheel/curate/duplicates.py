@@ -3,7 +3,7 @@
 Each text's runs of tokens are sketched (MinHash), sketches are cut into bands, and texts that agree
 in a band are candidates (locality-sensitive hashing). Every pair of candidates is then compared
 run by run, so nothing is called near that is not; what is missed is a pair that agrees in no band,
-which at the usual threshold is less than one in ten thousand.
+which at the usual threshold hardly ever happens (see `BANDS`).
 
 Sources: Broder, On the resemblance and containment of documents (1997); Indyk and Motwani,
 Approximate nearest neighbors (1998).
@@ -21,7 +21,7 @@ from flywheel.curate.normal import Shingles
 
 BANDS, ROWS = 32, 4
 """Bands of a sketch, and hashes in each: two texts that share a fraction s of their runs meet with
-probability 1 - (1 - s^ROWS)^BANDS, which is 0.99999 at 0.85 and 0.87 at 0.5."""
+probability 1 - (1 - s^ROWS)^BANDS, which is 1 less 6e-11 at 0.85, and 0.87 at 0.5."""
 CROWD, FEW = 64, 4
 """Texts that agree in a band and are compared all with all; of more, each is compared with the
 first few, for that many agree because they are copies of one another."""

@@ -71,7 +71,6 @@ class Target:
         )
         workspace = init(folder / "workspace").workspace
         self.bench: Workbench = set_up(str(repo), settings, workspace, EventBus())
-        self.python = python
         self.runs = baseline_runs
 
     @cached_property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +25,6 @@ PYTHONS = {
     "python3.12": FOUND.get((3, 12)),
     "python3.13": FOUND.get((3, 13)),
 }
-WHOLE, BY_LINES = ("running", "python3.13"), ("running", "python3.12")
-"""On which Pythons the zoo is judged as a harvest judges, and by executed lines alone."""
 SETTINGS = "[pytest]\naddopts = --doctest-modules\n"
 FILES = {
     "pytest.ini": SETTINGS,
@@ -51,30 +48,10 @@ class Zoo:
 
     target: Target
     truths: dict[Change, frozenset[str]]
-    """What plain pytest says, on the Python that runs the tests."""
     judged: dict[Change, Judged]
+    by_lines: dict[Change, Judged]
+    """Judged by a critic that neither runs whole suites nor audits: only executed lines choose."""
     ended: dict[Change, Judged]
-    """Changes that end or hang the process; none where executed lines alone choose."""
-
-    def agrees(self, change: Change) -> None:
-        """Hold a verdict against the truth; where Pythons differ, against that of its own."""
-        judged, truth = self.judged[change], self.truths[change]
-        if self.target.python != sys.executable and _told(judged) != truth:
-            truth = self.target.truth(change, _files(change))
-        _agrees(judged, truth, len(self.target.learned.suite.ids))
-
-
-def _files(change: Change) -> tuple[str, str]:
-    """The files whose tests a change of the zoo can concern."""
-    return change.path, f"tests/test_{Path(change.path).stem}.py"
-
-
-@pytest.fixture(scope="session")
-def truths(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Change, frozenset[str]]:
-    """What plain pytest says of every change."""
-    folder = tmp_path_factory.mktemp("truths")
-    target = Target(FILES, folder=folder, cache=cache, python=sys.executable, baseline_runs=1)
-    return target.truths({change: _files(change) for change in CHANGES.values()})
 
 
 @pytest.fixture(scope="session")
@@ -88,55 +65,28 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="session")
-def target_of(
-    cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[pytest.FixtureRequest], Target]:
-    """The zoo on the Python that a fixture is asked for."""
-    made: dict[str, Target] = {}
-
-    def target(request: pytest.FixtureRequest) -> Target:
-        python = PYTHONS[request.param]
-        if python is None:
-            pytest.skip(f"{request.param} is not installed")
-        if python not in made:
-            folder = tmp_path_factory.mktemp("zoo")
-            made[python] = Target(FILES, folder=folder, cache=cache, python=python)
-        return made[python]
-
-    return target
-
-
-@pytest.fixture(scope="module", params=WHOLE)
+@pytest.fixture(scope="module", params=list(PYTHONS))
 def zoo(
-    request: pytest.FixtureRequest,
-    target_of: Callable[[pytest.FixtureRequest], Target],
-    truths: dict[Change, frozenset[str]],
+    request: pytest.FixtureRequest, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Zoo:
-    """Judged as a harvest judges."""
-    target = target_of(request)
+    python = PYTHONS[request.param]
+    if python is None:
+        pytest.skip(f"{request.param} is not installed")
+    folder = tmp_path_factory.mktemp("zoo")
+    target = Target(FILES, folder=folder, cache=cache, python=python)
+    changes = list(CHANGES.values())
     with pytest.MonkeyPatch.context() as patch, target.critic() as critic:
         # The first change of each file is audited, however long that takes.
         patch.setattr(rules, "AUDIT_TIME", 100.0)
         assert critic.warm, critic.not_warm_reason
-        judged = target.judge(critic, list(CHANGES.values()))
+        judged = target.judge(critic, changes)
         ended = target.judge(critic, list(ENDING_CHANGES.values()))
-    return Zoo(target, truths, judged, ended)
-
-
-@pytest.fixture(scope="module", params=BY_LINES)
-def zoo_by_lines(
-    request: pytest.FixtureRequest,
-    target_of: Callable[[pytest.FixtureRequest], Target],
-    truths: dict[Change, frozenset[str]],
-) -> Zoo:
-    """Judged by a critic that neither runs whole suites nor audits: only executed lines choose."""
-    target = target_of(request)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rules, "WHOLE_SUITE_SECONDS", -1.0)
         with target.critic(Unaudited) as critic:
-            judged = target.judge(critic, list(CHANGES.values()))
-    return Zoo(target, truths, judged, {})
+            by_lines = target.judge(critic, changes)
+    files = {change: (change.path, f"tests/test_{Path(change.path).stem}.py") for change in changes}
+    return Zoo(target, target.truths(files), judged, by_lines, ended)
 
 
 def _told(judged: Judged) -> frozenset[str]:
@@ -175,14 +125,14 @@ def test_most_tests_of_the_zoo_are_called_without_the_protocol(zoo: Zoo) -> None
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_verdict_is_that_of_plain_pytest(zoo: Zoo, name: str) -> None:
-    zoo.agrees(CHANGES[name])
+    change = CHANGES[name]
+    _agrees(zoo.judged[change], zoo.truths[change], len(zoo.target.learned.suite.ids))
 
 
 @pytest.mark.parametrize("name", SEEN_BY_LINES)
-def test_the_lines_that_tests_execute_find_every_test_that_can_tell(
-    zoo_by_lines: Zoo, name: str
-) -> None:
-    zoo_by_lines.agrees(CHANGES[name])
+def test_the_lines_that_tests_execute_find_every_test_that_can_tell(zoo: Zoo, name: str) -> None:
+    change = CHANGES[name]
+    _agrees(zoo.by_lines[change], zoo.truths[change], len(zoo.target.learned.suite.ids))
 
 
 @pytest.mark.parametrize("name", ENDINGS)

@@ -1,6 +1,6 @@
 """Published prices and names of models, as DSPy carries them: no network, unknown is unknown.
 
-DSPy's table and the module that reads it need nothing of the rest of DSPy, which takes two seconds
+DSPy's table and the module that reads it need nothing of the rest of DSPy, which takes a second
 to import: it is loaded by itself, where DSPy is not there already.
 """
 
