@@ -70,7 +70,7 @@ def test_an_interrupt_waits_for_no_answer(shell: Shell, repository: Callable[...
         ran = shell.finish(process, began)
         assert ran.code == 130, ran.err
         assert ran.summary["ended"] == "interrupted"
-        # Had it waited, there would be answers.
+        # Had it waited, there would be answers. The one that came at once is kept or, when the
+        # signal was quicker than its reading, cancelled with the rest.
         found = calls(shell)
-        assert found.pop("ok", 0) <= 1
-        assert found == {"cancelled": 3}
+        assert found in ({"ok": 1, "cancelled": 3}, {"cancelled": 4})
