@@ -4,6 +4,7 @@
 makes splits through which nothing leaks; `Funnel` counts what was dropped, and why.
 """
 
+from flywheel.curate.draft import Draft
 from flywheel.curate.duplicates import families
 from flywheel.curate.funnel import Funnel, Stage
 from flywheel.curate.normal import Shingles, normal, shingles
@@ -18,24 +19,43 @@ from flywheel.curate.split import (
     Parted,
     part,
 )
+from flywheel.curate.version import (
+    ROWS,
+    SPLITS,
+    HoldoutName,
+    Manifest,
+    Version,
+    find_version,
+    load_version,
+    versions,
+)
 
 __all__ = [
     "HOLDOUT",
     "LINKED",
     "LINKS",
+    "ROWS",
+    "SPLITS",
     "TOUCHES_HOLDOUT",
     "TRAIN",
     "VALIDATION",
+    "Draft",
     "Funnel",
+    "HoldoutName",
+    "Manifest",
     "Parted",
     "Recipe",
     "Rules",
     "Shingles",
     "Split",
     "Stage",
+    "Version",
     "families",
+    "find_version",
     "load_recipe",
+    "load_version",
     "normal",
     "part",
     "shingles",
+    "versions",
 ]
