@@ -37,8 +37,7 @@ def refused(expression: str | None, rules: Licence) -> Reason | None:
         words = _spelled(expression)
     except InvalidLicenseExpression:
         return "not-spdx"
-    allowed = {identifier(one) for one in rules.allow}
-    return None if _Reading(words, allowed).whole() else "not-allowed"
+    return None if _Reading(words, frozenset(rules.allow)).whole() else "not-allowed"
 
 
 def identifier(said: str, known: Iterable[str] = ()) -> str:
