@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from flywheel.core.errors import UsageError
 from flywheel.core.identity import content_hash
 from flywheel.core.table import Table, read_table, validated
+from flywheel.curate.licence import identifier
 
 FILE, PROMPT, ANSWER, CARD = "recipe.toml", "prompt.md", "answer.md", "card.md"
 """Files of a recipe's folder: the rules, the text of a question, of an answer, and of the card."""
@@ -78,6 +79,11 @@ class Licence(Table):
     """SPDX identifiers; of `A OR B` one suffices, of `A AND B` both are needed."""
     unknown: bool = False
     """Whether rows pass of repositories in which no licence was found."""
+
+    @field_validator("allow")
+    @classmethod
+    def _is_spdx(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(identifier(one, PERMISSIVE) for one in allow)
 
 
 class Secrets(Table):
