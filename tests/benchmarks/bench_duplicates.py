@@ -6,7 +6,8 @@
 Two corpora, one invented and one of the functions of the standard library and of what is
 installed; of each a tenth are copies with one to six names or numbers changed. All ways get the
 same normal forms and the same runs of tokens. The truth is the exact similarity of every pair that
-shares a run, by an inverted index. Comparing all pairs is timed on a share of them (`--all-pairs 1` for all).
+shares a run, by an inverted index. Comparing all pairs is timed on a share of them (`--all-pairs 1`
+for all).
 `--scale 50000,100000` measures `families` alone on so many, each in a process of its own. Prints
 tables in Markdown.
 """
