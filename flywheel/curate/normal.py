@@ -38,9 +38,13 @@ def normal(code: str, language: str) -> str:
         text = _rewritten(code)
         if text is not None:
             return text
+    return " ".join(bare(code, language).split())
+
+
+def bare(code: str, language: str) -> str:
+    """Code without its comments; of a part of a definition too, as far as literals end in it."""
     pattern = _HASHED if language in _HASH_LANGUAGES else _SLASHED
-    bare = pattern.sub(lambda found: found[1] or " ", code)
-    return " ".join(bare.split())
+    return pattern.sub(lambda found: found[1] or " ", code)
 
 
 def _rewritten(code: str) -> str | None:
