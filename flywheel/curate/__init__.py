@@ -4,6 +4,7 @@
 makes splits through which nothing leaks; `Funnel` counts what was dropped, and why.
 """
 
+from flywheel.curate.card import Card, card
 from flywheel.curate.draft import Draft
 from flywheel.curate.duplicates import families
 from flywheel.curate.funnel import Funnel, Stage
@@ -39,6 +40,7 @@ __all__ = [
     "TOUCHES_HOLDOUT",
     "TRAIN",
     "VALIDATION",
+    "Card",
     "Draft",
     "Funnel",
     "HoldoutName",
@@ -50,6 +52,7 @@ __all__ = [
     "Split",
     "Stage",
     "Version",
+    "card",
     "families",
     "find_version",
     "load_recipe",
