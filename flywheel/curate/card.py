@@ -148,7 +148,9 @@ def card(version: Version, *, data: Mapping[str, str] | None = None) -> Card:
     stages = [Stage(one.name, one.rows, one.dropped) for one in manifest.funnel]
     pictures = {f"{PICTURES}/funnel.svg": draw_funnel("From the store to this version", stages)}
     for column, (file, title) in _COUNTED.items():
-        pictures[f"{PICTURES}/{file}.svg"] = draw_bars(title, _ordered(manifest, column))
+        named = _ordered(manifest, column)
+        rest = named.pop(REST, 0)
+        pictures[f"{PICTURES}/{file}.svg"] = draw_bars(title, named, rest=rest)
     lies = data or {split: version.file(split).name for split in version.splits}
     last = stages[-1].kept if stages else 0
     text = _TEMPLATE.substitute(
@@ -279,7 +281,7 @@ def _ordered(manifest: Manifest, column: str) -> dict[str, int]:
     """Rows by value: the levels of difficulty in their order, everything else the most first."""
     counts = manifest.statistics.get(column, {})
     if column != "difficulty":
-        return counts
+        return dict(counts)
     known = {level: counts[level] for level in _LEVELS if level in counts}
     return known | {level: count for level, count in counts.items() if level not in known}
 

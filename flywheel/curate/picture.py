@@ -19,7 +19,7 @@ from flywheel.curate.funnel import Stage
 WIDTH = 840
 """Of every picture, in its own units: what a column of text on a page is wide."""
 MOST = 20
-"""Bars of a picture; the values with the fewest rows share one more."""
+"""Bars of a picture; the values with the fewest rows are counted together."""
 
 _MARGIN, _TOP, _GAP = 16, 48, 10
 _LABEL = 34
@@ -59,28 +59,34 @@ def share(part: int, whole: int) -> str:
     return "> 99.9 %" if part < whole and tenths == 1000 else f"{tenths / 10:.1f} %"
 
 
-def draw_bars(title: str, counts: Mapping[str, int]) -> bytes:
-    """Bars of the rows by value, in the order given, with their numbers and their shares."""
-    total = sum(counts.values())
+def draw_bars(title: str, counts: Mapping[str, int], *, rest: int = 0) -> bytes:
+    """Bars of the rows by value, in the order given, with their numbers and their shares.
+
+    `rest` are rows of values that are not named. They, and those of the values beyond `MOST`, are a
+    number without a bar: it would be longer than all others and say nothing.
+    """
+    total = sum(counts.values()) + rest
     shown = _most(counts)
-    labels = {name: _cut(printable(name), _LABEL) for name in shown}
-    numbers = {name: f"{count:,}  {share(count, total)}" for name, count in shown.items()}
-    left = _MARGIN + _wide(labels.values(), _SIZE) + _GAP
-    room = WIDTH - _MARGIN - _GAP - _wide(numbers.values(), _SIZE) - left
+    rest = total - sum(shown.values())
+    lines = [(_cut(printable(name), _LABEL), name, count) for name, count in shown.items()]
+    lines += [("all others", "", rest)] if rest else []
+    numbers = [f"{count:,}  {share(count, total)}" for _, _, count in lines]
+    left = _MARGIN + _wide((label for label, _, _ in lines), _SIZE) + _GAP
+    room = WIDTH - _MARGIN - _GAP - _wide(numbers, _SIZE) - left
     most = max(shown.values(), default=0)
     parts = []
-    for row, (name, count) in enumerate(shown.items()):
+    for row, (label, name, count) in enumerate(lines):
         y = _TOP + row * _ROW
-        length = _length(count, most, room)
-        parts += [
-            _text(_MARGIN, y + _BAR - 2, labels[name]),
-            _bar(left, y, length, _KEPT, name),
-            _text(left + length + _GAP, y + _BAR - 2, numbers[name], colour=_FAINT),
-        ]
-    if not shown:
+        length = _length(count, most, room) if name else 0.0
+        parts.append(_text(_MARGIN, y + _BAR - 2, label, colour=_INK if name else _FAINT))
+        if name:
+            parts.append(_bar(left, y, length, _KEPT, name))
+        at = left + length + (_GAP if name else 0)
+        parts.append(_text(at, y + _BAR - 2, numbers[row], colour=_FAINT))
+    if not lines:
         parts.append(_text(_MARGIN, _TOP + _BAR - 2, "no rows", colour=_FAINT))
-    said = "; ".join(f"{name}: {count:,}" for name, count in shown.items())
-    return _drawn(title, said or "no rows", parts, _TOP + max(1, len(shown)) * _ROW)
+    said = "; ".join(f"{label}: {count:,}" for label, _, count in lines)
+    return _drawn(title, said or "no rows", parts, _TOP + max(1, len(lines)) * _ROW)
 
 
 def draw_funnel(title: str, stages: Sequence[Stage]) -> bytes:
@@ -112,12 +118,9 @@ def draw_funnel(title: str, stages: Sequence[Stage]) -> bytes:
 
 
 def _most(counts: Mapping[str, int]) -> dict[str, int]:
-    """The values that get a bar of their own, in their order, and the rest together."""
+    """The values that get a bar, in their order."""
     named = set(sorted(counts, key=lambda name: -counts[name])[:MOST])
-    shown = {name: count for name, count in counts.items() if name in named}
-    if rest := [count for name, count in counts.items() if name not in named]:
-        shown[f"({len(rest)} more)"] = sum(rest)
-    return shown
+    return {name: count for name, count in counts.items() if name in named}
 
 
 def _reasons(stage: Stage, letters: int) -> str:

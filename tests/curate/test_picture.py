@@ -39,11 +39,14 @@ def test_what_has_rows_can_be_seen_however_few() -> None:
     assert share(0, 0) == "–"
 
 
-def test_values_beyond_the_most_share_a_bar() -> None:
-    picture = draw_bars("Rows", {f"operator {number}": 100 - number for number in range(60)})
-    assert len(bars(picture)) == MOST + 1
-    assert f"({60 - MOST} more)" in texts(picture)
-    assert f"{sum(100 - number for number in range(MOST, 60)):,}  " in texts(picture)[-1]
+def test_values_beyond_the_most_are_a_number_without_a_bar() -> None:
+    counts = {f"operator {number}": 100 - number for number in range(60)}
+    picture = draw_bars("Rows", counts, rest=7)
+    assert len(bars(picture)) == MOST
+    others = sum(counts.values()) + 7 - sum(100 - number for number in range(MOST))
+    *_, label, said = texts(picture)
+    assert label == "all others"
+    assert said.startswith(f"{others:,}  ")
 
 
 def test_the_order_given_is_the_order_drawn() -> None:
