@@ -4,14 +4,41 @@
 that nothing leaks through its splits; a `Funnel` counts what was dropped, and why.
 """
 
-from flywheel.curate.audit import Audited, Check, Leak, audit
-from flywheel.curate.build import Built, build
-from flywheel.curate.diff import Difference, difference
+from flywheel.curate.audit import (
+    Audited,
+    Check,
+    Leak,
+    audit,
+)
+from flywheel.curate.build import (
+    Built,
+    build,
+)
+from flywheel.curate.card import (
+    Card,
+    card,
+)
+from flywheel.curate.diff import (
+    Difference,
+    difference,
+)
 from flywheel.curate.draft import Draft
 from flywheel.curate.duplicates import families
-from flywheel.curate.funnel import Funnel, Stage
-from flywheel.curate.normal import Shingles, normal, shingles
-from flywheel.curate.recipe import Recipe, Rules, Split, load_recipe
+from flywheel.curate.funnel import (
+    Funnel,
+    Stage,
+)
+from flywheel.curate.normal import (
+    Shingles,
+    normal,
+    shingles,
+)
+from flywheel.curate.recipe import (
+    Recipe,
+    Rules,
+    Split,
+    load_recipe,
+)
 from flywheel.curate.split import (
     HOLDOUT,
     LINKED,
@@ -46,6 +73,7 @@ __all__ = [
     "VALIDATION",
     "Audited",
     "Built",
+    "Card",
     "Check",
     "Difference",
     "Draft",
@@ -62,6 +90,7 @@ __all__ = [
     "Version",
     "audit",
     "build",
+    "card",
     "difference",
     "families",
     "find_row",
