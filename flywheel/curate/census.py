@@ -20,7 +20,14 @@ CHARACTERS = 4
 """Characters that are taken for a token; code in English has some three to four."""
 
 _COUNTED = ("row_id", "prompt", "completion", "rejected", "repo", "commit", "license")
-_PROOF = ("sandbox_level", "toolchain", "environment_hash", "oracle_strength", "flake_rate")
+_PROOF = (
+    "sandbox_level",
+    "toolchain",
+    "environment_hash",
+    "oracle_strength",
+    "flake_rate",
+    "solved",
+)
 _EXAMPLE = ("example_id", "path", "symbol", "language", "source", "operator", "error")
 
 
@@ -57,6 +64,8 @@ class Census:
     """Rows by oracle strength, those without one left out."""
     flakes: Counter[float] = field(default_factory=Counter)
     """Rows by flake rate, those of which it is not known left out."""
+    tried: int = 0
+    """Rows that models have tried to mend."""
     long_questions: int = 0
     """Rows whose question alone is longer than `TOKENS` times `CHARACTERS`."""
     long_rows: int = 0
@@ -98,6 +107,7 @@ def _add(found: Census, rows: pl.DataFrame, *, shown: bool) -> None:
     found.environments.update(rows["environment_hash"].unique())
     found.strengths.update(rows["oracle_strength"].drop_nulls().to_list())
     found.flakes.update(rows["flake_rate"].drop_nulls().to_list())
+    found.tried += rows.height - rows["solved"].null_count()
     sizes = rows.select(
         "row_id",
         question=_said("prompt"),

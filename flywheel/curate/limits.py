@@ -24,6 +24,7 @@ def limits(manifest: Manifest, census: Census) -> tuple[str, ...]:
         _languages(manifest),
         _near(rules.duplicates),
         _benchmarks(rules.contamination),
+        _difficulty(census),
         _screens(rules),
         _cut_off(census),
     )
@@ -43,8 +44,8 @@ def _oracles(census: Census) -> str:
     said = (
         f"**Tests let wrong fixes through.** {_of(scored, census.rows)} have tests that were"
         f" audited with wrong fixes: the median of the share that they reject is {median:.2f}, the"
-        f" least {least:.2f},"
-        f" and {number(below, 'row')} {'is' if below == 1 else 'are'} below {weak:g}."
+        f" least {least:.2f}, and"
+        f" {number(below, 'row')} {'is' if below == 1 else 'are'} below {weak:g}."
     )
     if not rest:
         return said
@@ -93,7 +94,8 @@ def _near(rules: Duplicates) -> str:
     return (
         f"**Near duplicates** are told from {rules.near:g} of equal runs of {rules.shingle} tokens"
         f" on, and {rules.keep} of those that make the same change"
-        f" {'is' if rules.keep == 1 else 'are'} kept. What is less alike stays."
+        f" {'is' if rules.keep == 1 else 'are'} kept. What is less alike stays, and so does a pair"
+        " that the sketches by which they are found miss by chance."
     )
 
 
@@ -104,6 +106,17 @@ def _benchmarks(rules: Contamination) -> str:
     return (
         f"**Benchmarks.** Rows were compared with {names}, by their tokens; one that says the same"
         " in other words is not noticed."
+    )
+
+
+def _difficulty(census: Census) -> str:
+    untried = census.rows - census.tried
+    if not untried:
+        return "**Difficulty.** Models have tried to mend every row."
+    return (
+        f"**Difficulty is guessed** where models have hardly tried, and {_of(untried, census.rows)}"
+        " no model has tried: from the size of the change and of the definition, and from what the"
+        " error shows."
     )
 
 

@@ -125,6 +125,14 @@ def test_flaky_rows_and_long_rows_are_counted(tmp_path: Path) -> None:
     assert "2 of 4 rows (50.0 %) are with their answer" in limit(text, "Length")
 
 
+def test_a_difficulty_that_was_guessed_is_said_to_be(tmp_path: Path) -> None:
+    rows = [row(0, solved=0.5), row(1), row(2, solved=0.0)]
+    text = card(version(tmp_path / "some", rows={"train": rows})).text
+    assert "hardly tried, and 1 of 3 rows (33.3 %) no model has tried" in limit(text, "Difficulty")
+    text = card(version(tmp_path / "none", rows={"train": rows[::2]})).text
+    assert "have tried to mend every row" in limit(text, "Difficulty")
+
+
 def test_made_bugs_are_told_from_those_of_people(tmp_path: Path) -> None:
     rows = [row(0), row(1, source="mined"), row(2, source="written"), row(3, source="reverted")]
     text = card(version(tmp_path / "some", rows={"train": rows})).text
