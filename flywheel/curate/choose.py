@@ -123,7 +123,7 @@ class Choice:
         )
         of_definition = self._found.definitions.select(
             pl.col("definition"),
-            pl.col("found").alias("found_in_definition"),
+            pl.col("key", "personal", "found").name.suffix("_in_definition"),
             pl.col("normal").hash(0).alias("normal_hash"),
         )
         rows = rows.join(of_definition, on="definition", how="left", maintain_order="left")
@@ -167,13 +167,14 @@ class Choice:
 
     def _report_secrets(self, rows: pl.DataFrame) -> None:
         """Note where something was found that must not be published, by its masked beginning."""
-        columns = ["example_id", "repo", "path", "symbol", "found", "found_in_definition"]
-        some = (pl.col("found").list.len() > 0) | (pl.col("found_in_definition").list.len() > 0)
+        where = ["example_id", "repo", "path", "symbol"]
+        kept = {"row": "found", "definition": "found_in_definition"}
+        some = rows.filter(pl.any_horizontal(pl.col(*kept.values()).is_not_null()))
         lines = (
-            {name: row[name] for name in columns[:4]} | finding | {"in": where}
-            for row in rows.filter(some).select(columns).iter_rows(named=True)
-            for where, name in (("row", "found"), ("definition", "found_in_definition"))
-            for finding in row[name]
+            {name: row[name] for name in where} | finding | {"in": place}
+            for row in some.select(*where, *kept.values()).iter_rows(named=True)
+            for place, column in kept.items()
+            for finding in json.loads(row[column] or "[]")
         )
         _write_lines(self._draft, SECRETS, lines)
 

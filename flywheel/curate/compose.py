@@ -7,6 +7,7 @@ they are and never read as templates themselves: code is full of braces.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ NO_WRONG_ANSWER = "no-wrong-answer"
 """Why a row is dropped whose task needs an answer that the tests reject."""
 NEEDS_WRONG = frozenset({"preference", "multiturn"})
 """Such tasks."""
+
+_TICKS = re.compile("`{3,}")
 
 Turn = dict[str, str]
 """`role` and `content`."""
@@ -115,8 +118,15 @@ class _Text:
             self._pieces.append((literal, name))
 
     def of(self, said: Mapping[str, str]) -> str:
+        longest = max(
+            (len(run) for _, name in self._pieces if name for run in _TICKS.findall(said[name])),
+            default=0,
+        )
+        # A fence ends at the first one that is as long: one about code with fences is longer.
+        fence = "`" * max(3, longest + 1)
         return "".join(
-            literal + (said[name] if name is not None else "") for literal, name in self._pieces
+            literal.replace("```", fence) + (said[name] if name is not None else "")
+            for literal, name in self._pieces
         )
 
 

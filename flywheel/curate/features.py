@@ -7,7 +7,8 @@ Twenty bugs share one good definition, so what is dear is asked of definitions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -27,7 +28,6 @@ PART = 20_000
 """Rows after which what was found out is kept."""
 _CODE = ("features.py", "normal.py", "secrets.py", "forms.py")
 
-_FOUND = pl.List(pl.Struct({"rule": pl.String, "kind": pl.String, "excerpt": pl.String}))
 _ROWS: dict[str, pl.DataType] = {
     "content": pl.String(),
     "change": pl.String(),
@@ -35,14 +35,16 @@ _ROWS: dict[str, pl.DataType] = {
     "lines": pl.Int32(),
     "error_characters": pl.Int32(),
     "shown": pl.Boolean(),
-    "found": _FOUND,
-    "placeholders": pl.Int32(),
+    "key": pl.Boolean(),
+    "personal": pl.Boolean(),
+    "found": pl.String(),
 }
 _DEFINITIONS: dict[str, pl.DataType] = {
     "definition": pl.String(),
     "normal": pl.String(),
-    "found": _FOUND,
-    "placeholders": pl.Int32(),
+    "key": pl.Boolean(),
+    "personal": pl.Boolean(),
+    "found": pl.String(),
 }
 
 Progress = Callable[[int, int], None]
@@ -55,11 +57,12 @@ class Features:
 
     rows: pl.DataFrame
     """By example, in the order of the pool: `change` (what is taken away and put in its place,
-    without white space and comments, and the lines about it, as a hash), `changed_lines`, `lines`
+    without white space and comments, and at which of equal places), `changed_lines`, `lines`
     (of the definition), `error_characters`, `shown` (whether the error names the changed file),
-    `found` (secrets in the row's own texts), `placeholders` (what looks like one and is none)."""
+    `key` and `personal` (whether its own texts hold such), `found` (what they hold, placeholders
+    too, each masked: a list in JSON, or null)."""
     definitions: pl.DataFrame
-    """By definition: `normal` (its normal form), `found` and `placeholders`."""
+    """By definition: `normal` (its normal form), and `key`, `personal` and `found` of its own."""
 
 
 def features(rows: Path, definitions: Path, kept: Path, progress: Progress) -> Features:
@@ -152,19 +155,19 @@ def _missing(
 
 
 _ROW_TEXTS = [
-    *("content", "language", "path", "bad", "patch", "error", "error_message"),
+    *("content", "language", "path", "bad", "good", "patch", "error"),
     *("test_source", "statement"),
 ]
 
 
 def _row(batch: pa.RecordBatch) -> dict[str, list[object]]:
     columns = {name: batch[name].to_pylist() for name in batch.schema.names}
-    found, placeholders = _screened(
-        columns[name] for name in ("bad", "patch", "error", "test_source", "statement")
-    )
+    texts = [columns[name] for name in ("bad", "patch", "error", "test_source", "statement")]
     changes = [
-        _change(patch, language)
-        for patch, language in zip(columns["patch"], columns["language"], strict=True)
+        _change(patch, language, bad, good)
+        for patch, language, bad, good in zip(
+            columns["patch"], columns["language"], columns["bad"], columns["good"], strict=True
+        )
     ]
     return {
         "content": columns["content"],
@@ -175,64 +178,70 @@ def _row(batch: pa.RecordBatch) -> dict[str, list[object]]:
         "shown": [
             path in error for path, error in zip(columns["path"], columns["error"], strict=True)
         ],
-        "found": found,
-        "placeholders": placeholders,
+        **_screened(texts),
     }
 
 
 def _definition(batch: pa.RecordBatch) -> dict[str, list[object]]:
     columns = {name: batch[name].to_pylist() for name in batch.schema.names}
-    found, placeholders = _screened([columns["good"]])
     return {
         "definition": columns["definition"],
         "normal": [
             normal(good, language)
             for good, language in zip(columns["good"], columns["language"], strict=True)
         ],
-        "found": found,
-        "placeholders": placeholders,
+        **_screened([columns["good"]]),
     }
 
 
-def _change(patch: str, language: str) -> tuple[str, int]:
-    """What a patch changes, as a hash, and how many lines; see `Features.rows`.
-
-    The line before and the line after tell two equal changes of one definition apart.
-    """
+def _change(patch: str, language: str, bad: str, good: str) -> tuple[str, int]:
+    """What a patch changes, as a hash, and how many lines; see `Features.rows`."""
     parts: list[str] = []
     changed = 0
     for hunk in hunks(patch):
-        said = [(sign, " ".join(tokens(bare(text, language)))) for sign, text in hunk]
-        code = [one for one in said if one[1] or one[0] != " "]
-        places = [place for place, (sign, _) in enumerate(code) if sign != " "]
-        changed += len(places)
-        if places:
-            about = code[max(0, places[0] - 1) : places[-1] + 2]
-            parts += [f"{sign}{text}" for sign, text in about if text]
+        changed += sum(sign != " " for sign, _ in hunk)
+        for sign, text in hunk:
+            if sign != " " and (said := " ".join(tokens(bare(text, language)))):
+                parts.append(sign + said)
+        parts.append(str(_occurrence(hunk, "+", good) or _occurrence(hunk, "-", bad)))
     return blake2b("\n".join(parts).encode(errors="replace"), digest_size=8).hexdigest(), changed
 
 
-def _screened(
-    columns: Iterator[list[str | None]] | list[list[str | None]],
-) -> tuple[list[object], list[object]]:
-    """Findings of each row in any of its texts, and how many are only placeholders."""
-    found: dict[int, dict[tuple[str, str, str], None]] = {}
-    placeholders: dict[int, int] = {}
-    size = 0
+def _occurrence(hunk: list[tuple[str, str]], side: str, code: str) -> int:
+    """Which of several equal places of a definition a hunk is about, counted from 0."""
+    kept = [(sign, text.strip()) for sign, text in hunk if sign in (" ", side)]
+    places = [place for place, (sign, _) in enumerate(kept) if sign == side]
+    if not places:
+        return 0
+    lines = [line.strip() for line in code.split("\n")]
+    first = places[0]
+    matching = [place for place, line in enumerate(lines) if line == kept[first][1]]
+    about = [text for _, text in kept[max(0, first - 1) : first + 2]]
+    for number, place in enumerate(matching):
+        if lines[max(0, place - min(first, 1)) : place + 2] == about:
+            return number
+    return 0
+
+
+def _screened(columns: Sequence[Sequence[str | None]]) -> dict[str, list[object]]:
+    """What rows hold in any of their texts, a column each."""
+    size = len(columns[0])
+    held: list[dict[str, Finding]] = [{} for _ in range(size)]
     for texts in columns:
-        size = len(texts)
         for row, some in screened([one or "" for one in texts]).items():
-            for one in some:
-                if one.placeholder:
-                    placeholders[row] = placeholders.get(row, 0) + 1
-                else:
-                    found.setdefault(row, {})[_key(one)] = None
-    names = ("rule", "kind", "excerpt")
-    return (
-        [[dict(zip(names, key, strict=True)) for key in found.get(row, ())] for row in range(size)],
-        [placeholders.get(row, 0) for row in range(size)],
-    )
+            held[row].update((f"{one.rule} {one.excerpt}", one) for one in some)
+    return {
+        **{
+            kind: [
+                any(one.kind == kind and not one.placeholder for one in some.values())
+                for some in held
+            ]
+            for kind in ("key", "personal")
+        },
+        "found": [_listed(some.values()) if some else None for some in held],
+    }
 
 
-def _key(one: Finding) -> tuple[str, str, str]:
-    return one.rule, one.kind, one.excerpt
+def _listed(found: Iterable[Finding]) -> str:
+    names = ("rule", "kind", "excerpt", "placeholder")
+    return json.dumps([{name: getattr(one, name) for name in names} for one in found])

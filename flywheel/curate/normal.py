@@ -55,15 +55,24 @@ def _rewritten(code: str) -> str | None:
             tree = ast.parse(dedent(code))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    for node in ast.walk(tree):
+    try:
+        _undocument(tree.body)
+        return ast.unparse(tree)
+    except RecursionError:
+        return None
+
+
+def _undocument(body: list[ast.stmt]) -> None:
+    """Take the docstrings out of statements; expressions have none, and are most of a tree."""
+    for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             match node.body:
                 case [ast.Expr(value=ast.Constant(value=str())), *rest]:
                     node.body = rest or [ast.Pass()]
-    try:
-        return ast.unparse(tree)
-    except RecursionError:
-        return None
+        for name in ("body", "orelse", "finalbody"):
+            _undocument(getattr(node, name, []))
+        for part in (*getattr(node, "handlers", []), *getattr(node, "cases", [])):
+            _undocument(part.body)
 
 
 def tokens(text: str) -> list[str]:

@@ -53,13 +53,10 @@ def licence(rows: pl.DataFrame, rules: Licence) -> pl.Series:
 
 def secrets(rows: pl.DataFrame, rules: Secrets) -> pl.Series:
     """Whether it, or its good definition, holds what must not be published."""
-    kinds = pl.col("found").list.eval(pl.element().struct.field("kind"))
-    held = kinds.list.concat(
-        pl.col("found_in_definition").list.eval(pl.element().struct.field("kind"))
-    )
-    checks = [(held.list.contains("key"), "key")] if rules.keys else []
-    if rules.personal:
-        checks.append((held.list.contains("personal"), "personal"))
+    asked = [("key", rules.keys), ("personal", rules.personal)]
+    checks = [
+        (pl.col(kind) | pl.col(f"{kind}_in_definition"), kind) for kind, wanted in asked if wanted
+    ]
     return _first(rows, checks)
 
 

@@ -25,8 +25,12 @@ MEMORY = "1500MB"
 GROUP = 8192
 """Rows of a Parquet row group."""
 
-_COLUMNS = """
-    e.example_id, e.repo, e."commit", e.path, e.symbol, e.line, e.end_line, e.language,
+# A folder of this machine is nobody else's business: of a path, the last name is kept.
+_REPO = "CASE WHEN {0} LIKE '/%' THEN 'local:' || split_part(rtrim({0}, '/'), '/', -1) ELSE {0} END"
+
+_COLUMNS = f"""
+    e.example_id, {_REPO.format("e.repo")} AS repo,
+    e."commit", e.path, e.symbol, e.line, e.end_line, e.language,
     e.license, e.source, e.operator, e.fix_origin, e.statement, e.bad, e.good, e.patch, e.error,
     e.error_type, e.error_message, e.traceback, e.test_id, e.test_source, e.failing_tests,
     e.passing_tests, e.oracle_strength, e.flake_rate, e.sandbox_level, e.environment_hash,
@@ -35,7 +39,7 @@ _COLUMNS = """
     md5(concat_ws(chr(0), e.example_id, e.baseline_id, e.error, e.test_source)) AS content,
     coalesce(f.committed_at, e.created_at) AS at,
     list_prepend(e.path, list_transform(
-        coalesce(from_json(c.others, '[{"path": "VARCHAR"}]'), []), lambda x: x.path)) AS files,
+        coalesce(from_json(c.others, '[{{"path": "VARCHAR"}}]'), []), lambda x: x.path)) AS files,
     list_prepend(e.candidate_id, list_transform(
         coalesce(e.parts, []), lambda x: x.candidate_id)) AS lineage,
     a.fixed AS mended, a.tried AS attempted
@@ -148,7 +152,8 @@ def _write(connection: duckdb.DuckDBPyConnection, pool: Pool) -> None:
     _copy(
         connection,
         f"""
-        SELECT b.baseline_id, r.repo, r."commit", b.environment_hash, b.toolchain,
+        SELECT b.baseline_id, {_REPO.format("r.repo")} AS repo,
+               r."commit", b.environment_hash, b.toolchain,
                n.details->>'python' AS python,
                list_sort(from_json(coalesce(n.details->'lock', '[]'), '["VARCHAR"]')) AS packages,
                list_sort(coalesce(t.tests, [])) AS tests

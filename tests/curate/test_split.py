@@ -82,7 +82,7 @@ def test_a_component_larger_than_the_share_is_not_held_out() -> None:
 def test_by_time_the_newest_are_held_out() -> None:
     frame = rows(280).with_columns(pl.col("example_id").alias(name) for name in LINKS)
     parted = part(frame, Split(by="time", validation=0.1, holdout=0.2), None)
-    at = dict(zip(("train", "validation", "holdout"), ([], [], []), strict=True))
+    at: dict[str | None, list[str]] = {"train": [], "validation": [], "holdout": []}
     for place, when in zip(parted.split, frame["at"], strict=True):
         at[place].append(when)
     assert max(at["train"]) < min(at["validation"])
