@@ -13,6 +13,8 @@ FlywheelError                exit 1
 ├── StoreError               exit 1
 │   ├── StoreVersionError    exit 1   written by a newer flywheel
 │   └── StoreBusyError       exit 1   another process holds the store
+├── DatasetError             exit 1   a dataset cannot be built, or a version of it read
+│   └── LeakError            exit 3   what is held out is in another split too
 ├── LMError                  exit 1   a language model gave no answer
 ├── BudgetError              exit 4   what may be spent is spent
 └── Interrupted              exit 130
@@ -83,6 +85,16 @@ class StoreVersionError(StoreError):
 
 class StoreBusyError(StoreError):
     """Another process holds the store for writing."""
+
+
+class DatasetError(FlywheelError):
+    """A dataset cannot be built, or a version of one cannot be read."""
+
+
+class LeakError(DatasetError):
+    """Rows of one split of a dataset are in another, as they are or nearly so."""
+
+    exit_code = 3
 
 
 class LMError(FlywheelError):

@@ -1,18 +1,44 @@
 """Floor 5: from proven rows to training data. Knows nothing of how rows were proven.
 
-`Recipe` says what a dataset takes; `refused` reads licences, `screened` finds secrets, and a
-`Matcher` functions of benchmarks; `shingles` and `families` find what is nearly the same; `part`
-makes splits through which nothing leaks; `Funnel` counts what was dropped, and why.
+`Recipe` says what a dataset takes, `build` makes a `Version` of it from a store, `audit` proves
+that nothing leaks through its splits; a `Funnel` counts what was dropped, and why.
 """
 
-from flywheel.curate.contamination import Match, Matcher, load_matcher
+from flywheel.curate.audit import (
+    Audited,
+    Check,
+    Leak,
+    audit,
+)
+from flywheel.curate.build import (
+    Built,
+    build,
+)
+from flywheel.curate.card import (
+    Card,
+    card,
+)
+from flywheel.curate.diff import (
+    Difference,
+    difference,
+)
+from flywheel.curate.draft import Draft
 from flywheel.curate.duplicates import families
-from flywheel.curate.funnel import Funnel, Stage
-from flywheel.curate.licence import refused
-from flywheel.curate.normal import Shingles, normal, shingles
-from flywheel.curate.recipe import Recipe, Rules, Split, load_recipe
-from flywheel.curate.reviewed import Reviewed, entry, load_reviewed
-from flywheel.curate.secrets import Finding, findings, screened
+from flywheel.curate.funnel import (
+    Funnel,
+    Stage,
+)
+from flywheel.curate.normal import (
+    Shingles,
+    normal,
+    shingles,
+)
+from flywheel.curate.recipe import (
+    Recipe,
+    Rules,
+    Split,
+    load_recipe,
+)
 from flywheel.curate.split import (
     HOLDOUT,
     LINKED,
@@ -23,34 +49,57 @@ from flywheel.curate.split import (
     Parted,
     part,
 )
+from flywheel.curate.version import (
+    ROWS,
+    SPLITS,
+    HoldoutName,
+    Manifest,
+    Version,
+    find_row,
+    find_version,
+    load_version,
+    versions,
+    whereabouts,
+)
 
 __all__ = [
     "HOLDOUT",
     "LINKED",
     "LINKS",
+    "ROWS",
+    "SPLITS",
     "TOUCHES_HOLDOUT",
     "TRAIN",
     "VALIDATION",
-    "Finding",
+    "Audited",
+    "Built",
+    "Card",
+    "Check",
+    "Difference",
+    "Draft",
     "Funnel",
-    "Match",
-    "Matcher",
+    "HoldoutName",
+    "Leak",
+    "Manifest",
     "Parted",
     "Recipe",
-    "Reviewed",
     "Rules",
     "Shingles",
     "Split",
     "Stage",
-    "entry",
+    "Version",
+    "audit",
+    "build",
+    "card",
+    "difference",
     "families",
-    "findings",
-    "load_matcher",
+    "find_row",
+    "find_version",
     "load_recipe",
-    "load_reviewed",
+    "load_version",
     "normal",
     "part",
-    "refused",
-    "screened",
     "shingles",
+    "versions",
+    "whereabouts",
 ]

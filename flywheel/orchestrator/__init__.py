@@ -4,6 +4,7 @@ from flywheel.orchestrator.audit import Audited, AuditProgress, NotAudited, audi
 from flywheel.orchestrator.correct import Tally as CorrectTally
 from flywheel.orchestrator.correct import correct
 from flywheel.orchestrator.cost import Cost, cost, take_calls
+from flywheel.orchestrator.dataset import Known, build_dataset, recipes
 from flywheel.orchestrator.harvest import harvest
 from flywheel.orchestrator.history import History, look_through
 from flywheel.orchestrator.judging import Progress
@@ -16,15 +17,18 @@ __all__ = [
     "CorrectTally",
     "Cost",
     "History",
+    "Known",
     "NotAudited",
     "Progress",
     "Replayed",
     "RepositoryStatus",
     "audit",
+    "build_dataset",
     "correct",
     "cost",
     "harvest",
     "look_through",
+    "recipes",
     "replay",
     "status",
     "take_calls",
