@@ -42,11 +42,11 @@ _DEFINED = re.compile(r"^( *)(?:async )?def (\w+)", re.MULTILINE)
 _OUTLINE = re.compile(
     r"\b(?:and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from"
     r"|global|if|import|in|is|lambda|nonlocal|not|or|pass|raise|return|try|while|with|yield|\d+)\b"
-    r"|[+*/%<=!&^~]+",
+    r"|[+*/%<=!&^~(\n]+",
     re.ASCII,
 )
-"""What neither other names nor annotations change: a minus may be part of an arrow, a bar of a
-union, and neither counts."""
+"""What neither other names nor annotations change, lines and calls among it: a minus may be part of
+an arrow, a bar of a union, and neither counts."""
 
 
 def functions(form: str, *, nested: bool) -> Iterator[tuple[str, str]]:
