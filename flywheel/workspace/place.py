@@ -48,6 +48,11 @@ class Workspace:
         return self.state / "lm.sqlite"
 
     @property
+    def datasets(self) -> Path:
+        """Everything built: one folder a version."""
+        return self.state / "datasets"
+
+    @property
     def logs(self) -> Path:
         """Event logs, one a run."""
         return self.state / "logs"
