@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flywheel.cli import dataset_card, dataset_export
 from flywheel.cli.options import Json
 from flywheel.cli.session import Session, visible
 
@@ -27,6 +28,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     for command in (build, list_, show, diff, audit):
         dataset_app.command(command.__name__.rstrip("_"))(command)
+    for module in (dataset_export, dataset_card):
+        module.register(dataset_app)
     app.add_typer(dataset_app, name="dataset")
 
 

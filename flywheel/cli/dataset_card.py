@@ -38,7 +38,7 @@ def card(
     from flywheel.curate import find_version
 
     session = Session.of(context)
-    found = find_version(session.workspace.state / "datasets", version)
+    found = find_version(session.workspace.datasets, version)
     made = of(found)
     written = () if out is None else made.write(out)
     if as_json:
