@@ -18,11 +18,11 @@ SAMPLES = 3
 """How often the model is asked; of an even number the middle would be a mean of two."""
 LONGEST = 4000
 """Characters of a failure, and of an answer, that it is shown; a longer answer is not judged."""
-MAX_TOKENS = 300
+MAX_TOKENS = 160
 SCHEMA = {
     "type": "object",
     "properties": {
-        "reason": {"type": "string", "maxLength": 400},
+        "reason": {"type": "string", "maxLength": 240},
         "score": {"type": "integer", "minimum": 0, "maximum": 10},
     },
     "required": ["reason", "score"],

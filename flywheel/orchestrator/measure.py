@@ -93,6 +93,8 @@ class Measured:
     """Answers measured in this run."""
     known: int = 0
     """Answers whose score the store had."""
+    judged: int = 0
+    """Changes that the tests were run on in this run; each is judged once, whoever asks."""
     unknown: Counter[str] = field(default_factory=Counter)
     """Reason -> answers of which the value is not known."""
     failed: list[Failed] = field(default_factory=list)
@@ -142,6 +144,9 @@ def measure(
             done.ended = OUT_OF_BUDGET
         finally:
             loop.keep()
+            if done.ended == INTERRUPTED:
+                tools.drop()
+    done.judged = tools.prover.judged if tools.prover is not None else 0
     done.seconds = time.monotonic() - clock
     loop.conclude(settings.metric.seed)
     record_figures(store, loop.figures(where, settings.metric.seed))
@@ -366,6 +371,7 @@ def summary_of(done: Measured) -> dict[str, Any]:
         "answered": done.answered,
         "now": done.now,
         "known": done.known,
+        "judged": done.judged,
         "mean": asdict(done.estimate),
         "parts": {name: asdict(one) for name, one in done.parts.items()},
         "unknown": dict(done.unknown.most_common()),

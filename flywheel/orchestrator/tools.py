@@ -123,6 +123,11 @@ class Toolbox:
         score = _Others(self._metric.uses, tools).of(self._metric, case, answer)
         return Measurement(score, tuple(opinions.calls) if opinions is not None else ())
 
+    def drop(self) -> None:
+        """Give up what models were asked, at once: a person does not wait for it."""
+        if self.models is not None:
+            self.models.close()
+
     def __enter__(self) -> Toolbox:
         return self
 

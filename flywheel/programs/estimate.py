@@ -2,6 +2,8 @@
 
 Shares get Wilson's interval. Other means, and shares of which several answers belong to one case,
 are drawn again with replacement, case by case: answers to one case are no independent evidence.
+Where all cases are alike such draws say nothing of the spread; then each case counts as one answer
+of yes or no, which is the widest that a mean from 0 to 1 can be.
 """
 
 from __future__ import annotations
@@ -61,8 +63,13 @@ def mean_of(groups: Mapping[str, Sequence[float]], *, seed: int = 0) -> Estimate
     drawn = np.concatenate(
         [sums[pick].sum(axis=1) / sizes[pick].sum(axis=1) for pick in draws(len(sums), seed=seed)]
     )
-    low, high = np.percentile(drawn, [_TAIL, 100 - _TAIL])
-    return Estimate(mean, len(values), float(low), float(high))
+    low, high = map(float, np.percentile(drawn, [_TAIL, 100 - _TAIL]))
+    if low == high:
+        if not 0 <= mean <= 1:
+            return Estimate(mean, len(values), None, None)
+        widest = wilson(round(mean * len(sums)), len(sums))
+        low, high = min(mean, widest.low), max(mean, widest.high)
+    return Estimate(mean, len(values), low, high)
 
 
 def draws(groups: int, *, seed: int) -> Iterator[NDArray[np.int64]]:
