@@ -115,8 +115,8 @@ def test_what_a_user_brings_is_judged_once_by_several_processes_and_makes_no_exa
     assert both[1]["mean"]["value"] == 0.5
     scores = rows(
         shell,
-        "SELECT symbol, value, parts ->> 'mended' AS mended, parts ->> 'kept' AS kept, reason"
-        " FROM scores JOIN examples USING (example_id) WHERE metric = 'tests_pass'",
+        "SELECT value, parts ->> 'mended' AS mended, parts ->> 'kept' AS kept"
+        " FROM scores WHERE metric = 'tests_pass'",
     )
     assert {(one["value"], one["mended"], one["kept"]) for one in scores} == {
         (1.0, "1.0", "1.0"),
@@ -199,17 +199,17 @@ def test_a_judge_is_compared_with_the_tests_on_what_models_answered(
     mended = figure(shell, "mended")
     assert (mended.value, mended.version) == (1.0, "by anthropic/claude-sonnet-4-6")
     bugs, asked = mended.n, len(served.asked)
-    ran = shell.run("metric", "run", "plan_judge", "--answers", "attempts")
+    ran = shell.run("metric", "run", "plan_judge", "--answers", "attempts", "--json")
     assert ran.code == 0, ran.err
-    assert "This judge may drive nothing: only" in ran.out
-    questions = len(served.asked) - asked
-    assert questions % 3 == 0
-    again = shell.run("metric", "run", "plan_judge", "--answers", "attempts", "--json").summary
-    assert len(served.asked) - asked == questions
-    assert (again["now"], again["known"], again["usd"]) == (0, 2 * bugs, 0.0)
-    both = again["agreement"]
+    both = ran.summary["agreement"]
     assert (both["both_accept"], both["both_reject"], both["agree"]) == (bugs, bugs, 2 * bugs)
     assert (both["kappa"], both["may_drive"]) == (1.0, False)
+    questions = len(served.asked) - asked
+    assert questions % 3 == 0
+    again = shell.run("metric", "run", "plan_judge", "--answers", "attempts")
+    assert f"{2 * bugs}: 0 measured now, {2 * bugs} known from before" in again.out
+    assert "This judge may drive nothing: only" in again.out
+    assert len(served.asked) - asked == questions
     stored = figure(shell, "plan_judge: kappa with the tests")
     assert (stored.value, stored.n, stored.detail["may_drive"]) == (1.0, 2 * bugs, False)
     (spent,) = rows(shell, "SELECT sum(usd) AS usd, min(judge) AS judge FROM scores")
@@ -237,57 +237,10 @@ def test_a_metric_of_the_users_own_may_ask_the_small_model(harvested: Shell) -> 
     folder = harvested.workspace / "metrics"
     folder.mkdir()
     (folder / "mine.py").write_text(MINE)
-    ran = harvested.run("metric", "run", "mine", "--judge", "local", "--json", timeout=300)
+    ran = harvested.run(
+        "metric", "run", "mine", "--judge", "local", "--limit", "1", "--json", timeout=300
+    )
     assert ran.code == 0, ran.err
     assert (ran.summary["mean"]["value"], ran.summary["judge"]) == (1.0, "local")
     (reason,) = rows(harvested, "SELECT DISTINCT reason FROM scores")
     assert reason["reason"].strip()
-
-
-def test_a_metric_that_fails_is_told_by_its_line_and_leaves_no_score(harvested: Shell) -> None:
-    folder = harvested.workspace / "metrics"
-    folder.mkdir()
-    half = MINE.replace("answer: Answer, judge: Judge", "answer: Answer").replace(
-        'said = judge.ask("Say yes.", max_tokens=4)',
-        'said = [1 / (case.symbol != "plus")]',
-    )
-    (folder / "mine.py").write_text(half.replace("said[0] if said", '"yes" if said'))
-    (folder / "parses.py").write_text("def parses(\n")
-    ran = harvested.run("metric", "run", "mine", "--json")
-    assert ran.code == 1
-    said = ran.summary
-    failed = rows(harvested, "SELECT example_id FROM examples WHERE symbol = 'plus'")
-    assert {one["example_id"] for one in said["failed"]} == {one["example_id"] for one in failed}
-    assert all("mine.py:11" in one["message"] for one in said["failed"])
-    assert all("ZeroDivisionError" in one["cause"] for one in said["failed"])
-    assert said["mean"]["n"] == len(rows(harvested, "FROM scores")) > 0
-    # A file that is no metric is listed, and hides the packaged one rather than being passed over.
-    listed = harvested.run("metric", "list", "--json")
-    assert listed.code == 1
-    by_name = {one["name"]: one for one in listed.summary}
-    assert by_name["mine"]["origin"] == "workspace"
-    assert "parses.py:1" in by_name["parses"]["problem"]
-    assert by_name["tests_pass"]["needs"] == ["critic"]
-
-
-BAD_INPUT = [
-    (("metric", "run", "test_pass"), "Did you mean tests_pass?"),
-    (("metric", "run", "parses", "--answers", "atempts"), "did you mean attempts?"),
-    (("metric", "run", "parses", "--answers", "attempts"), "flywheel correct makes attempts"),
-    (("metric", "run", "parses", "--where", "symbl = 'f'"), "Did you mean symbol?"),
-    (("metric", "run", "parses", "--answers", "broken.jsonl"), "broken.jsonl:2: not JSON"),
-    (("metric", "run", "parses", "--answers", "other.jsonl"), "its fields: id"),
-    (("metric", "run", "plan_judge", "--judge", "nobody"), "no language model profile 'nobody'"),
-]
-
-
-def test_what_cannot_be_meant_is_refused(harvested: Shell) -> None:
-    good = json.dumps({"example_id": "a", "answer": "b"})
-    (harvested.folder / "broken.jsonl").write_text(good + "\n{\n")
-    (harvested.folder / "other.jsonl").write_text('{"id": 1}\n')
-    for arguments, said in BAD_INPUT:
-        ran = harvested.run(*arguments)
-        assert ran.code == 2, (arguments, ran.err)
-        assert said in ran.err
-        assert ran.out == ""
-    assert rows(harvested, "FROM scores") == []
