@@ -149,7 +149,9 @@ def measure(
     done.judged = tools.prover.judged if tools.prover is not None else 0
     done.seconds = time.monotonic() - clock
     loop.conclude(settings.metric.seed)
-    record_figures(store, loop.figures(where, settings.metric.seed))
+    if done.ended == ENDED:
+        # What came first of a run that was cut short is no sample of the rest.
+        record_figures(store, loop.figures(where, settings.metric.seed))
     summary = {"command": "metric", **summary_of(done)}
     repos = ", ".join(sorted(loop.values))
     record_run(store, Run(run_id, repos, started, datetime.now(UTC), summary))
@@ -296,7 +298,6 @@ class _Loop:
         detail = {
             "answers": done.answers,
             "where": where,
-            "ended": done.ended,
             "unknown": sum(done.unknown.values()),
             "failed": len(done.failed),
         }
