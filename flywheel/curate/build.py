@@ -36,6 +36,7 @@ from flywheel.curate.version import AT_ONCE, HoldoutName, Version
 from flywheel.curate.wrong import WrongAnswers
 from flywheel.store import Store
 from flywheel.store.lock import LockTimeoutError, alone
+from flywheel.store.pool import CODE as TAKING
 from flywheel.store.pool import Pool, fingerprint, take
 
 WORK, KEPT, LOCK = ".work", ".features", ".lock"
@@ -100,7 +101,7 @@ def build(recipe: Recipe, store: Store, root: Path, bus: EventBus) -> Built:
                 version = draft.finish(
                     root,
                     recipe,
-                    code=code_hash(CODE),
+                    code=content_hash(code_hash(CODE), TAKING),
                     funnel=choice.funnel,
                     holdout=holdout,
                     baselines=_baselines(pool, rows),
@@ -120,7 +121,7 @@ def build(recipe: Recipe, store: Store, root: Path, bus: EventBus) -> Built:
 def _pool(recipe: Recipe, store: Store, work: Path) -> Pool:
     """The pool of the store as it is; that of a build that was stopped where it is the same."""
     select = recipe.rules.select
-    key = content_hash(select.model_dump(), fingerprint(store), code_hash(CODE))
+    key = content_hash(select.model_dump(), fingerprint(store), TAKING)
     note = work / "pool.json"
     try:
         said = json.loads(note.read_bytes())

@@ -17,6 +17,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from flywheel.core.identity import bytes_hash
 from flywheel.store.query import example_ids, ids_of
 from flywheel.store.store import Store
 
@@ -206,6 +207,10 @@ def companions(pool: Pool, pairs: pl.DataFrame) -> Path:
             path,
         )
     return path
+
+
+CODE = bytes_hash(Path(__file__).read_bytes())
+"""Changes when what is taken does."""
 
 
 def fingerprint(store: Store) -> tuple[int, ...]:
