@@ -62,12 +62,16 @@ class Output:
 
     def batches(self, split: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of a split, some at a time."""
-        total = sum(self.version.manifest.splits[one].rows for one in self.splits)
         for batch in self.version.batches(split, columns):
             yield batch
-            self._read += batch.num_rows
-            if self.on_progress is not None:
-                self.on_progress(self._read, total)
+            self.told(batch.num_rows)
+
+    def told(self, rows: int) -> None:
+        """Tell that so many more rows were read."""
+        self._read += rows
+        if self.on_progress is not None:
+            total = sum(self.version.manifest.splits[one].rows for one in self.splits)
+            self.on_progress(self._read, total)
 
     def frames(self, split: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The rows of a split, some at a time, with `first`: is it the first of its example?"""

@@ -119,7 +119,7 @@ def test_a_disk_that_is_full_is_told_by_every_writer(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this machine has no /dev/full")
-    for to, name in (("openai-chat", "train.jsonl"), ("parquet", "train-00000")):
+    for to, name in (("openai-chat", "train.jsonl"), ("trl-sft", "train-00000")):
         with pytest.MonkeyPatch.context() as patch:
             usual = output.Output.path
             patch.setattr(
@@ -144,6 +144,17 @@ def test_parquet_is_split_by_size_and_numbered(
     assert [table.num_rows for table in tables] == [5, 5, 3]
     ids = pa.concat_tables(tables)["row_id"].to_pylist()
     assert ids == [f"{number:016x}" for number in range(13)]
+
+
+def test_a_file_is_taken_over_whole_and_one_that_is_damaged_is_told(tmp_path: Path) -> None:
+    made = repairs(tmp_path / "versions")
+    done = export(made, "parquet", tmp_path / "out")
+    assert (done.folder / done.files[0]).read_bytes() == made.file("train").read_bytes()
+    made.file("train").write_bytes(made.file("train").read_bytes()[:-9])
+    for to in ("parquet", "openai-chat"):
+        with pytest.raises(DatasetError, match="cannot be read as a part of a dataset"):
+            export(made, to, tmp_path / to)
+        assert not (tmp_path / to).exists()
 
 
 def test_progress_tells_of_all_rows_that_are_asked_for(tmp_path: Path) -> None:
