@@ -173,7 +173,7 @@ def test_a_right_answer_with_several_wrong_ones_is_taught_once(tmp_path: Path) -
     rows = {to: export(made, to, tmp_path / to).rows["train"] for to in ("trl-sft", "trl-dpo")}
     assert rows == {"trl-sft": 2, "trl-dpo": 3}
     kto = export(made, "trl-kto", tmp_path / "kto")
-    labels = pq.read_table(kto.folder / kto.files[0])["label"].to_pylist()
+    labels = pq.read_table(kto.folder / kto.files[-1])["label"].to_pylist()
     assert labels == [True, False, False, True, False]
 
 
