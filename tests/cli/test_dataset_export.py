@@ -115,6 +115,7 @@ def test_a_push_tells_what_it_sent_and_a_second_sends_nothing(
     planned = flywheel(*arguments, "--dry-run")
     assert planned.code == 0, planned.err
     assert "would send 4 files" in planned.out
+    assert "names folders of this machine, such as /home/someone/repository" in planned.err
     assert server.repos == {}
     done = flywheel(*arguments)
     assert done.code == 0, done.err

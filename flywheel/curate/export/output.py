@@ -118,8 +118,13 @@ def placed(folder: Path, *, force: bool, keep: Sequence[Path] = ()) -> Iterator[
         if folder.is_dir() and any(folder.iterdir()):
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             folder.rename(old / "old")
-            made.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            try:
+                made.rename(folder)
+            except BaseException:
+                (old / "old").rename(folder)
+                raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
         else:
             made.rename(folder)  # in the place of one that is empty, too
     except OSError as error:

@@ -114,6 +114,25 @@ def test_what_stops_in_the_midst_leaves_what_was_there(
     assert (out / "train.jsonl").is_file()
 
 
+def test_what_was_there_comes_back_when_its_place_cannot_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, out = repairs(tmp_path / "versions"), tmp_path / "out"
+    export(made, "openai-chat", out)
+    usual = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.name.startswith(".out.") and target == out:
+            raise OSError(errno.EIO, "the disk is broken")
+        return usual(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(DatasetError, match="nothing of it was kept"):
+        export(made, "parquet", out, force=True)
+    assert (out / "train.jsonl").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "versions"]
+
+
 def test_a_disk_that_is_full_is_told_by_every_writer(tmp_path: Path) -> None:
     made = repairs(tmp_path / "versions")
     full = Path("/dev/full")
