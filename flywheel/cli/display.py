@@ -104,6 +104,10 @@ _PHASES = {
     "judge": "judging",
     "ask": "language model",
     "batch": "batch",
+    "select": "examples taken out of the store",
+    "look": "rows looked at",
+    "choose": "rows chosen",
+    "write": "rows written",
 }
 
 

@@ -1,8 +1,9 @@
 """The `flywheel` command: its global options, its small commands, and the one error boundary.
 
-Commands of other modules join by their `register(app)`. Exit codes: 0 ok, 1 failure, 2 usage, 4
-budget used up, 130 interrupted. An error a user can meet is a `FlywheelError` and is told as what
-failed, why, and what to do; anything else is a bug, whose traceback is saved and named.
+Commands of other modules join by their `register(app)`. Exit codes: 0 ok, 1 failure, 2 usage, 3 a
+dataset that leaks, 4 budget used up, 130 interrupted. An error a user can meet is a `FlywheelError`
+and is told as what failed, why, and what to do; anything else is a bug, whose traceback is saved
+and named.
 """
 
 from __future__ import annotations
@@ -147,7 +148,10 @@ def _shown(value: object) -> str:
 
 
 # The order is the order of the help: what makes data, what reads it, what looks after the rest.
-for _module in ("harvest", "correct", "audit", "history", "read", "status", "cost", "doctor"):
+for _module in (
+    *("harvest", "correct", "audit", "dataset", "metric", "history", "read", "trends"),
+    *("status", "cost", "doctor"),
+):
     importlib.import_module(f"flywheel.cli.{_module}").register(app)
 app.add_typer(config_app, name="config")
 

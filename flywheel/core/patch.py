@@ -1,4 +1,4 @@
-"""A unified diff of one file, made to be applied by `git apply`.
+"""A unified diff of one file, made to be applied by `git apply`, and read back by its hunks.
 
 Only the part of the file between its first and its last difference is compared, so a one-line
 change in a file of a megabyte costs a millisecond. Knows nothing of git and reads no file.
@@ -7,9 +7,13 @@ change in a file of a megabyte costs a millisecond. Knows nothing of git and rea
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Iterator
 
 CONTEXT = 3
 """Unchanged lines shown on each side of a change, as git shows."""
+
+_HEAD = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 LARGEST_COMPARED = 2_000
 """Lines between first and last difference above which they are shown as one replacement: a line
@@ -45,6 +49,36 @@ def unified_patch(path: str, before: bytes, after: bytes) -> str:
                 out.extend(_marked("-", old[i1:i2]))
                 out.extend(_marked("+", new[j1:j2]))
     return "".join(out)
+
+
+def hunks(patch: str) -> Iterator[list[tuple[str, str]]]:
+    """The hunks of a unified diff, each a list of lines: the sign (` `, `-`, `+`) and the text.
+
+    The lengths that a hunk's head says are what counts, so a line that only looks like a head is
+    a line. What is no part of a hunk is passed over.
+    """
+    lines = iter(patch.split("\n"))
+    for line in lines:
+        head = _HEAD.match(line)
+        if head is None:
+            continue
+        old, new = (int(one) if one is not None else 1 for one in head.groups())
+        found: list[tuple[str, str]] = []
+        for row in lines:
+            sign, text = row[:1], row[1:]
+            if sign == "\\":  # no newline at the end of the file
+                continue
+            found.append((sign or " ", text))
+            old -= sign != "+"
+            new -= sign != "-"
+            if old <= 0 and new <= 0:
+                break
+        yield found
+
+
+def changed_lines(patch: str) -> int:
+    """Lines that a unified diff takes away and adds, together."""
+    return sum(sign != " " for hunk in hunks(patch) for sign, _ in hunk)
 
 
 def _common_prefix(a: bytes, b: bytes) -> int:

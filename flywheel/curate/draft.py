@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 import flywheel
 from flywheel.core.identity import content_hash
+from flywheel.core.patch import changed_lines
 from flywheel.curate.funnel import Funnel
-from flywheel.curate.recipe import ANSWER, CARD, FILE, PROMPT, Recipe
+from flywheel.curate.recipe import AGAIN, ANSWER, CARD, FILE, PROMPT, Recipe
 from flywheel.curate.version import (
     BASELINES,
     FORMAT,
@@ -128,8 +129,9 @@ class Draft:
             self.folder / BASELINES,
             compression="zstd",
         )
-        for file in (FILE, PROMPT, ANSWER, CARD):
-            shutil.copyfile(recipe.folder / file, self.folder / file)
+        for file in (FILE, PROMPT, ANSWER, AGAIN, CARD):
+            if (recipe.folder / file).exists():
+                shutil.copyfile(recipe.folder / file, self.folder / file)
         splits = {
             split: SplitCounts(
                 rows=self._rows[split],
@@ -199,13 +201,6 @@ _MEASURED: dict[str, Callable[[Mapping[str, Any]], int]] = {
     "failing_tests": lambda row: len(row["failing_tests"]),
 }
 """What is measured of each row."""
-
-
-def changed_lines(patch: str) -> int:
-    """Lines that a unified diff takes away and adds, together."""
-    return sum(
-        line[:1] in ("+", "-") and line[:4] not in ("+++ ", "--- ") for line in patch.split("\n")
-    )
 
 
 def _most(counts: Counter[str]) -> dict[str, int]:

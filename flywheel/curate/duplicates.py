@@ -25,8 +25,9 @@ probability 1 - (1 - s^ROWS)^BANDS, which is 1 less 6e-11 at 0.85, and 0.87 at 0
 CROWD, FEW = 64, 4
 """Texts that agree in a band and are compared all with all; of more, each is compared with the
 first few, for that many agree because they are copies of one another."""
-AT_ONCE = 20_000
-"""Texts that are sketched together: what is held in memory beside the runs themselves."""
+AT_ONCE = 512
+"""Texts that are sketched together: their runs, some hundreds of kilobytes, stay in the
+processor's cache through all of the hashes, which halves the time."""
 
 _SEED = 20_261_122
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -65,11 +66,15 @@ def _bands(runs: Shingles, filled: NDArray[np.int64]) -> NDArray[np.uint64]:
         some = filled[begin : begin + AT_ONCE]
         values = runs.values[runs.starts[some[0]] : runs.starts[some[-1] + 1]]
         starts = runs.starts[some] - runs.starts[some[0]]
+        hashed = np.empty_like(values)
         with np.errstate(over="ignore"):
             for band in range(BANDS):
                 for factor, shift in odd[band]:
-                    # Multiply-shift hashing: Dietzfelbinger and others (1997).
-                    least = np.minimum.reduceat((values * factor + shift) >> np.uint64(32), starts)
+                    # Multiply-shift hashing: Dietzfelbinger and others (1997). The least of what
+                    # is shifted is the least, shifted.
+                    np.multiply(values, factor, out=hashed)
+                    np.add(hashed, shift, out=hashed)
+                    least = np.minimum.reduceat(hashed, starts) >> np.uint64(32)
                     keys[begin : begin + AT_ONCE, band] *= _FACTOR
                     keys[begin : begin + AT_ONCE, band] += least
     return keys

@@ -40,12 +40,15 @@ class Forest:
         for one, other in pairs:
             self.link(one, other)
 
-    def link_equal(self, keys: NDArray[np.generic], *, apart: object = None) -> None:
-        """Let all hang together that have the same key, save those with the key `apart`."""
+    def link_equal(self, keys: NDArray[np.generic], *, of: NDArray[np.int64] | None = None) -> None:
+        """Let all hang together that have the same key.
+
+        `of` are the things that have the keys, None where each has one, in their order.
+        """
         order = np.argsort(keys, kind="stable")
         same = keys[order][1:] == keys[order][:-1]
-        if apart is not None:
-            same &= keys[order][1:] != apart
+        if of is not None:
+            order = of[order]
         firsts, seconds = order[:-1][same].tolist(), order[1:][same].tolist()
         self.link_pairs(zip(firsts, seconds, strict=True))
 

@@ -28,6 +28,9 @@ _TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|[^\w\s]", re.ASCII)
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """Odd, so that a run's hash depends on every token and on their order."""
 
+AT_ONCE = 512
+"""Texts whose runs are hashed together: what is held in memory beside the runs themselves."""
+
 
 def normal(code: str, language: str) -> str:
     """The normal form of a definition."""
@@ -35,9 +38,13 @@ def normal(code: str, language: str) -> str:
         text = _rewritten(code)
         if text is not None:
             return text
+    return " ".join(bare(code, language).split())
+
+
+def bare(code: str, language: str) -> str:
+    """Code without its comments; of a part of a definition too, as far as literals end in it."""
     pattern = _HASHED if language in _HASH_LANGUAGES else _SLASHED
-    bare = pattern.sub(lambda found: found[1] or " ", code)
-    return " ".join(bare.split())
+    return pattern.sub(lambda found: found[1] or " ", code)
 
 
 def _rewritten(code: str) -> str | None:
@@ -48,15 +55,24 @@ def _rewritten(code: str) -> str | None:
             tree = ast.parse(dedent(code))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    for node in ast.walk(tree):
+    try:
+        _undocument(tree.body)
+        return ast.unparse(tree)
+    except RecursionError:
+        return None
+
+
+def _undocument(body: list[ast.stmt]) -> None:
+    """Take the docstrings out of statements; expressions have none, and are most of a tree."""
+    for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             match node.body:
                 case [ast.Expr(value=ast.Constant(value=str())), *rest]:
                     node.body = rest or [ast.Pass()]
-    try:
-        return ast.unparse(tree)
-    except RecursionError:
-        return None
+        for name in ("body", "orelse", "finalbody"):
+            _undocument(getattr(node, name, []))
+        for part in (*getattr(node, "handlers", []), *getattr(node, "cases", [])):
+            _undocument(part.body)
 
 
 def tokens(text: str) -> list[str]:
@@ -91,34 +107,53 @@ class Shingles:
 
 def shingles(texts: Sequence[str], size: int) -> Shingles:
     """Runs of `size` tokens of each text; a shorter text is one run."""
-    known: dict[str, int] = {}
+    known = _Hashes()
+    values: list[NDArray[np.uint64]] = []
+    counts = np.zeros(len(texts) + 1, dtype=np.int64)
+    for begin in range(0, len(texts), AT_ONCE):
+        some = texts[begin : begin + AT_ONCE]
+        found, counts[begin + 1 : begin + 1 + len(some)] = _runs(some, size, known)
+        values.append(found)
+    return Shingles(
+        np.concatenate(values) if values else np.zeros(0, dtype=np.uint64), np.cumsum(counts)
+    )
+
+
+class _Hashes(dict[str, int]):
+    """The hash of each token that was met."""
+
+    def __missing__(self, token: str) -> int:
+        found = int.from_bytes(blake2b(token.encode(), digest_size=8).digest())
+        self[token] = found
+        return found
+
+
+def _runs(
+    texts: Sequence[str], size: int, known: _Hashes
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The different runs of some texts, sorted within each, and how many each text has."""
     flat: list[int] = []
     lengths = np.zeros(len(texts), dtype=np.int64)
     for number, text in enumerate(texts):
         found = tokens(text)
         lengths[number] = len(found)
-        for token in found:
-            if token not in known:
-                known[token] = int.from_bytes(blake2b(token.encode(), digest_size=8).digest())
-            flat.append(known[token])
+        flat.extend(map(known.__getitem__, found))
     stream = np.array(flat, dtype=np.uint64)
     ends = np.cumsum(lengths)
     runs = np.where(lengths == 0, 0, np.maximum(lengths - size + 1, 1))
     owner = np.repeat(np.arange(len(texts)), runs)
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(runs) - runs, runs)
     first = (ends - lengths)[owner] + offset
+    left = lengths[owner] - offset
     values = np.zeros(len(owner), dtype=np.uint64)
     with np.errstate(over="ignore"):
         for step in range(size):
             # Past the end of a short text nothing is added: it is a run by itself.
-            inside = offset + step < lengths[owner]
-            taken = stream[np.where(inside, first + step, 0)] if len(stream) else values
-            values = values * _FACTOR + np.where(inside, taken, np.uint64(0))
-    order = np.lexsort((values, owner))
-    values, owner = values[order], owner[order]
-    if len(values):
-        fresh = np.ones(len(values), dtype=bool)
-        fresh[1:] = (values[1:] != values[:-1]) | (owner[1:] != owner[:-1])
-        values, owner = values[fresh], owner[fresh]
-    starts = np.searchsorted(owner, np.arange(len(texts) + 1))
-    return Shingles(values, starts.astype(np.int64))
+            taken = stream[np.minimum(first + step, len(stream) - 1)] if len(stream) else values
+            values = values * _FACTOR + np.where(step < left, taken, np.uint64(0))
+    starts = np.cumsum(runs) - runs
+    for start, count in zip(starts.tolist(), runs.tolist(), strict=True):
+        values[start : start + count].sort()
+    fresh = np.ones(len(values), dtype=bool)
+    fresh[1:] = (values[1:] != values[:-1]) | (owner[1:] != owner[:-1])
+    return values[fresh], np.bincount(owner[fresh], minlength=len(texts))

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from flywheel.core.errors import UsageError
 from flywheel.core.identity import content_hash
 from flywheel.core.table import Table, read_table, validated
+from flywheel.curate.licence import identifier
 
 FILE, PROMPT, ANSWER, CARD = "recipe.toml", "prompt.md", "answer.md", "card.md"
 """Files of a recipe's folder: the rules, the text of a question, of an answer, and of the card."""
+AGAIN = "again.md"
+"""What is said to a wrong answer; only a task of several turns has it."""
 
 Task = Literal["repair", "preference", "multiturn", "insertion", "explanation"]
 """What a row teaches; see `compose`."""
@@ -78,6 +81,11 @@ class Licence(Table):
     """SPDX identifiers; of `A OR B` one suffices, of `A AND B` both are needed."""
     unknown: bool = False
     """Whether rows pass of repositories in which no licence was found."""
+
+    @field_validator("allow")
+    @classmethod
+    def _is_spdx(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(identifier(one, PERMISSIVE) for one in allow)
 
 
 class Secrets(Table):
@@ -207,11 +215,15 @@ class Recipe:
     """Template of the answer."""
     card: str
     """Template of the card."""
+    again: str = ""
+    """Template of what is said to a wrong answer; empty where the task has one turn."""
 
     @property
     def hash(self) -> str:
         """Identity: what the rules mean, not how they are laid out, and the texts of the rows."""
-        return content_hash(self.rules.model_dump(mode="json"), self.prompt, self.answer)
+        return content_hash(
+            self.rules.model_dump(mode="json"), self.prompt, self.answer, self.again
+        )
 
 
 def load_recipe(name: str, folder: Path) -> Recipe:
@@ -219,8 +231,15 @@ def load_recipe(name: str, folder: Path) -> Recipe:
     table, _ = read_table(folder / FILE, UsageError)
     hint = f"compare with a packaged {FILE}"
     rules = validated(table, Rules, folder / FILE, UsageError, what="a recipe", hint=hint)
-    texts = [_text(folder / file) for file in (PROMPT, ANSWER, CARD)]
-    return Recipe(name, folder, rules, *texts)
+    return Recipe(
+        name,
+        folder,
+        rules,
+        prompt=_text(folder / PROMPT),
+        answer=_text(folder / ANSWER),
+        card=_text(folder / CARD),
+        again=_text(folder / AGAIN) if rules.task == "multiturn" else "",
+    )
 
 
 def _text(path: Path) -> str:

@@ -27,8 +27,9 @@ TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
 TOUCHES_HOLDOUT, LINKED = "touches-holdout", "linked-across-splits"
 """Why a row is in no split."""
 
-LINKS = ("definition", "file", "family", "lineage")
-"""Columns by which rows hang together: rows with the same value in one of them do."""
+LINKS = ("definition", "files", "family", "lineage")
+"""Columns by which rows hang together: rows with the same value in one of them do. Of a list, one
+item that both have is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,11 @@ def part(rows: pl.DataFrame, rules: Split, frozen: pl.DataFrame | None) -> Parte
             reason[row] = TOUCHES_HOLDOUT
         else:
             free.append(row)
-    shares = [(HOLDOUT, rules.holdout)] if frozen is None else []
-    shares.append((VALIDATION, rules.validation))
+    # Shares are of all rows that are placed, so that the build after the one that made the hold-out
+    # splits the others as that one did.
+    placed = len(free) + split.count(HOLDOUT)
+    shares = [(HOLDOUT, rules.holdout * placed)] if frozen is None else []
+    shares.append((VALIDATION, rules.validation * placed))
     group = _groups(rows, here, rules)
     for row, place in zip(free, _drawn(free, group, shares, rules), strict=True):
         split[row] = place
@@ -82,8 +86,11 @@ def part(rows: pl.DataFrame, rules: Split, frozen: pl.DataFrame | None) -> Parte
 def _components(rows: pl.DataFrame) -> NDArray[np.int64]:
     forest = Forest(rows.height)
     for name in LINKS:
-        codes = rows[name].cast(pl.Categorical).to_physical().to_numpy()
-        forest.link_equal(codes)
+        column = rows.select(pl.int_range(pl.len()).alias("row"), pl.col(name).alias("key"))
+        if isinstance(column.schema["key"], pl.List):
+            column = column.explode("key").drop_nulls()
+        keys = column["key"].rank("dense").to_numpy()
+        forest.link_equal(keys, of=column["row"].to_numpy())
     return forest.roots
 
 
@@ -115,8 +122,7 @@ def _drawn(
     else:
         order = sorted(sizes, key=lambda name: content_hash(rules.seed, name))
     place: dict[str, str] = {}
-    waiting = [(name, share * len(free)) for name, share in shares]
-    for split, wanted in waiting:
+    for split, wanted in shares:
         filled = 0.0
         for name in order:
             if name in place:

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -30,6 +31,8 @@ FORMAT = 1
 """Layout of the folder. A reader refuses a greater one."""
 MANIFEST, BASELINES, REPORTS = "manifest.json", "baselines.parquet", "reports"
 """Files and folders of a version beside its splits."""
+DROPPED = "dropped.parquet"
+"""Report with the stage and the reason of every example that is not in the version."""
 SPLITS = (TRAIN, VALIDATION, HOLDOUT)
 """The splits in the order they are listed."""
 AT_ONCE = 4096
@@ -280,6 +283,50 @@ def find_version(root: Path, asked: str) -> Version:
         cause=there,
         hint=f"Did you mean {near[0]}?" if near else f"flywheel dataset build {name}",
     )
+
+
+def find_row(version: Version, start: str) -> tuple[str, dict[str, Any]]:
+    """The row whose id begins so, and its split; `UsageError` for none or several."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for split in version.splits:
+        rows = version.scan(split).filter(pl.col("row_id").str.starts_with(start)).head(5)
+        found += [(split, row) for row in rows.collect().to_dicts()]
+    exact = [one for one in found if one[1]["row_id"] == start]
+    if exact or len(found) == 1:
+        return (exact or found)[0]
+    if found:
+        listed = ", ".join(row["row_id"] for _, row in found[:5])
+        raise UsageError(f"Several rows begin with {start}: {listed} …", hint="give more of it")
+    raise UsageError(
+        f"No row of {version.id} begins with {start!r}.",
+        hint=f"flywheel dataset show {version.id} --why {start}",
+    )
+
+
+def whereabouts(version: Version, start: str) -> list[dict[str, str | None]]:
+    """Where the examples are whose ids begin so, at the most ten.
+
+    Each has `example_id`, and its `split`, or the `stage` and `reason` of its drop. Raises
+    `UsageError` for an example that the build did not see.
+    """
+    begins = pl.col("example_id").str.starts_with(start)
+    none = pl.lit(None, pl.String)
+    frames = [
+        version.scan(split)
+        .filter(begins)
+        .select("example_id", split=pl.lit(split), stage=none, reason=none)
+        .unique()
+        for split in version.splits
+    ]
+    dropped = pl.scan_parquet(version.folder / REPORTS / DROPPED).filter(begins)
+    frames.append(dropped.select("example_id", "stage", "reason", split=none))
+    found = pl.concat(frames, how="diagonal").sort("example_id").head(10).collect().to_dicts()
+    if not found:
+        raise UsageError(
+            f"The build of {version.id} saw no example that begins with {start!r}.",
+            hint="it may not have been selected, or be newer: flywheel examples",
+        )
+    return found
 
 
 def _damaged(path: Path, cause: str) -> DatasetError:

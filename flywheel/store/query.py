@@ -470,6 +470,29 @@ def example_ids(
         raise _wrong_sql(connection, error, "condition") from error
 
 
+def ids_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
+    """The column `example_id` of a query that a user wrote; `UsageError` where it gives none."""
+    hint = 'For example: "SELECT example_id FROM examples WHERE weak IS NOT TRUE"'
+    try:
+        statements = connection.extract_statements(query)
+        if len(statements) != 1 or statements[0].type.name != "SELECT":
+            raise UsageError("A query of examples is one SELECT statement.", hint=hint)
+        found = connection.execute(statements[0])
+        names = [column[0] for column in found.description or ()]
+        if "example_id" not in names:
+            raise UsageError(
+                "A query of examples has a column example_id.",
+                cause=f"This one has: {', '.join(names)}.",
+                hint=hint,
+            )
+        place = names.index("example_id")
+        return [str(row[place]) for row in found.fetchall() if row[place] is not None]
+    except duckdb.FatalException:
+        raise
+    except duckdb.Error as error:
+        raise _wrong_sql(connection, error, "query") from error
+
+
 def _not_one(
     connection: duckdb.DuckDBPyConnection, asked: str, found: list[tuple[str, str, str]]
 ) -> UsageError:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -143,6 +144,46 @@ class Store:
                 connection.commit()
                 self._shorten_log(connection)
 
+    def copy(self, to: Path) -> None:
+        """Copy the store's file and its log while nobody writes; of one that is not there, nothing.
+
+        Raises `StoreBusyError` after `timeout`, and `StoreError` where there is no room.
+        """
+        with self._session(exclusive=False, doing="copying the store"):
+            for path in (self.path, _log_of(self.path)):
+                if path.exists():
+                    made = to if path == self.path else _log_of(to)
+                    try:
+                        shutil.copyfile(path, made)
+                    except OSError as error:
+                        raise _unusable(made, error) from error
+
+    @contextmanager
+    def exporting(self, folder: Path, *, memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that reads the store and may write files; for SQL that no user wrote.
+
+        What does not fit into `memory` (as DuckDB writes sizes) goes through files in `folder`.
+        Meant for a copy: it holds the session for as long as it takes.
+        """
+        with self._session(exclusive=False, doing="exporting from the store"):
+            config: _Config = {
+                **_COMMON,
+                "memory_limit": memory,
+                "temp_directory": str(folder),
+                "preserve_insertion_order": "true",
+            }
+            try:
+                if self.path.exists():
+                    connection = duckdb.connect(self.path, read_only=True, config=config)
+                else:
+                    connection = duckdb.connect(config=config)
+                    migrate(connection, self._steps)
+            except duckdb.Error as error:
+                raise _translated(error, self.path, "open") from error
+            with self._closing(connection, "export from"):
+                connection.execute("SET TimeZone = 'UTC'")
+                yield connection
+
     def tidy(self) -> None:
         """Fold the write-ahead log into the file, and drop what of the file is free."""
         if not self.exists:
@@ -257,7 +298,7 @@ class Store:
     def _new_file(self) -> Path:
         """Where a file is made that will take the store's name; what was left there is removed."""
         made = self.path.with_name(f"{self.path.name}.new")
-        for left in (made, made.with_name(f"{made.name}.wal")):
+        for left in (made, _log_of(made)):
             left.unlink(missing_ok=True)
         return made
 
@@ -265,7 +306,7 @@ class Store:
         """Give a whole file its name; the logs of both files must hold nothing any more."""
         for path in (made, self.path):
             # A log without its file would be replayed into the new one.
-            path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+            _log_of(path).unlink(missing_ok=True)
         made.replace(self.path)
 
     def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -306,7 +347,7 @@ class Store:
                 connection.close()
 
     def _shorten_log(self, connection: duckdb.DuckDBPyConnection) -> None:
-        log = self.path.with_name(f"{self.path.name}.wal")
+        log = _log_of(self.path)
         try:
             if log.stat().st_size < LOG_LIMIT:
                 return
@@ -333,6 +374,10 @@ def _attach(path: Path, name: str) -> str:
     # Only ATTACH takes the size of a row group, and it is asked at every opening.
     quoted = str(path).replace("'", "''")
     return f"ATTACH '{quoted}' AS {name} (ROW_GROUP_SIZE {ROW_GROUP})"
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
 
 
 def _first_line(error: BaseException) -> str:

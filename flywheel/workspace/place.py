@@ -49,7 +49,7 @@ class Workspace:
 
     @property
     def datasets(self) -> Path:
-        """Everything built: one folder a version."""
+        """Versions of datasets, one folder a version, and the workspace's hold-outs."""
         return self.state / "datasets"
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.core.patch import unified_patch
+from flywheel.core.patch import changed_lines, hunks, unified_patch
 
 
 def applied(folder: Path, path: str, before: bytes, patch: str) -> bytes:
@@ -86,3 +86,25 @@ def test_a_change_in_a_large_file_is_found_at_once() -> None:
     patch = unified_patch("a.py", before, after)
     assert time.perf_counter() - started < 0.25
     assert patch.count("\n") < 15
+
+
+def test_the_hunks_of_a_patch_are_read_back() -> None:
+    before = b"".join(b"line %d\n" % n for n in range(40))
+    after = before.replace(b"line 3\n", b"-- three\n++ more\n").replace(b"line 30\n", b"")
+    found = list(hunks(unified_patch("a.sql", before, after)))
+    assert [[line for line in hunk if line[0] != " "] for hunk in found] == [
+        [("-", "line 3"), ("+", "-- three"), ("+", "++ more")],
+        [("-", "line 30")],
+    ]
+    assert found[0][0] == (" ", "line 0")
+    assert found[1][-1] == (" ", "line 33")
+
+
+def test_a_line_that_looks_like_a_head_is_a_line() -> None:
+    patch = unified_patch("a.sql", b"-- a/x\n@@ -1 +1 @@\n", b"-- b/x\n@@ -1 +1 @@\n")
+    assert list(hunks(patch)) == [[("-", "-- a/x"), ("+", "-- b/x"), (" ", "@@ -1 +1 @@")]]
+    assert changed_lines(patch) == 2
+
+
+def test_a_file_without_a_last_newline_is_read_back() -> None:
+    assert list(hunks(unified_patch("a", b"one", b"two"))) == [[("-", "one"), ("+", "two")]]

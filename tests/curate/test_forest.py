@@ -16,10 +16,10 @@ def test_links_and_keys_make_components_named_by_their_least_number() -> None:
     assert forest.roots.tolist() == [0, 1, 2, 0, 4, 2, 1]
 
 
-def test_a_key_that_says_nothing_links_nothing() -> None:
-    forest = Forest(4)
-    forest.link_equal(np.array([-1, -1, 3, 3]), apart=-1)
-    assert forest.roots.tolist() == [0, 1, 2, 2]
+def test_a_thing_may_have_several_keys_or_none() -> None:
+    forest = Forest(5)
+    forest.link_equal(np.array([7, 8, 8, 9, 9]), of=np.array([0, 0, 2, 2, 4]))
+    assert forest.roots.tolist() == [0, 1, 0, 3, 0]
 
 
 def test_the_order_of_links_changes_nothing() -> None:

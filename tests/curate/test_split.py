@@ -32,7 +32,7 @@ def rows(count: int, seed: int = 0, **given: list[Any]) -> pl.DataFrame:
         "repo": repos,
         "at": [f"2026-01-{1 + n % 28:02}" for n in range(count)],
         "definition": definitions,
-        "file": files,
+        "files": files,
         "family": [f"family{draw.randrange(count)}" for _ in range(count)],
         "lineage": [f"line{n}" for n in range(count)],
     }
@@ -71,9 +71,9 @@ def test_shares_are_kept_as_far_as_components_allow() -> None:
 
 def test_a_component_larger_than_the_share_is_not_held_out() -> None:
     frame = rows(
-        100, family=["one"] * 80 + [f"f{n}" for n in range(20)], file=list(map(str, range(100)))
+        100, family=["one"] * 80 + [f"f{n}" for n in range(20)], files=list(map(str, range(100)))
     )
-    frame = frame.with_columns(definition=pl.col("file"))
+    frame = frame.with_columns(definition=pl.col("files"))
     parted = part(frame, Split(validation=0, holdout=0.1), None)
     assert set(parted.split[:80]) == {TRAIN}
     assert parted.split.count(HOLDOUT) == 10
@@ -82,7 +82,7 @@ def test_a_component_larger_than_the_share_is_not_held_out() -> None:
 def test_by_time_the_newest_are_held_out() -> None:
     frame = rows(280).with_columns(pl.col("example_id").alias(name) for name in LINKS)
     parted = part(frame, Split(by="time", validation=0.1, holdout=0.2), None)
-    at = dict(zip(("train", "validation", "holdout"), ([], [], []), strict=True))
+    at: dict[str | None, list[str]] = {"train": [], "validation": [], "holdout": []}
     for place, when in zip(parted.split, frame["at"], strict=True):
         at[place].append(when)
     assert max(at["train"]) < min(at["validation"])

@@ -1,6 +1,7 @@
 """A dataset of the Hugging Face Hub: Parquet in `data/`, the card as README.md, Croissant.
 
-Written here is the front matter of the card, which loaders and the Hub read. Its body is given.
+Written here is the front matter of the card, which loaders and the Hub read; its body is the card
+of the version, or is given.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 from typing import Any
 
 from flywheel.core.errors import UsageError
+from flywheel.curate.card import card
 from flywheel.curate.export import croissant
 from flywheel.curate.export.features import feature
 from flywheel.curate.export.output import Output, name_of
@@ -44,9 +46,13 @@ def write(output: Output) -> None:
     write_shards(output, folder=f"{DATA}/")
     croissant.write(output, data=DATA)
     front = json.dumps(_front(output), indent=1, ensure_ascii=False)  # JSON is YAML
-    body = _short(output.version) if output.body is None else output.body
+    body, pictures = output.body, output.pictures
+    if body is None:
+        files = {split: f"{DATA}/{name_of(split)}-*.parquet" for split in output.splits}
+        made = card(output.version, data=files)
+        body, pictures = made.text, made.pictures
     output.write(CARD, f"---\n{front}\n---\n\n{body.strip()}\n")
-    for name, data in output.pictures.items():
+    for name, data in pictures.items():
         if not output.path(name).resolve().is_relative_to(output.folder.resolve()):
             raise UsageError(f"The picture {name} is not within the export.")
         output.path(name).write_bytes(data)
@@ -92,8 +98,3 @@ def _licences(version: Version) -> list[str]:
     known = sorted(told & LICENCES)
     more = ["unknown"] if "none" in told else []
     return [*known, *(["other"] if told - LICENCES - {"none"} else []), *more]
-
-
-def _short(version: Version) -> str:
-    rules = version.manifest.rules
-    return f"# {rules.title}\n\n{rules.description}\n\nVersion `{version.id}`.\n"

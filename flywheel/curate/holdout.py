@@ -1,0 +1,64 @@
+"""Hold-outs: rows that no program is trained on or chosen by, for as long as the workspace lives.
+
+A hold-out belongs to the workspace and not to one dataset, so two datasets cannot leak into one
+another's. It is a file that is written once, with all that is needed to see what hangs together
+with it, whatever becomes of the rows in the store.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from flywheel.core.errors import DatasetError
+from flywheel.core.identity import content_hash
+from flywheel.curate.version import HoldoutName
+
+FOLDER = "holdouts"
+"""Folder of the hold-outs, beside the versions."""
+COLUMNS: dict[str, pl.DataType] = {
+    "example_id": pl.String(),
+    "repo": pl.String(),
+    "at": pl.String(),
+    "definition": pl.String(),
+    "files": pl.List(pl.String()),
+    "lineage": pl.List(pl.String()),
+    "normal": pl.String(),
+}
+"""What is kept of a row: what it hangs together by, and the normal form of its definition."""
+
+
+def frozen(root: Path, name: str) -> pl.DataFrame | None:
+    """The rows of a hold-out, None where it was not made yet; `DatasetError` for a damaged one."""
+    path = _path(root, name)
+    if not path.exists():
+        return None
+    try:
+        return pl.read_parquet(path).select(list(COLUMNS)).cast(pl.Schema(COLUMNS))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DatasetError(
+            f"The hold-out {name} cannot be read.",
+            cause=str(error).partition("\n")[0][:300],
+            hint=f"put a copy of {path} back: a new one would hold other rows",
+        ) from error
+
+
+def freeze(root: Path, name: str, rows: pl.DataFrame) -> None:
+    """Write a hold-out, once and for all; what is there already stays."""
+    path = _path(root, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = path.with_name(f".{path.name}.new")
+    rows.select(list(COLUMNS)).sort("example_id").write_parquet(made, compression="zstd")
+    if not path.exists():
+        made.replace(path)
+
+
+def named(name: str, rows: pl.DataFrame) -> HoldoutName:
+    """What a version says of the hold-out that it was built with."""
+    ids = sorted(rows["example_id"].to_list())
+    return HoldoutName(name=name, hash=content_hash(ids), rows=len(ids))
+
+
+def _path(root: Path, name: str) -> Path:
+    return root / FOLDER / f"{name}.parquet"
