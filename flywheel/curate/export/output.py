@@ -49,7 +49,7 @@ class Output:
     shard_bytes: int = SHARD_BYTES
     """Bytes from which a Parquet file is followed by another."""
     body: str | None = None
-    """Markdown of the card, for a format that has one; None: a short one."""
+    """Markdown of the card, for a format that has one; None: the one that the version gives."""
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     """Files that the body shows, by their path within the export."""
     on_progress: OnProgress | None = None

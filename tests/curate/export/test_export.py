@@ -213,7 +213,7 @@ def test_the_card_of_a_hub_folder_is_what_was_given(tmp_path: Path) -> None:
     assert told["size_categories"] == ["n<1K"]
     assert [one["split"] for one in told["configs"][0]["data_files"]] == ["train", "validation"]
     with pytest.raises(UsageError, match="not within the export"):
-        export(made, "huggingface", tmp_path / "other", pictures={"../../x": b""})
+        export(made, "huggingface", tmp_path / "other", body="", pictures={"../../x": b""})
 
 
 def test_croissant_knows_every_file_by_its_hash(tmp_path: Path) -> None:
