@@ -135,6 +135,10 @@ def push(
     session = Session.of(context)
     version = find_version(session.workspace.datasets, name)
     splits = splits_named(split or (), version)
+    local = [one for one in version.manifest.statistics["repo"] if Path(one).is_absolute()]
+    if local:
+        told = f"the column `repo` names folders of this machine, such as {local[0]}"
+        session.warn(told, "a repository harvested by its address is named by that")
     place = session.workspace.datasets
     with display(session) as shown, tempfile.TemporaryDirectory(prefix=".push.", dir=place) as made:
         progress = _progress(shown, "huggingface")

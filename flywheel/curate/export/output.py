@@ -49,7 +49,7 @@ class Output:
     shard_bytes: int = SHARD_BYTES
     """Bytes from which a Parquet file is followed by another."""
     body: str | None = None
-    """Markdown of the card, for a format that has one; None: a short one."""
+    """Markdown of the card, for a format that has one; None: the one that the version gives."""
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     """Files that the body shows, by their path within the export."""
     on_progress: OnProgress | None = None
@@ -62,12 +62,16 @@ class Output:
 
     def batches(self, split: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of a split, some at a time."""
-        total = sum(self.version.manifest.splits[one].rows for one in self.splits)
         for batch in self.version.batches(split, columns):
             yield batch
-            self._read += batch.num_rows
-            if self.on_progress is not None:
-                self.on_progress(self._read, total)
+            self.told(batch.num_rows)
+
+    def told(self, rows: int) -> None:
+        """Tell that so many more rows were read."""
+        self._read += rows
+        if self.on_progress is not None:
+            total = sum(self.version.manifest.splits[one].rows for one in self.splits)
+            self.on_progress(self._read, total)
 
     def frames(self, split: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The rows of a split, some at a time, with `first`: is it the first of its example?"""
@@ -114,8 +118,13 @@ def placed(folder: Path, *, force: bool, keep: Sequence[Path] = ()) -> Iterator[
         if folder.is_dir() and any(folder.iterdir()):
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             folder.rename(old / "old")
-            made.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            try:
+                made.rename(folder)
+            except BaseException:
+                (old / "old").rename(folder)
+                raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
         else:
             made.rename(folder)  # in the place of one that is empty, too
     except OSError as error:

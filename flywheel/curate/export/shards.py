@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,10 +21,32 @@ GROUP = 8192
 def write_shards(output: Output, form: Form | None = None, folder: str = "") -> None:
     """Write every split as Parquet in a form; None: with all its columns, as they are."""
     for split in output.splits:
-        if form is None:
-            _write(output, split, ROWS, _whole(output, split), folder)
+        name = f"{folder}{name_of(split)}"
+        if form is not None:
+            _write(output, name, form.schema, _turned(output, split, form))
+        elif _fits(output, split):
+            _copy(output, split, f"{name}-00000-of-00001.parquet")
         else:
-            _write(output, split, form.schema, _turned(output, split, form), folder)
+            _write(output, name, ROWS, _whole(output, split))
+
+
+def _fits(output: Output, split: str) -> bool:
+    """Is the version's own file what would be written? One that is damaged is not."""
+    path, rows = output.version.file(split), output.version.manifest.splits[split].rows
+    try:
+        with pq.ParquetFile(path) as file:
+            whole = file.metadata.num_rows == rows and file.schema_arrow.equals(ROWS)
+        return whole and path.stat().st_size <= output.shard_bytes
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _copy(output: Output, split: str, name: str) -> None:
+    """Take over the version's file: unpacking rows to pack them again would take its time."""
+    rows = output.version.manifest.splits[split].rows
+    shutil.copyfile(output.version.file(split), output.path(name))
+    output.rows[name_of(split)] += rows
+    output.told(rows)
 
 
 def _whole(output: Output, split: str) -> Iterator[pa.Table]:
@@ -37,16 +60,14 @@ def _turned(output: Output, split: str, form: Form) -> Iterator[pa.Table]:
         yield rows.to_arrow().cast(form.schema)  # the types that every reader knows
 
 
-def _write(
-    output: Output, split: str, schema: pa.Schema, tables: Iterable[pa.Table], folder: str
-) -> None:
+def _write(output: Output, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
     """Write tables one after the other; a file is named when it is known how many there are."""
     written: list[Path] = []
     with ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
         for group in _groups(tables):
             if writer is None:
-                written.append(output.path(f"{folder}{name_of(split)}-{len(written):05}"))
+                written.append(output.path(f"{name}-{len(written):05}"))
                 sink = stack.enter_context(written[-1].open("wb"))
                 writer = stack.enter_context(pq.ParquetWriter(sink, schema, compression="zstd"))
             writer.write_table(group)

@@ -11,10 +11,26 @@ import polars as pl
 import pyarrow as pa
 
 from flywheel.curate.export.form import Form, Rows
-from flywheel.curate.export.output import Output
+from flywheel.curate.export.output import Output, name_of
 from flywheel.curate.export.shards import write_shards
 from flywheel.curate.version import MESSAGES
 
+READ_ME = """\
+# {version} for TRL
+
+`{columns}` in every row, and its `row_id`. In the folder of this file:
+
+```python
+from datasets import load_dataset
+
+rows = load_dataset(".", split="{split}")
+```
+
+TRL's trainers cut what is longer than `max_length`, which is 1024 tokens unless it is set: a
+question that fills it has nothing left to learn. The questions have {question:,.0f} characters in
+the median, {longest:,.0f} at the most.
+"""
+"""What lies beside the rows."""
 _ROW = ("row_id", pa.string())
 
 
@@ -66,19 +82,32 @@ KTO = Form(
 
 def write_sft(output: Output) -> None:
     """Prompt and completion: the loss is on the completion alone."""
-    write_shards(output, SFT)
+    _write(output, SFT)
 
 
 def write_chat(output: Output) -> None:
     """Whole conversations."""
-    write_shards(output, CHAT)
+    _write(output, CHAT)
 
 
 def write_dpo(output: Output) -> None:
     """A right and a wrong answer to each question."""
-    write_shards(output, DPO)
+    _write(output, DPO)
 
 
 def write_kto(output: Output) -> None:
     """Answers by themselves, each said to be right or wrong."""
-    write_shards(output, KTO)
+    _write(output, KTO)
+
+
+def _write(output: Output, form: Form) -> None:
+    write_shards(output, form)
+    asked = output.version.manifest.quantiles["prompt_characters"]
+    text = READ_ME.format(
+        version=output.version.id,
+        columns="`, `".join(name for name in form.schema.names if name != "row_id"),
+        split=name_of(output.splits[0]),
+        question=asked["median"],
+        longest=asked["most"],
+    )
+    output.write("README.md", text)

@@ -114,12 +114,31 @@ def test_what_stops_in_the_midst_leaves_what_was_there(
     assert (out / "train.jsonl").is_file()
 
 
+def test_what_was_there_comes_back_when_its_place_cannot_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, out = repairs(tmp_path / "versions"), tmp_path / "out"
+    export(made, "openai-chat", out)
+    usual = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.name.startswith(".out.") and target == out:
+            raise OSError(errno.EIO, "the disk is broken")
+        return usual(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(DatasetError, match="nothing of it was kept"):
+        export(made, "parquet", out, force=True)
+    assert (out / "train.jsonl").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "versions"]
+
+
 def test_a_disk_that_is_full_is_told_by_every_writer(tmp_path: Path) -> None:
     made = repairs(tmp_path / "versions")
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this machine has no /dev/full")
-    for to, name in (("openai-chat", "train.jsonl"), ("parquet", "train-00000")):
+    for to, name in (("openai-chat", "train.jsonl"), ("trl-sft", "train-00000")):
         with pytest.MonkeyPatch.context() as patch:
             usual = output.Output.path
             patch.setattr(
@@ -146,6 +165,17 @@ def test_parquet_is_split_by_size_and_numbered(
     assert ids == [f"{number:016x}" for number in range(13)]
 
 
+def test_a_file_is_taken_over_whole_and_one_that_is_damaged_is_told(tmp_path: Path) -> None:
+    made = repairs(tmp_path / "versions")
+    done = export(made, "parquet", tmp_path / "out")
+    assert (done.folder / done.files[0]).read_bytes() == made.file("train").read_bytes()
+    made.file("train").write_bytes(made.file("train").read_bytes()[:-9])
+    for to in ("parquet", "openai-chat"):
+        with pytest.raises(DatasetError, match="cannot be read as a part of a dataset"):
+            export(made, to, tmp_path / to)
+        assert not (tmp_path / to).exists()
+
+
 def test_progress_tells_of_all_rows_that_are_asked_for(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     export(
@@ -162,7 +192,7 @@ def test_a_right_answer_with_several_wrong_ones_is_taught_once(tmp_path: Path) -
     rows = {to: export(made, to, tmp_path / to).rows["train"] for to in ("trl-sft", "trl-dpo")}
     assert rows == {"trl-sft": 2, "trl-dpo": 3}
     kto = export(made, "trl-kto", tmp_path / "kto")
-    labels = pq.read_table(kto.folder / kto.files[0])["label"].to_pylist()
+    labels = pq.read_table(kto.folder / kto.files[-1])["label"].to_pylist()
     assert labels == [True, False, False, True, False]
 
 
@@ -183,7 +213,7 @@ def test_the_card_of_a_hub_folder_is_what_was_given(tmp_path: Path) -> None:
     assert told["size_categories"] == ["n<1K"]
     assert [one["split"] for one in told["configs"][0]["data_files"]] == ["train", "validation"]
     with pytest.raises(UsageError, match="not within the export"):
-        export(made, "huggingface", tmp_path / "other", pictures={"../../x": b""})
+        export(made, "huggingface", tmp_path / "other", body="", pictures={"../../x": b""})
 
 
 def test_croissant_knows_every_file_by_its_hash(tmp_path: Path) -> None:
