@@ -50,6 +50,7 @@ from flywheel.store.carried import (
     restore,
     standing,
 )
+from flywheel.store.frames import errors, mended, oracles, rows, runs, scan, yields
 from flywheel.store.fresh import Held, held
 from flywheel.store.ingest import (
     Buffer,
@@ -143,6 +144,7 @@ __all__ = [
     "combined_parts",
     "count_examples",
     "environment_lock",
+    "errors",
     "example",
     "example_id",
     "examples",
@@ -153,7 +155,9 @@ __all__ = [
     "ingest",
     "known_verdicts",
     "mendable",
+    "mended",
     "mined_commits",
+    "oracles",
     "proven_candidates",
     "rare_families",
     "record_attempts",
@@ -169,6 +173,9 @@ __all__ = [
     "replayable",
     "restore",
     "retire",
+    "rows",
+    "runs",
+    "scan",
     "scores",
     "sql",
     "standing",
@@ -177,4 +184,5 @@ __all__ = [
     "whole_runs",
     "wilson",
     "written",
+    "yields",
 ]

@@ -70,6 +70,8 @@ _WRITING: _Config = {
     "zstd_min_string_length": "24",  # so that text inside lists and structs is compressed too
 }
 
+_LOCKING = threading.Lock()
+
 
 class Store:
     """One store file. Making one opens nothing; the first writing session creates the file."""
@@ -226,8 +228,7 @@ class Store:
             if version < newest(self._steps):
                 connection.close()
                 return None
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET lock_configuration = true")
+            _lock(connection)
         except duckdb.Error as error:
             connection.close()
             raise _translated(error, self.path, "read") from error
@@ -316,6 +317,17 @@ class Store:
         except duckdb.Error as error:
             # The rows are committed and safe in the log; the next session tries again.
             logger.warning("The store %s could not be tidied: %s", self.path, _first_line(error))
+
+
+def _lock(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fix the settings of a connection that reads."""
+    # Connections of one process to one file share a database, and so its settings: where another
+    # thread is reading, they are as they should be, and cannot be set any more.
+    with _LOCKING:
+        setting = connection.execute("SELECT current_setting('lock_configuration')").fetchall()
+        if not setting[0][0]:
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute("SET lock_configuration = true")
 
 
 def _writable(path: Path) -> duckdb.DuckDBPyConnection:

@@ -1,0 +1,233 @@
+"""Frames: rows and counts of the store as polars frames, for who analyses them.
+
+`rows` reads at once. `scan` makes a LazyFrame that opens a session of its own whenever it is
+collected: what the plan asks for (columns, condition, limit) goes into DuckDB's query, its answer
+is taken whole, and the session ends before polars computes anything. A LazyFrame therefore holds
+no lock while somebody thinks, and sees what was stored in the meantime.
+
+The counts are those that pictures are made of. None of them knows how it is drawn.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+from dataclasses import dataclass, replace
+from typing import cast
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+from duckdb.polars_io import duckdb_source
+
+from flywheel.core.errors import UsageError
+from flywheel.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+_ORDER = {
+    "examples": "created_at, example_id",
+    "trials": "created_at, candidate_id, baseline_id, kind",
+    "survivors": "created_at, candidate_id, baseline_id",
+    "attempts": "created_at, example_id, model, prompt, seed, sample, turn",
+    "calls": "started_at, call_id",
+    "scores": "created_at, metric, example_id",
+    "figures": "created_at, kind, subject, metric",
+}
+"""Order in which the rows of a table or view are read; none for the others."""
+
+
+def rows(store: Store, name: str, *, where: str | None = None) -> pl.DataFrame:
+    """All rows of a table or view, oldest first; `where` is an SQL condition on its columns.
+
+    Raises `UsageError` for a name there is not, and for a condition DuckDB does not accept.
+    """
+    with store.reading() as connection:
+        query = _query(connection, name, where)
+        order = f" ORDER BY {_ORDER[name]}" if name in _ORDER else ""
+        frame: pl.DataFrame = connection.sql(f"{query}{order}").pl()
+    return frame
+
+
+def scan(store: Store, name: str, *, where: str | None = None) -> pl.LazyFrame:
+    """A table or view, not yet read, its rows in no particular order; raises as `rows` does."""
+    with store.reading() as connection:
+        query = _query(connection, name, where)
+        schema = connection.sql(query).limit(0).pl().schema
+    # DuckDB's own source for polars translates the plan; it asks of a relation no more than these.
+    relation = cast("duckdb.DuckDBPyRelation", _Later(store, name, query))
+    return duckdb_source(relation, schema)
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """A relation that keeps what is asked of it until its rows are wanted."""
+
+    store: Store
+    name: str
+    query: str
+    steps: tuple[tuple[str, object], ...] = ()
+
+    def project(self, columns: str) -> _Later:
+        return replace(self, steps=(*self.steps, ("project", columns)))
+
+    def limit(self, most: int) -> _Later:
+        return replace(self, steps=(*self.steps, ("limit", most)))
+
+    def filter(self, condition: duckdb.Expression) -> _Later:
+        return replace(self, steps=(*self.steps, ("filter", condition)))
+
+    def to_arrow_reader(self, batch_size: int | None = None) -> pa.RecordBatchReader:
+        with self.store.reading() as connection:
+            relation = connection.sql(self.query)
+            for step, value in self.steps:
+                relation = getattr(relation, step)(value)
+            table = relation.to_arrow_table()
+        logger.debug(
+            "%s: %d rows of %d columns, %d bytes",
+            self.name,
+            table.num_rows,
+            table.num_columns,
+            table.nbytes,
+        )
+        return pa.RecordBatchReader.from_batches(table.schema, table.to_batches(batch_size))
+
+
+def _query(connection: duckdb.DuckDBPyConnection, name: str, where: str | None) -> str:
+    names = [row[0] for row in connection.execute("SHOW TABLES").fetchall()]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        raise UsageError(
+            f"The store has no table {name!r}.",
+            cause=f"There are: {', '.join(names)}.",
+            hint=f"Did you mean {near[0]}?" if near else None,
+        )
+    if where is None or not where.strip():
+        return f"SELECT * FROM {name}"
+    query = f"SELECT * FROM {name} WHERE (\n{where}\n)"
+    try:
+        statements = connection.extract_statements(query)
+        if len(statements) != 1:
+            raise UsageError("The condition must be one SQL expression.")
+        connection.sql(query).limit(0).fetchall()
+    except duckdb.FatalException:
+        raise
+    except duckdb.Error as error:
+        raise _refused(connection, error, name) from error
+    return query
+
+
+def _refused(connection: duckdb.DuckDBPyConnection, error: duckdb.Error, name: str) -> UsageError:
+    text = str(error).strip()
+    described = connection.execute(f"SELECT column_name FROM (DESCRIBE {name})").fetchall()
+    columns = [row[0] for row in described]
+    missing = re.search(r'column "?([A-Za-z_]\w*)"?', text)
+    near = difflib.get_close_matches(missing[1], columns, n=1) if missing else []
+    guess = f"Did you mean {near[0]}? " if near else ""
+    return UsageError(
+        "DuckDB does not accept the condition.",
+        cause=text[:1000],
+        hint=f"{guess}Columns of {name}: {', '.join(columns)}",
+    )
+
+
+def yields(store: Store) -> pl.DataFrame:
+    """What became of candidates, by `source` and `operator`.
+
+    Columns: `valid`, `survived`, `breaks_everything` and `unknown` (counts of verdicts), `settled`
+    (the first three together) and `seconds` (wall time of all their trials). What was pruned was
+    never run, and is not counted.
+    """
+    return _read(
+        store,
+        """
+        SELECT c.source, c.operator,
+            count(*) FILTER (v.verdict = 'valid') AS valid,
+            count(*) FILTER (v.verdict = 'survived') AS survived,
+            count(*) FILTER (v.verdict = 'breaks-everything') AS breaks_everything,
+            count(*) FILTER (v.verdict = 'unknown') AS unknown,
+            count(*) FILTER (v.verdict <> 'unknown') AS settled,
+            sum(v.seconds) AS seconds
+        FROM verdicts v JOIN candidates c USING (candidate_id)
+        WHERE v.verdict <> 'pruned'
+        GROUP BY ALL ORDER BY settled DESC, source, operator
+        """,
+    )
+
+
+def errors(store: Store) -> pl.DataFrame:
+    """How examples fail: `n` of them by `error_type`, `source` and `operator`, the most first.
+
+    `error_type` is empty where the test said no exception's name.
+    """
+    return _read(
+        store,
+        """
+        SELECT coalesce(k.error_type, '') AS error_type, c.source, c.operator, count(*) AS n
+        FROM proven p
+        JOIN candidates c USING (candidate_id)
+        JOIN trials k ON k.candidate_id = p.candidate_id AND k.baseline_id = p.baseline_id
+            AND k.kind = 'confirm'
+        GROUP BY ALL ORDER BY n DESC, error_type, source, operator
+        """,
+    )
+
+
+def oracles(store: Store) -> pl.DataFrame:
+    """How many wrong fixes the tests of each example reject: `tried`, `strength` and `weak`.
+
+    `tried` is null where none was, `strength` and `weak` where too few were.
+    """
+    return _read(
+        store,
+        "SELECT repo, oracle_tried AS tried, oracle_strength AS strength, weak FROM examples",
+    )
+
+
+def runs(store: Store) -> pl.DataFrame:
+    """Harvests that ended, oldest first: when, what of, and what came of them.
+
+    Columns: `run_id`, `repo`, `started_at`, `ended`, `judged`, `valid`, `unknown` and `new` (rows
+    that are new examples), `per_second` (candidates judged) and `seconds` (of all of it).
+    """
+    return _read(
+        store,
+        """
+        SELECT run_id, repo, started_at, summary->>'$.ended' AS ended,
+            coalesce((summary->>'$.candidates.judged')::BIGINT, 0) AS judged,
+            coalesce((summary->>'$.candidates.valid')::BIGINT, 0) AS valid,
+            coalesce((summary->>'$.candidates.unknown')::BIGINT, 0) AS unknown,
+            coalesce((summary->>'$.examples.new')::BIGINT, 0) AS new,
+            (summary->>'$.judged_per_second')::DOUBLE AS per_second,
+            (summary->>'$.seconds.total')::DOUBLE AS seconds
+        FROM runs WHERE ended_at IS NOT NULL AND summary->>'$.candidates' IS NOT NULL
+        ORDER BY started_at, run_id
+        """,
+    )
+
+
+def mended(store: Store) -> pl.DataFrame:
+    """How often models mend what they are shown: conversations by `model` and `prompt`.
+
+    `n` conversations have an answer that was judged, and `fixed` of them have one that mends.
+    """
+    return _read(
+        store,
+        """
+        SELECT model, prompt, count(*) AS n, count(*) FILTER (mends) AS fixed
+        FROM (
+            SELECT model, prompt, bool_or(verdict = 'fixed') AS mends
+            FROM attempts
+            GROUP BY model, prompt, example_id, show_tests, seed, sample
+            HAVING bool_or(verdict <> 'unknown')
+        )
+        GROUP BY ALL ORDER BY n DESC, model, prompt
+        """,
+    )
+
+
+def _read(store: Store, query: str) -> pl.DataFrame:
+    with store.reading() as connection:
+        frame: pl.DataFrame = connection.sql(query).pl()
+    return frame
