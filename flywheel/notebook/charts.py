@@ -52,7 +52,7 @@ def yield_by_operator(door: Door, *, most: int = 25, least: int = 5) -> Picture:
 
     Shown are the `most` operators with the most candidates, of those with `least` and more.
     """
-    frame = yields(door.store).group_by("operator").agg(pl.col("valid", "settled").sum())
+    frame = yields(door.snapshot()).group_by("operator").agg(pl.col("valid", "settled").sum())
     if frame.is_empty():
         return _no_harvest("No candidate was judged in this workspace yet.")
     enough = frame.filter(pl.col("settled") >= least).sort(
@@ -78,7 +78,7 @@ def yield_by_operator(door: Door, *, most: int = 25, least: int = 5) -> Picture:
 
 def fates(door: Door) -> Picture:
     """What became of the candidates, by where they came from?"""
-    frame = yields(door.store)
+    frame = yields(door.snapshot())
     if frame.is_empty():
         return _no_harvest("No candidate was judged in this workspace yet.")
     counts = (
@@ -128,7 +128,7 @@ def fates(door: Door) -> Picture:
 
 def gaps(door: Door, *, most: int = 15) -> Picture:
     """Where do the tests not notice a change?"""
-    groups = survivors(door.store)
+    groups = survivors(door.snapshot())
     if not groups:
         return _no_harvest("No change survived its tests in this workspace.")
     shown = groups[:most]
@@ -184,7 +184,7 @@ def speed_by_run(door: Door) -> Picture:
 
 
 def _judged_runs(door: Door) -> pl.DataFrame:
-    return runs(door.store).filter(pl.col("judged") > 0)
+    return runs(door.snapshot()).filter(pl.col("judged") > 0)
 
 
 def _runs_said(frame: pl.DataFrame) -> str:
@@ -200,7 +200,7 @@ def _runs_said(frame: pl.DataFrame) -> str:
 
 def errors_by_type(door: Door, *, most: int = 15) -> Picture:
     """How do the examples fail?"""
-    frame = _named(errors(door.store)).group_by("error_type").agg(pl.col("n").sum())
+    frame = _named(errors(door.snapshot())).group_by("error_type").agg(pl.col("n").sum())
     if frame.is_empty():
         return _no_harvest("There is no example in this workspace yet.")
     whole = int(frame["n"].sum())
@@ -224,7 +224,7 @@ def errors_by_type(door: Door, *, most: int = 15) -> Picture:
 
 def errors_by_operator(door: Door, *, most: int = 20, types: int = 7) -> Picture:
     """Which operators give which errors?"""
-    frame = _named(errors(door.store))
+    frame = _named(errors(door.snapshot()))
     if frame.is_empty():
         return _no_harvest("There is no example in this workspace yet.")
     by_type = frame.group_by("error_type").agg(pl.col("n").sum())
@@ -282,7 +282,7 @@ def errors_by_operator(door: Door, *, most: int = 20, types: int = 7) -> Picture
 
 def oracle_strength(door: Door) -> Picture:
     """How good are the tests behind the examples?"""
-    frame = oracles(door.store)
+    frame = oracles(door.snapshot())
     known = frame.filter(pl.col("strength").is_not_null())
     if known.is_empty():
         return Note("No example's tests were tried with wrong fixes yet.", "flywheel audit")
@@ -324,7 +324,7 @@ def oracle_strength(door: Door) -> Picture:
 
 def mending(door: Door) -> Picture:
     """How often do models mend what they are shown?"""
-    frame = mended(door.store)
+    frame = mended(door.snapshot())
     if frame.is_empty():
         return Note("No model was asked to mend an example yet.", "flywheel correct --sample 50")
     told = frame.with_columns(who=pl.format("{}, {}", "model", "prompt"))
@@ -392,7 +392,7 @@ def composition(page: DatasetPage, column: str, *, most: int = 12) -> Picture:
 
 def spent(door: Door, by: Spent = "purpose", *, most: int = 15) -> Picture:
     """What do language models cost?"""
-    sums = call_sums(door.store, by)
+    sums = call_sums(door.snapshot(), by)
     if not sums:
         return Note("No model was called in this workspace yet.", "flywheel cost")
     frame = pl.DataFrame([asdict(one) for one in sums], infer_schema_length=None)
@@ -418,7 +418,11 @@ def seconds_per_example(door: Door, *, most: int = 25, least: int = 5) -> Pictur
 
     Shown are the `most` operators with the most candidates, of those with `least` and more.
     """
-    frame = yields(door.store).group_by("operator").agg(pl.col("valid", "settled", "seconds").sum())
+    frame = (
+        yields(door.snapshot())
+        .group_by("operator")
+        .agg(pl.col("valid", "settled", "seconds").sum())
+    )
     proven = frame.filter((pl.col("valid") > 0) & (pl.col("settled") >= least))
     if proven.is_empty():
         return _no_harvest(f"No operator has {least} judged candidates and an example yet.")

@@ -1,7 +1,7 @@
 """The door: everything a workspace holds, to be read in any process while a harvest writes.
 
-Each read is a short session of the store that waits its turn, so none meets a lock error, and each
-sees what was stored up to then. Nothing is ever written.
+What is read is a snapshot of the store, made anew when the store has changed: a query may take as
+long as it likes, and neither it nor the harvest ever meets a lock error. Nothing is written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flywheel.core.errors import UsageError
 from flywheel.curate import SPLITS, find_version, versions
 from flywheel.notebook.markup import text_of
 from flywheel.notebook.page import DatasetPage, ExamplePage
-from flywheel.store import Store, attempts_on, held, rows, scan, sql
+from flywheel.store import Snapshot, Snapshots, Store, attempts_on, held, rows, scan, sql
 from flywheel.store import example as find_example
 from flywheel.workspace import Workspace, find
 
@@ -51,52 +51,59 @@ class Door:
         self.workspace = workspace
         """Where everything lies."""
         self.store = Store(workspace.store_path)
-        """The store, for what this door has no name for."""
+        """The store itself."""
+        self._snapshots = Snapshots(self.store)
+
+    def snapshot(self) -> Snapshot:
+        """The store as it is now, for whatever this door has no name for."""
+        return self._snapshots.newest()
 
     def examples(self, where: str | None = None) -> pl.DataFrame:
         """Proven examples, oldest first; `where` is an SQL condition on their columns, as below."""
-        return rows(self.store, "examples", where=where)
+        return rows(self.snapshot(), "examples", where=where)
 
     def trials(self, where: str | None = None) -> pl.DataFrame:
         """Runs of candidates under their tests; there are several for each of them."""
-        return rows(self.store, "trials", where=where)
+        return rows(self.snapshot(), "trials", where=where)
 
     def survivors(self, where: str | None = None) -> pl.DataFrame:
         """Changes of covered code that no test noticed."""
-        return rows(self.store, "survivors", where=where)
+        return rows(self.snapshot(), "survivors", where=where)
 
     def attempts(self, where: str | None = None) -> pl.DataFrame:
         """What models made of examples when they were asked to mend them."""
-        return rows(self.store, "attempts", where=where)
+        return rows(self.snapshot(), "attempts", where=where)
 
     def calls(self, where: str | None = None) -> pl.DataFrame:
         """Calls to language models. Those of a harvest that goes on come when it ends."""
-        return rows(self.store, "calls", where=where)
+        return rows(self.snapshot(), "calls", where=where)
 
     def scores(self, where: str | None = None) -> pl.DataFrame:
         """What metrics said of single answers."""
-        return rows(self.store, "scores", where=where)
+        return rows(self.snapshot(), "scores", where=where)
 
     def figures(self, where: str | None = None) -> pl.DataFrame:
         """Measured figures with their sample size and interval, as time goes on."""
-        return rows(self.store, "figures", where=where)
+        return rows(self.snapshot(), "figures", where=where)
 
     def scan(self, name: str, where: str | None = None) -> pl.LazyFrame:
         """Any table or view, not yet read, in no particular order.
 
-        Columns, conditions and limits of the plan go into the store's own query. It is asked at
-        every `collect()`, and holds the store no longer than that takes.
+        Columns, conditions and limits of the plan go into the store's own query, which is asked at
+        every `collect()` of what is stored by then. Rows come in batches: a plan that streams
+        never holds all of them.
         """
-        return scan(self.store, name, where=where)
+        return scan(self.snapshot, name, where=where)
 
     def sql(self, query: str) -> pl.DataFrame:
         """The answer to a query. Raises `UsageError` for anything but reading, and wrong SQL."""
-        return sql(self.store, query)
+        return sql(self.snapshot(), query)
 
     def example(self, id_prefix: str) -> ExamplePage:
         """One example by its id or the beginning of it; `UsageError` for none or several."""
-        found = find_example(self.store, id_prefix)
-        return ExamplePage(found, attempts_on(self.store, found.example_id))
+        now = self.snapshot()
+        found = find_example(now, id_prefix)
+        return ExamplePage(found, attempts_on(now, found.example_id))
 
     def datasets(self) -> pl.DataFrame:
         """Versions of datasets, by name and then the newest first."""
@@ -139,7 +146,7 @@ class Door:
 
     def _lines(self) -> list[str]:
         lines = [f"flywheel workspace {self.workspace.root}"]
-        for one in held(self.store):
+        for one in held(self.snapshot()):
             examples = sum(one.live.values())
             lines.append(f"{one.repo}: {examples:,} examples, {one.survivors:,} survivors")
         if len(lines) == 1:

@@ -95,6 +95,7 @@ from flywheel.store.query import (
     survivors,
 )
 from flywheel.store.retire import retire
+from flywheel.store.snapshot import Snapshot, Snapshots
 from flywheel.store.store import Store
 
 __all__ = [
@@ -130,6 +131,8 @@ __all__ = [
     "Replayable",
     "Run",
     "Score",
+    "Snapshot",
+    "Snapshots",
     "Standing",
     "Store",
     "SurvivorGroup",

@@ -1,9 +1,8 @@
-"""Frames: rows and counts of the store as polars frames, for who analyses them.
+"""Frames: rows and counts of a store as polars frames, for who analyses them.
 
-`rows` reads at once. `scan` makes a LazyFrame that opens a session of its own whenever it is
-collected: what the plan asks for (columns, condition, limit) goes into DuckDB's query, its answer
-is taken whole, and the session ends before polars computes anything. A LazyFrame therefore holds
-no lock while somebody thinks, and sees what was stored in the meantime.
+`rows` reads at once. `scan` makes a LazyFrame that asks the store whenever it is collected: what
+the plan wants (columns, condition, limit) goes into DuckDB's query, and its rows come in batches.
+A plan may take its time, so it is made for snapshots, for which no harvest waits.
 
 The counts are those that pictures are made of. None of them knows how it is drawn.
 """
@@ -11,8 +10,10 @@ The counts are those that pictures are made of. None of them knows how it is dra
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -22,9 +23,13 @@ import pyarrow as pa
 from duckdb.polars_io import duckdb_source
 
 from flywheel.core.errors import UsageError
+from flywheel.store.query import example_ids
 from flywheel.store.store import Store
 
 logger = logging.getLogger(__name__)
+
+BATCH_ROWS = 8192
+"""Rows of a store that are handed over together, at the most; an example may take 10 KB."""
 
 _ORDER = {
     "examples": "created_at, example_id",
@@ -50,13 +55,17 @@ def rows(store: Store, name: str, *, where: str | None = None) -> pl.DataFrame:
     return frame
 
 
-def scan(store: Store, name: str, *, where: str | None = None) -> pl.LazyFrame:
-    """A table or view, not yet read, its rows in no particular order; raises as `rows` does."""
-    with store.reading() as connection:
+def scan(newest: Callable[[], Store], name: str, *, where: str | None = None) -> pl.LazyFrame:
+    """A table or view, not yet read, its rows in no particular order; raises as `rows` does.
+
+    `newest` gives the store to read, and is asked whenever rows are wanted. That store is being
+    read for as long as polars takes to compute: see `Snapshots`.
+    """
+    with newest().reading() as connection:
         query = _query(connection, name, where)
         schema = connection.sql(query).limit(0).pl().schema
     # DuckDB's own source for polars translates the plan; it asks of a relation no more than these.
-    relation = cast("duckdb.DuckDBPyRelation", _Later(store, name, query))
+    relation = cast("duckdb.DuckDBPyRelation", _Later(newest, name, where, query))
     return duckdb_source(relation, schema)
 
 
@@ -64,34 +73,49 @@ def scan(store: Store, name: str, *, where: str | None = None) -> pl.LazyFrame:
 class _Later:
     """A relation that keeps what is asked of it until its rows are wanted."""
 
-    store: Store
+    newest: Callable[[], Store]
     name: str
+    where: str | None
     query: str
     steps: tuple[tuple[str, object], ...] = ()
+    most: int | None = None
 
     def project(self, columns: str) -> _Later:
         return replace(self, steps=(*self.steps, ("project", columns)))
 
     def limit(self, most: int) -> _Later:
+        if self.name == "examples":
+            return replace(self, most=most)
         return replace(self, steps=(*self.steps, ("limit", most)))
 
     def filter(self, condition: duckdb.Expression) -> _Later:
         return replace(self, steps=(*self.steps, ("filter", condition)))
 
-    def to_arrow_reader(self, batch_size: int | None = None) -> pa.RecordBatchReader:
-        with self.store.reading() as connection:
-            relation = connection.sql(self.query)
+    def to_arrow_reader(self, batch_size: int = BATCH_ROWS) -> pa.RecordBatchReader:
+        batches = self._batches(min(batch_size, BATCH_ROWS))
+        first = next(batches)
+        return pa.RecordBatchReader.from_batches(first.schema, itertools.chain([first], batches))
+
+    def _batches(self, batch_size: int) -> Iterator[pa.RecordBatch]:
+        """The rows; at first a batch without any, for its columns."""
+        count = 0
+        with self.newest().reading() as connection:
+            relation = self._whole(connection)
             for step, value in self.steps:
                 relation = getattr(relation, step)(value)
-            table = relation.to_arrow_table()
-        logger.debug(
-            "%s: %d rows of %d columns, %d bytes",
-            self.name,
-            table.num_rows,
-            table.num_columns,
-            table.nbytes,
-        )
-        return pa.RecordBatchReader.from_batches(table.schema, table.to_batches(batch_size))
+            reader = relation.to_arrow_reader(batch_size)
+            yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+            for batch in reader:
+                count += batch.num_rows
+                yield batch
+        logger.debug("%s: %d rows of %d columns", self.name, count, len(reader.schema))
+
+    def _whole(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        if self.most is None:
+            return connection.sql(self.query)
+        # Ids first: DuckDB puts a whole view together before it takes the first of its rows.
+        ids = example_ids(connection, self.where, self.most)
+        return connection.sql("SELECT * FROM examples WHERE example_id IN ?", params=[ids])
 
 
 def _query(connection: duckdb.DuckDBPyConnection, name: str, where: str | None) -> str:

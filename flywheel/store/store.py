@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -87,6 +88,11 @@ class Store:
         self._thread = threading.local()
 
     @property
+    def log(self) -> Path:
+        """What was written since the last checkpoint; there is none where nothing was."""
+        return _log_of(self.path)
+
+    @property
     def exists(self) -> bool:
         """True once something was written."""
         return self.path.exists()
@@ -144,6 +150,20 @@ class Store:
                     raise
                 connection.commit()
                 self._shorten_log(connection)
+
+    def copy(self, to: Path) -> None:
+        """Copy the store's file and its log while nobody writes; of one that is not there, nothing.
+
+        Raises `StoreBusyError` after `timeout`, and `StoreError` where there is no room.
+        """
+        with self._session(exclusive=False, doing="copying the store"):
+            for path in (self.path, _log_of(self.path)):
+                if path.exists():
+                    made = to if path == self.path else _log_of(to)
+                    try:
+                        shutil.copyfile(path, made)
+                    except OSError as error:
+                        raise _unusable(made, error) from error
 
     def tidy(self) -> None:
         """Fold the write-ahead log into the file, and drop what of the file is free."""
@@ -258,7 +278,7 @@ class Store:
     def _new_file(self) -> Path:
         """Where a file is made that will take the store's name; what was left there is removed."""
         made = self.path.with_name(f"{self.path.name}.new")
-        for left in (made, made.with_name(f"{made.name}.wal")):
+        for left in (made, _log_of(made)):
             left.unlink(missing_ok=True)
         return made
 
@@ -266,7 +286,7 @@ class Store:
         """Give a whole file its name; the logs of both files must hold nothing any more."""
         for path in (made, self.path):
             # A log without its file would be replayed into the new one.
-            path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+            _log_of(path).unlink(missing_ok=True)
         made.replace(self.path)
 
     def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -307,7 +327,7 @@ class Store:
                 connection.close()
 
     def _shorten_log(self, connection: duckdb.DuckDBPyConnection) -> None:
-        log = self.path.with_name(f"{self.path.name}.wal")
+        log = _log_of(self.path)
         try:
             if log.stat().st_size < LOG_LIMIT:
                 return
@@ -317,6 +337,10 @@ class Store:
         except duckdb.Error as error:
             # The rows are committed and safe in the log; the next session tries again.
             logger.warning("The store %s could not be tidied: %s", self.path, _first_line(error))
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
 
 
 def _lock(connection: duckdb.DuckDBPyConnection) -> None:
