@@ -17,6 +17,7 @@ from flywheel.candidates.language import (
     SeveralLanguages,
 )
 from flywheel.candidates.module import Edit
+from flywheel.candidates.mutate import candidate as changed_candidate
 from flywheel.candidates.operator import Described
 from flywheel.candidates.operators import chosen as choose_operators
 from flywheel.candidates.operators import select as select_operators
@@ -33,6 +34,7 @@ from flywheel.candidates.written import (
     WrittenSource,
     choose_modes,
     correction,
+    read_answer,
 )
 from flywheel.candidates.wrong import Kind as WrongKind
 from flywheel.candidates.wrong import WrongFix, wrong_fixes
@@ -65,6 +67,7 @@ __all__ = [
     "WrittenSource",
     "WrongFix",
     "WrongKind",
+    "changed_candidate",
     "choose_modes",
     "choose_operators",
     "correction",
@@ -75,6 +78,7 @@ __all__ = [
     "learn_mistakes",
     "look",
     "operator_weights",
+    "read_answer",
     "select_operators",
     "wrong_fixes",
 ]

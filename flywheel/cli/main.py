@@ -147,7 +147,18 @@ def _shown(value: object) -> str:
 
 
 # The order is the order of the help: what makes data, what reads it, what looks after the rest.
-for _module in ("harvest", "correct", "audit", "history", "read", "status", "cost", "doctor"):
+for _module in (
+    "harvest",
+    "correct",
+    "audit",
+    "metric",
+    "history",
+    "read",
+    "trends",
+    "status",
+    "cost",
+    "doctor",
+):
     importlib.import_module(f"flywheel.cli.{_module}").register(app)
 app.add_typer(config_app, name="config")
 

@@ -196,6 +196,19 @@ class AuditSettings(Section):
     """Share of wrong fixes rejected below which tests are weak."""
 
 
+class MetricSettings(Section):
+    """How answers are measured."""
+
+    judge: str | None = None
+    """Language model that judges, by its profile; none: lm.judge, lm.default, or the local."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """US dollars that models may cost; none: no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that models may read and write; none: no limit."""
+    seed: int = 0
+    """Seed of the draws that an interval is made of, and of the models' sampling."""
+
+
 class SandboxSettings(Section):
     """What one candidate may use before it is stopped."""
 
@@ -288,6 +301,7 @@ class Settings(Section):
     harvest: HarvestSettings = HarvestSettings()
     correct: CorrectSettings = CorrectSettings()
     audit: AuditSettings = AuditSettings()
+    metric: MetricSettings = MetricSettings()
     sandbox: SandboxSettings = SandboxSettings()
     paths: PathSettings = PathSettings()
     lm: dict[str, LMProfile] = Field(default_factory=dict)
@@ -299,6 +313,7 @@ _SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
         "harvest": HarvestSettings,
         "correct": CorrectSettings,
         "audit": AuditSettings,
+        "metric": MetricSettings,
         "sandbox": SandboxSettings,
         "paths": PathSettings,
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, TypeVar
 
 import altair as alt
 import polars as pl
@@ -19,12 +19,13 @@ import polars as pl
 from flywheel.notebook.door import Door
 from flywheel.notebook.note import Note
 from flywheel.notebook.page import DatasetPage
-from flywheel.store import call_sums, errors, mended, oracles, runs, survivors, wilson, yields
+from flywheel.store import call_sums, errors, oracles, rows, survivors, wilson, yields
 
 BLUE, ORANGE, GREEN, RED, VIOLET, SKY, GREY = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A8A"),
 )
-INK, FAINT = "#303030", "#E4E4E4"
+INK, QUIET, FAINT = "#303030", "#5A5A5A", "#E4E4E4"
+_LINES = (BLUE, ORANGE, GREEN, RED, VIOLET, SKY)
 WIDTH, ROW = 460, 17
 """Pixels: breadth of a picture without its labels, and height of one of its lines."""
 FATES = ("proven", "survived", "breaks everything", "unknown")
@@ -33,8 +34,9 @@ _FATE_COLOURS = (BLUE, ORANGE, GREY, FAINT)
 
 Layers = alt.LayerChart | alt.FacetChart
 """A chart of several marks, as altair's types have it; none here has facets."""
-Picture = Layers | Note
+Picture = Layers | alt.VConcatChart | Note
 """A chart, or why there is none."""
+_Chart = TypeVar("_Chart", alt.LayerChart, alt.FacetChart, alt.VConcatChart)
 Spent = Literal["purpose", "model", "role", "day"]
 """What costs are summed up by."""
 
@@ -52,15 +54,15 @@ def yield_by_operator(door: Door, *, most: int = 25, least: int = 5) -> Picture:
 
     Shown are the `most` operators with the most candidates, of those with `least` and more.
     """
-    frame = yields(door.snapshot()).group_by("operator").agg(pl.col("valid", "settled").sum())
+    frame = yields(door.snapshot()).group_by("operator").agg(pl.col("valid", "judged").sum())
     if frame.is_empty():
         return _no_harvest("No candidate was judged in this workspace yet.")
-    enough = frame.filter(pl.col("settled") >= least).sort(
-        "settled", "operator", descending=[True, False]
+    enough = frame.filter(pl.col("judged") >= least).sort(
+        "judged", "operator", descending=[True, False]
     )
     if enough.is_empty():
         return _no_harvest(f"No operator has {least} judged candidates yet.")
-    whole = int(frame["valid"].sum()) / int(frame["settled"].sum())
+    whole = int(frame["valid"].sum()) / int(frame["judged"].sum())
     left_out = frame.height - min(most, enough.height)
     mean = (
         alt.Chart(pl.DataFrame({"whole": [whole]}))
@@ -68,10 +70,10 @@ def yield_by_operator(door: Door, *, most: int = 25, least: int = 5) -> Picture:
         .encode(x="whole:Q")
     )
     return _finished(
-        mean + _shares(enough.head(most), "operator", "valid", "settled", "candidates proven"),
+        mean + _shares(enough.head(most), "operator", "valid", "judged", "candidates proven"),
         "Which operators make proven examples?",
         "Share of judged candidates that the tests catch, with its 95 % interval; right: judged.",
-        f"Dashed: {whole:.0%}, all {int(frame['settled'].sum()):,} together."
+        f"Dashed: {whole:.0%}, all {int(frame['judged'].sum()):,} together."
         + (f" {left_out} operators with fewer candidates are left out." if left_out else ""),
     )
 
@@ -147,51 +149,6 @@ def gaps(door: Door, *, most: int = 15) -> Picture:
         "Where do the tests not notice a change?",
         f"Definitions with the most survivors: {frame.height} of {len(groups):,} that have any.",
         "Each is covered: its tests ran, and passed all the same.",
-    )
-
-
-def yield_by_run(door: Door) -> Picture:
-    """Does a harvest still find as much?"""
-    frame = _judged_runs(door)
-    if frame.is_empty():
-        return _no_harvest("No harvest has ended in this workspace yet.")
-    told = frame.with_columns(settled=pl.col("judged") - pl.col("unknown")).filter(
-        pl.col("settled") > 0
-    )
-    return _finished(
-        _over_time(
-            _with_interval(told, "valid", "settled"), "share", "candidates proven", form="%"
-        ),
-        "Does a harvest still find as much?",
-        "Share of the candidates each harvest judged that the tests catch, with its 95 % interval.",
-        _runs_said(told),
-        rows=14,
-    )
-
-
-def speed_by_run(door: Door) -> Picture:
-    """How fast is a harvest?"""
-    frame = _judged_runs(door).filter(pl.col("per_second") > 0)
-    if frame.is_empty():
-        return _no_harvest("No harvest has ended in this workspace yet.")
-    return _finished(
-        _over_time(frame, "per_second", "candidates judged per second", form="~g"),
-        "How fast is a harvest?",
-        "Candidates judged per second, of each harvest that judged any.",
-        _runs_said(frame),
-        rows=14,
-    )
-
-
-def _judged_runs(door: Door) -> pl.DataFrame:
-    return runs(door.snapshot()).filter(pl.col("judged") > 0)
-
-
-def _runs_said(frame: pl.DataFrame) -> str:
-    repos = frame["repo"].n_unique()
-    return (
-        f"{frame.height} {'harvest' if frame.height == 1 else 'harvests'}"
-        f" of {repos} {'repository' if repos == 1 else 'repositories'}, the latest on the right."
     )
 
 
@@ -322,25 +279,94 @@ def oracle_strength(door: Door) -> Picture:
     )
 
 
-def mending(door: Door) -> Picture:
-    """How often do models mend what they are shown?"""
-    frame = mended(door.snapshot())
-    if frame.is_empty():
-        return Note("No model was asked to mend an example yet.", "flywheel correct --sample 50")
-    told = frame.with_columns(who=pl.format("{}, {}", "model", "prompt"))
-    return _finished(
-        _shares(told, "who", "fixed", "n", "conversations that mended the example"),
-        "How often do models mend what they are shown?",
-        "Share of conversations with an answer that passes the whole suite,",
-        "with its 95 % interval; right: conversations.",
+# --- figures ----------------------------------------------------------------------------------
+
+
+def trends(door: Door, kind: str, *, subjects: int = 6, metrics: int = 6) -> Picture:
+    """Is it getting better?
+
+    `kind` is what kind of runs: `harvest`, `correct`, `audit` or `metric`. Shown are the `subjects`
+    and the `metrics` with the most figures. A line ends where the version of what measures changes.
+    """
+    frame = rows(door.snapshot(), "figures").filter(
+        (pl.col("kind") == kind) & pl.col("value").is_not_null()
     )
+    if frame.is_empty():
+        return Note(
+            f"No figure of the kind {kind!r} was measured here yet.", _MEASURED_BY.get(kind)
+        )
+    for name, most in (("metric", metrics), ("subject", subjects)):
+        counts = frame[name].value_counts().sort("count", name, descending=[True, False])
+        frame = frame.filter(pl.col(name).is_in(counts[name].head(most).implode()))
+    frame = frame.with_columns(
+        line=pl.concat_str("subject", "version", separator="  "),
+        start=pl.col("created_at").dt.strftime("%d %b %H:%M:%S"),
+    )
+    names = frame["subject"].unique(maintain_order=True).to_list()
+    panels = [
+        _trend(told, str(name), names)
+        for (name,), told in frame.group_by("metric", maintain_order=True)
+    ]
+    return _styled(
+        alt.vconcat(*panels, spacing=24),
+        f"Is it getting better? ({kind})",
+        "Each point is a run, the latest on the right, with its 95 % interval where there is one;",
+        "beside it: the size of its sample.",
+    )
+
+
+_MEASURED_BY = {
+    "harvest": "flywheel harvest --repo PATH",
+    "correct": "flywheel correct --sample 50",
+    "audit": "flywheel audit",
+    "metric": "flywheel metric",
+}
+
+
+def _trend(frame: pl.DataFrame, metric: str, subjects: Sequence[str]) -> Layers:
+    """One figure over the runs, with a line and a colour for each subject."""
+    share = frame["low"].count() > 0 and max(frame["high"].fill_null(0).to_list()) <= 1
+    base = alt.Chart(frame).encode(
+        x=alt.X(
+            "start:O",
+            title=None,
+            sort=frame["start"].to_list(),
+            axis=alt.Axis(labelAngle=0, labelOverlap="greedy"),
+        ),
+        y=alt.Y(
+            "value:Q",
+            title=metric,
+            axis=alt.Axis(format="%" if share else "~g", tickCount=5),
+            scale=alt.Scale(zero=True),
+        ),
+        color=alt.Color(
+            "subject:N",
+            scale=alt.Scale(domain=list(subjects), range=list(_LINES[: len(subjects)])),
+            legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=260),
+        ),
+    )
+    interval = base.mark_rule().encode(y="low:Q", y2="high:Q")
+    text = base.mark_text(align="left", dx=7, fontSize=10).encode(
+        text=alt.Text("n:Q", format=","), color=alt.value(QUIET)
+    )
+    layers = alt.layer(
+        base.mark_line(strokeWidth=1).encode(detail="line:N"),
+        interval.transform_filter("isValid(datum.low)"),
+        base.mark_circle(size=48, opacity=1),
+        text,
+    )
+    return layers.properties(width=WIDTH, height=150)
 
 
 # --- datasets ---------------------------------------------------------------------------------
 
+_NO_DATASET = Note("No dataset was built in this workspace yet.", "flywheel dataset build NAME")
 
-def funnel(page: DatasetPage) -> Picture:
-    """Where did the rows go?"""
+
+def funnel(page: DatasetPage | None) -> Picture:
+    """Where did the rows go? None: there is no dataset."""
+    if page is None:
+        return _NO_DATASET
     stages = page.version.manifest.funnel
     if not stages:
         return Note(f"{page.version.id} has no funnel.")
@@ -371,8 +397,10 @@ def funnel(page: DatasetPage) -> Picture:
     )
 
 
-def composition(page: DatasetPage, column: str, *, most: int = 12) -> Picture:
+def composition(page: DatasetPage | None, column: str, *, most: int = 12) -> Picture:
     """What is in it? `column` is one that the version has counted, as `repo` or `difficulty`."""
+    if page is None:
+        return _NO_DATASET
     counts = page.version.manifest.statistics.get(column)
     if not counts:
         return Note(f"{page.version.id} has not counted {column!r}.")
@@ -419,16 +447,14 @@ def seconds_per_example(door: Door, *, most: int = 25, least: int = 5) -> Pictur
     Shown are the `most` operators with the most candidates, of those with `least` and more.
     """
     frame = (
-        yields(door.snapshot())
-        .group_by("operator")
-        .agg(pl.col("valid", "settled", "seconds").sum())
+        yields(door.snapshot()).group_by("operator").agg(pl.col("valid", "judged", "seconds").sum())
     )
-    proven = frame.filter((pl.col("valid") > 0) & (pl.col("settled") >= least))
+    proven = frame.filter((pl.col("valid") > 0) & (pl.col("judged") >= least))
     if proven.is_empty():
         return _no_harvest(f"No operator has {least} judged candidates and an example yet.")
     whole = float(frame["seconds"].sum()) / int(frame["valid"].sum())
     top = (
-        proven.sort("settled", "operator", descending=[True, False])
+        proven.sort("judged", "operator", descending=[True, False])
         .head(most)
         .with_columns(each=pl.col("seconds") / pl.col("valid"))
         .with_columns(label=pl.format("{} ({})", "operator", "valid"))
@@ -480,7 +506,7 @@ def _shares(
     interval = base.mark_rule(color=BLUE, strokeWidth=1.6).encode(
         x=alt.X("low:Q", title=f"share of {what}"), x2="high:Q"
     )
-    count = base.mark_text(align="left", dx=6, color="#5A5A5A", fontSize=10).encode(
+    count = base.mark_text(align="left", dx=6, color=QUIET, fontSize=10).encode(
         x="high:Q" if bars else alt.value(WIDTH), text=alt.Text(f"{label}:Q", format=",")
     )
     return alt.layer(mark.encode(x=x), interval, count)
@@ -508,36 +534,6 @@ def _bars(
     return alt.layer(bar, text)
 
 
-def _over_time(frame: pl.DataFrame, value: str, what: str, *, form: str) -> Layers:
-    """One point a run, a line and a colour for each repository."""
-    repos = frame["repo"].unique(maintain_order=True).to_list()
-    colours = [BLUE, ORANGE, GREEN, RED, VIOLET, SKY]
-    told = frame.with_columns(start=pl.col("started_at").dt.strftime("%d %b %H:%M:%S"))
-    base = alt.Chart(told).encode(
-        x=alt.X(
-            "start:O",
-            title="start of the harvest, UTC",
-            sort=told["start"].to_list(),
-            axis=alt.Axis(labelAngle=0, labelOverlap="greedy", grid=False),
-        ),
-        color=alt.Color(
-            "repo:N",
-            scale=alt.Scale(
-                domain=repos, range=[colours[at % len(colours)] for at in range(len(repos))]
-            ),
-            legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=260),
-        ),
-    )
-    y = alt.Y(f"{value}:Q", title=what, axis=alt.Axis(format=form), scale=alt.Scale(zero=True))
-    layers = [
-        base.mark_line(strokeWidth=1).encode(y=y),
-        base.mark_circle(size=48, opacity=1).encode(y=y),
-    ]
-    if "low" in frame.columns:
-        layers.append(base.mark_rule().encode(y=alt.Y("low:Q", title=what), y2="high:Q"))
-    return alt.layer(*layers)
-
-
 def _names(field: str, title: str | None, sort: Sequence[str] | None = None) -> alt.Y:
     return alt.Y(
         f"{field}:N",
@@ -555,12 +551,15 @@ def _finished(
     row: int = ROW,
     width: int = WIDTH,
 ) -> Layers:
-    """The chart with its title, its size and the manner of all."""
+    """The chart with its title, its size and the manner of all; `rows` where it is not discrete."""
     height: int | alt.Step = rows * row if rows else alt.Step(row)
-    finished: Layers = (
-        chart.properties(
-            title=alt.TitleParams(title, subtitle=list(subtitle)), width=width, height=height
-        )
+    return _styled(chart.properties(width=width, height=height), title, *subtitle)
+
+
+def _styled(chart: _Chart, title: str, *subtitle: str) -> _Chart:
+    """A chart of any kind with its title and the manner of all."""
+    return (
+        chart.properties(title=alt.TitleParams(title, subtitle=list(subtitle)))
         .configure(font="sans-serif", padding=12)
         .configure_view(stroke=None)
         .configure_title(
@@ -568,19 +567,18 @@ def _finished(
             frame="group",
             fontSize=15,
             color=INK,
-            subtitleColor="#5A5A5A",
+            subtitleColor=QUIET,
             subtitleFontSize=11,
             subtitlePadding=4,
             offset=12,
         )
         .configure_axis(
             labelColor=INK,
-            titleColor="#5A5A5A",
+            titleColor=QUIET,
             titleFontWeight="normal",
             gridColor="#EEEEEE",
             domainColor="#BBBBBB",
             tickColor="#BBBBBB",
         )
-        .configure_legend(labelColor=INK, titleColor="#5A5A5A", titleFontWeight="normal")
+        .configure_legend(labelColor=INK, titleColor=QUIET, titleFontWeight="normal")
     )
-    return finished

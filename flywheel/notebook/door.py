@@ -133,6 +133,12 @@ class Door:
         """
         return DatasetPage(find_version(self._versions, asked))
 
+    def newest_dataset(self) -> DatasetPage | None:
+        """The version that was built last, None where there is none."""
+        found = versions(self._versions)
+        last = max(found, key=lambda one: one.folder.stat().st_mtime_ns, default=None)
+        return None if last is None else DatasetPage(last)
+
     @property
     def _versions(self) -> Path:
         return self.workspace.state / "datasets"

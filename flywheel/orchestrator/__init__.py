@@ -1,5 +1,6 @@
 """Floor 10: the use-cases that wire the floors below into a loop. The command line calls these."""
 
+from flywheel.orchestrator.answers import Chosen, choose
 from flywheel.orchestrator.audit import Audited, AuditProgress, NotAudited, audit
 from flywheel.orchestrator.correct import Tally as CorrectTally
 from flywheel.orchestrator.correct import correct
@@ -7,25 +8,38 @@ from flywheel.orchestrator.cost import Cost, cost, take_calls
 from flywheel.orchestrator.harvest import harvest
 from flywheel.orchestrator.history import History, look_through
 from flywheel.orchestrator.judging import Progress
+from flywheel.orchestrator.measure import Measured, agreement_of, measure, summary_of
+from flywheel.orchestrator.prove import Prover
 from flywheel.orchestrator.replay import Replayed, replay
 from flywheel.orchestrator.status import RepositoryStatus, status
+from flywheel.orchestrator.tools import Listed, find_metric, list_metrics
 
 __all__ = [
     "AuditProgress",
     "Audited",
+    "Chosen",
     "CorrectTally",
     "Cost",
     "History",
+    "Listed",
+    "Measured",
     "NotAudited",
     "Progress",
+    "Prover",
     "Replayed",
     "RepositoryStatus",
+    "agreement_of",
     "audit",
+    "choose",
     "correct",
     "cost",
+    "find_metric",
     "harvest",
+    "list_metrics",
     "look_through",
+    "measure",
     "replay",
     "status",
+    "summary_of",
     "take_calls",
 ]

@@ -14,14 +14,16 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from flywheel.candidates import Edit, WrongFix, WrongKind, wrong_fixes
 from flywheel.core.errors import FlywheelError, StoreError
 from flywheel.core.events import EventBus, Warned
-from flywheel.core.identity import bytes_hash
+from flywheel.core.identity import bytes_hash, content_hash
 from flywheel.core.records import Change, Judged
 from flywheel.core.settings import Settings
 from flywheel.critic import Judge, Learned
+from flywheel.orchestrator.figures import audit_figures
 from flywheel.orchestrator.stored import by_baseline, set_up_again
 from flywheel.orchestrator.workbench import Workbench, jobs_of, learn_baseline, phase
 from flywheel.store import (
@@ -32,6 +34,7 @@ from flywheel.store import (
     Tried,
     Written,
     known_verdicts,
+    record_figures,
     record_oracles,
     record_tried,
     scores,
@@ -107,7 +110,7 @@ def audit(
 
     An example that cannot be set up is not audited, with the reason.
     """
-    began = time.monotonic()
+    started, began = datetime.now(UTC), time.monotonic()
     done = Audited()
     finished = 0
     for members in by_baseline(rows):
@@ -136,6 +139,8 @@ def audit(
     audited = [row.example_id for row in rows if row.example_id not in failed]
     done.scores = scores(store, audited)
     done.seconds = time.monotonic() - began
+    run_id = content_hash("run", "audit", started.isoformat())
+    record_figures(store, audit_figures(run_id, rows, done.oracles, done.scores))
     return done
 
 

@@ -27,6 +27,7 @@ from flywheel.core.records import Judged
 from flywheel.core.settings import CorrectSettings, Settings
 from flywheel.critic import Judge, Learned, changed_files
 from flywheel.lm import OF_BATCHES, Failure, Reply, Request, Role
+from flywheel.orchestrator.figures import correct_figures
 from flywheel.orchestrator.models import OUT_OF_BUDGET, Models
 from flywheel.orchestrator.stored import by_baseline, set_up_again
 from flywheel.orchestrator.workbench import Workbench, jobs_of, learn_baseline
@@ -46,6 +47,7 @@ from flywheel.store import (
     forget,
     known_verdicts,
     record_attempts,
+    record_figures,
     record_run,
     whole_runs,
     wilson,
@@ -523,6 +525,10 @@ def correct(
             datetime.now(UTC),
             summary,
         ),
+    )
+    repos = {row.example_id: row.repo for row in rows}
+    record_figures(
+        store, correct_figures(run_id, repos, tally.asked, tally.mended, model=summary["model"])
     )
     return summary
 

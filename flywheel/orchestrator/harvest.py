@@ -17,6 +17,7 @@ from flywheel.core.settings import Settings
 from flywheel.critic import Judge, Learned
 from flywheel.orchestrator import combine, write
 from flywheel.orchestrator.carry import Carrying
+from flywheel.orchestrator.figures import harvest_figures
 from flywheel.orchestrator.history import funnel, revert_source, warn_if_shallow
 from flywheel.orchestrator.judging import Judging, Progress
 from flywheel.orchestrator.mine import Mined, Miner
@@ -24,7 +25,7 @@ from flywheel.orchestrator.realism import Realism
 from flywheel.orchestrator.since import Changed, find_changed
 from flywheel.orchestrator.workbench import Workbench, learn_baseline, record, set_up
 from flywheel.orchestrator.write import Writing
-from flywheel.store import Run, Store, count_examples, record_run
+from flywheel.store import Run, Store, count_examples, record_figures, record_run
 from flywheel.workspace import Workspace
 
 SOURCES = ("reverted", "mutated", "written", "combined", "mined")
@@ -142,6 +143,7 @@ def harvest(
         summary["seconds"]["carrying"] = round(carrying_seconds, 2)
         summary["since"] = changed.summary(executed) if changed is not None else None
         record_run(store, Run(run_id, bench.checkout.name, started, datetime.now(UTC), summary))
+        record_figures(store, harvest_figures(run_id, bench.checkout.name, loop.tally))
         store.tidy()
     bus.publish(
         HarvestEnded(

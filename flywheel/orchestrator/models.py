@@ -123,11 +123,15 @@ class Models:
                 self._engine.close(patience=patience)
         finally:
             try:
-                if damaged := take_calls(self._workspace, self._store, self._journal):
+                if damaged := self.settle():
                     told = f"{damaged} calls of the journal cannot be read, and are in no sum"
                     self._bus.publish(Warned("lm-journal", told))
             finally:
                 self._journal.close()
+
+    def settle(self) -> int:
+        """Store the calls that ended so far; gives how many the journal cannot read."""
+        return take_calls(self._workspace, self._store, self._journal)
 
     def __enter__(self) -> Models:
         return self

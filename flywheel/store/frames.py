@@ -157,11 +157,10 @@ def _refused(connection: duckdb.DuckDBPyConnection, error: duckdb.Error, name: s
 
 
 def yields(store: Store) -> pl.DataFrame:
-    """What became of candidates, by `source` and `operator`.
+    """What became of the candidates that were run, by `source` and `operator`.
 
-    Columns: `valid`, `survived`, `breaks_everything` and `unknown` (counts of verdicts), `settled`
-    (the first three together) and `seconds` (wall time of all their trials). What was pruned was
-    never run, and is not counted.
+    Columns: `valid`, `survived`, `breaks_everything` and `unknown` (counts of verdicts), `judged`
+    (all of them) and `seconds` (wall time of all their trials). What was pruned was never run.
     """
     return _read(
         store,
@@ -171,11 +170,11 @@ def yields(store: Store) -> pl.DataFrame:
             count(*) FILTER (v.verdict = 'survived') AS survived,
             count(*) FILTER (v.verdict = 'breaks-everything') AS breaks_everything,
             count(*) FILTER (v.verdict = 'unknown') AS unknown,
-            count(*) FILTER (v.verdict <> 'unknown') AS settled,
+            count(*) AS judged,
             sum(v.seconds) AS seconds
         FROM verdicts v JOIN candidates c USING (candidate_id)
         WHERE v.verdict <> 'pruned'
-        GROUP BY ALL ORDER BY settled DESC, source, operator
+        GROUP BY ALL ORDER BY judged DESC, source, operator
         """,
     )
 
@@ -206,48 +205,6 @@ def oracles(store: Store) -> pl.DataFrame:
     return _read(
         store,
         "SELECT repo, oracle_tried AS tried, oracle_strength AS strength, weak FROM examples",
-    )
-
-
-def runs(store: Store) -> pl.DataFrame:
-    """Harvests that ended, oldest first: when, what of, and what came of them.
-
-    Columns: `run_id`, `repo`, `started_at`, `ended`, `judged`, `valid`, `unknown` and `new` (rows
-    that are new examples), `per_second` (candidates judged) and `seconds` (of all of it).
-    """
-    return _read(
-        store,
-        """
-        SELECT run_id, repo, started_at, summary->>'$.ended' AS ended,
-            coalesce((summary->>'$.candidates.judged')::BIGINT, 0) AS judged,
-            coalesce((summary->>'$.candidates.valid')::BIGINT, 0) AS valid,
-            coalesce((summary->>'$.candidates.unknown')::BIGINT, 0) AS unknown,
-            coalesce((summary->>'$.examples.new')::BIGINT, 0) AS new,
-            (summary->>'$.judged_per_second')::DOUBLE AS per_second,
-            (summary->>'$.seconds.total')::DOUBLE AS seconds
-        FROM runs WHERE ended_at IS NOT NULL AND summary->>'$.candidates' IS NOT NULL
-        ORDER BY started_at, run_id
-        """,
-    )
-
-
-def mended(store: Store) -> pl.DataFrame:
-    """How often models mend what they are shown: conversations by `model` and `prompt`.
-
-    `n` conversations have an answer that was judged, and `fixed` of them have one that mends.
-    """
-    return _read(
-        store,
-        """
-        SELECT model, prompt, count(*) AS n, count(*) FILTER (mends) AS fixed
-        FROM (
-            SELECT model, prompt, bool_or(verdict = 'fixed') AS mends
-            FROM attempts
-            GROUP BY model, prompt, example_id, show_tests, seed, sample
-            HAVING bool_or(verdict <> 'unknown')
-        )
-        GROUP BY ALL ORDER BY n DESC, model, prompt
-        """,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flywheel.candidates.written.answer import Rejected as Rejected
+from flywheel.candidates.written.answer import read as read_answer
 from flywheel.candidates.written.correction import Broken as Broken
 from flywheel.candidates.written.correction import Form as Form
 from flywheel.candidates.written.correction import Mended as Mended
@@ -23,5 +24,6 @@ __all__ = [
     "WrittenSource",
     "choose_modes",
     "demonstration_of",
+    "read_answer",
     "signature_of",
 ]

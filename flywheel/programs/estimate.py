@@ -1,0 +1,73 @@
+"""Estimates: a mean of a sample, and the interval in which that of all would lie.
+
+Shares get Wilson's interval. Other means, and shares of which several answers belong to one case,
+are drawn again with replacement, case by case: answers to one case are no independent evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flywheel.store import wilson
+
+DRAWS = 2000
+"""How often a sample is drawn again: the ends of the interval then move by less than a hundredth
+of its width from seed to seed."""
+_AT_ONCE = 2_000_000
+"""Numbers drawn at once, so that a large sample needs no large memory."""
+_TAIL = 2.5
+"""Percent of the draws outside of each end of a 95 % interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its sample and its interval."""
+
+    value: float | None
+    """The mean, None of nothing."""
+    n: int
+    """Values in the sample."""
+    low: float | None
+    """Lower end of the 95 % interval, None where there is none."""
+    high: float | None
+    """Upper end."""
+
+
+def share_of(part: int, whole: int) -> Estimate:
+    """A share of so many, with Wilson's interval."""
+    if not whole:
+        return Estimate(None, 0, None, None)
+    interval = wilson(part, whole)
+    return Estimate(part / whole, whole, interval.low, interval.high)
+
+
+def mean_of(groups: Mapping[str, Sequence[float]], *, seed: int = 0) -> Estimate:
+    """The mean of all values; those of one group belong together. The same seed, the same ends."""
+    values = [value for group in groups.values() for value in group]
+    if not values:
+        return Estimate(None, 0, None, None)
+    alone = len(values) == sum(bool(group) for group in groups.values())
+    if alone and set(values) <= {0.0, 1.0}:
+        return share_of(int(sum(values)), len(values))
+    sums = np.array([sum(group) for group in groups.values() if group])
+    sizes = np.array([len(group) for group in groups.values() if group])
+    mean = float(np.mean(values))
+    if len(sums) < 2:
+        return Estimate(mean, len(values), None, None)
+    drawn = np.concatenate(
+        [sums[pick].sum(axis=1) / sizes[pick].sum(axis=1) for pick in draws(len(sums), seed=seed)]
+    )
+    low, high = np.percentile(drawn, [_TAIL, 100 - _TAIL])
+    return Estimate(mean, len(values), float(low), float(high))
+
+
+def draws(groups: int, *, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Which groups are drawn, one row a draw, in blocks that fit the memory."""
+    random = np.random.default_rng(seed)
+    block = max(1, min(DRAWS, _AT_ONCE // groups))
+    for done in range(0, DRAWS, block):
+        yield random.integers(0, groups, size=(min(block, DRAWS - done), groups))
