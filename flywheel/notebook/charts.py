@@ -33,10 +33,10 @@ FATES = ("proven", "survived", "breaks everything", "unknown")
 _FATE_COLOURS = (BLUE, ORANGE, GREY, FAINT)
 
 Layers = alt.LayerChart | alt.FacetChart
-"""A chart of several marks, as altair's types have it; none here has facets."""
+"""What altair's types say of a chart of several marks; none here has facets."""
 Picture = Layers | alt.VConcatChart | Note
 """A chart, or why there is none."""
-_Chart = TypeVar("_Chart", alt.LayerChart, alt.FacetChart, alt.VConcatChart)
+_Chart = TypeVar("_Chart", bound=Layers | alt.VConcatChart)
 Spent = Literal["purpose", "model", "role", "day"]
 """What costs are summed up by."""
 
@@ -70,7 +70,9 @@ def yield_by_operator(door: Door, *, most: int = 25, least: int = 5) -> Picture:
         .encode(x="whole:Q")
     )
     return _finished(
-        mean + _shares(enough.head(most), "operator", "valid", "judged", "candidates proven"),
+        alt.layer(
+            mean, _shares(enough.head(most), "operator", "valid", "judged", "candidates proven")
+        ),
         "Which operators make proven examples?",
         "Share of judged candidates that the tests catch, with its 95 % interval; right: judged.",
         f"Dashed: {whole:.0%}, all {int(frame['judged'].sum()):,} together."
@@ -119,7 +121,7 @@ def fates(door: Door) -> Picture:
         )
     )
     return _finished(
-        bars + text,
+        alt.layer(bars, text),
         "What became of the candidates?",
         "Proven: the tests fail with the change and pass without it. Survived: no test noticed.",
         "Unknown is never data: it could not be decided.",
@@ -229,7 +231,7 @@ def errors_by_operator(door: Door, *, most: int = 20, types: int = 7) -> Picture
         color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value(INK)),
     )
     return _finished(
-        cell + text,
+        alt.layer(cell, text),
         "Which operators give which errors?",
         "Examples by operator and exception; a line's colours are shares of that operator.",
         rows=top.height,
@@ -270,7 +272,7 @@ def oracle_strength(door: Door) -> Picture:
         .encode(x="middle:Q", y="n:Q", text="n:Q")
     )
     return _finished(
-        bars + text,
+        alt.layer(bars, text),
         "How good are the tests behind the examples?",
         f"Share of wrong fixes rejected, of {known.height:,} examples that were audited;"
         f" {frame.height - known.height:,} were not.",
@@ -389,7 +391,7 @@ def funnel(page: DatasetPage | None) -> Picture:
     )
     text = base.mark_text(align="left", dx=5, color=INK).encode(x="rows:Q", text="said:N")
     return _finished(
-        came + kept + count + text,
+        alt.layer(came, kept, count, text),
         f"Where did the rows of {page.version.id} go?",
         "Rows that each stage kept; beside it, what it dropped, by reason.",
         rows=frame.height,
@@ -558,7 +560,7 @@ def _finished(
 
 def _styled(chart: _Chart, title: str, *subtitle: str) -> _Chart:
     """A chart of any kind with its title and the manner of all."""
-    return (
+    styled: _Chart = (
         chart.properties(title=alt.TitleParams(title, subtitle=list(subtitle)))
         .configure(font="sans-serif", padding=12)
         .configure_view(stroke=None)
@@ -582,3 +584,4 @@ def _styled(chart: _Chart, title: str, *subtitle: str) -> _Chart:
         )
         .configure_legend(labelColor=INK, titleColor=QUIET, titleFontWeight="normal")
     )
+    return styled
