@@ -338,7 +338,7 @@ def _trend(frame: pl.DataFrame, metric: str, subjects: Sequence[str]) -> Layers:
         y=alt.Y(
             "value:Q",
             title=metric,
-            axis=alt.Axis(format="%" if share else "~g", tickCount=5),
+            axis=alt.Axis(format="%" if share else ",.3~f", tickCount=5),
             scale=alt.Scale(zero=True),
         ),
         color=alt.Color(
@@ -348,7 +348,7 @@ def _trend(frame: pl.DataFrame, metric: str, subjects: Sequence[str]) -> Layers:
         ),
     )
     interval = base.mark_rule().encode(y="low:Q", y2="high:Q")
-    text = base.mark_text(align="left", dx=7, fontSize=10).encode(
+    text = base.mark_text(align="left", dx=3, dy=-8, fontSize=9).encode(
         text=alt.Text("n:Q", format=","), color=alt.value(QUIET)
     )
     layers = alt.layer(
@@ -503,7 +503,8 @@ def _shares(
     most = max(told["high"].to_list()) if bars else 1.0
     base = alt.Chart(told).encode(y=_names(name, None, sort=told[name].to_list()))
     scale = alt.Scale(domain=[0, min(1.0, most * 1.08)])
-    x = alt.X("share:Q", title=f"share of {what}", axis=alt.Axis(format="%"), scale=scale)
+    axis = alt.Axis(format="%", tickCount=8 if bars else 10)
+    x = alt.X("share:Q", title=f"share of {what}", axis=axis, scale=scale)
     mark = base.mark_bar(color=SKY) if bars else base.mark_circle(size=48, color=BLUE, opacity=1)
     interval = base.mark_rule(color=BLUE, strokeWidth=1.6).encode(
         x=alt.X("low:Q", title=f"share of {what}"), x2="high:Q"
