@@ -36,6 +36,11 @@ class FlywheelError(Exception):
         self.hint = hint
         """The next thing to do, a command where there is one, or None."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback: IPython asks an exception for it."""
+        parts = (("error", self.message), ("cause", self.cause), ("hint", self.hint))
+        return [f"{name}: {said.strip()}" for name, said in parts if said]
+
 
 class UsageError(FlywheelError):
     """The command line, a setting or a file the user wrote is wrong."""

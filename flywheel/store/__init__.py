@@ -59,6 +59,7 @@ from flywheel.store.figures import (
     figures,
     record_figures,
 )
+from flywheel.store.frames import errors, oracles, rows, scan, yields
 from flywheel.store.fresh import Held, held
 from flywheel.store.ingest import (
     Buffer,
@@ -117,6 +118,7 @@ from flywheel.store.scored import (
     usd_of,
     with_answers,
 )
+from flywheel.store.snapshot import Snapshot, Snapshots
 from flywheel.store.store import Store
 
 __all__ = [
@@ -161,6 +163,8 @@ __all__ = [
     "Scorable",
     "Score",
     "Scored",
+    "Snapshot",
+    "Snapshots",
     "Standing",
     "Store",
     "SurvivorGroup",
@@ -175,6 +179,7 @@ __all__ = [
     "combined_parts",
     "count_examples",
     "environment_lock",
+    "errors",
     "example",
     "example_id",
     "examples",
@@ -189,6 +194,7 @@ __all__ = [
     "known_verdicts",
     "mendable",
     "mined_commits",
+    "oracles",
     "proven_candidates",
     "rare_families",
     "record_attempts",
@@ -207,6 +213,8 @@ __all__ = [
     "replayable",
     "restore",
     "retire",
+    "rows",
+    "scan",
     "scorable",
     "scores",
     "scores_of",
@@ -219,4 +227,5 @@ __all__ = [
     "wilson",
     "with_answers",
     "written",
+    "yields",
 ]

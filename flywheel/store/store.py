@@ -71,6 +71,8 @@ _WRITING: _Config = {
     "zstd_min_string_length": "24",  # so that text inside lists and structs is compressed too
 }
 
+_LOCKING = threading.Lock()
+
 
 class Store:
     """One store file. Making one opens nothing; the first writing session creates the file."""
@@ -84,6 +86,11 @@ class Store:
         """Seconds a session waits for its turn before `StoreBusyError`."""
         self._steps = migrations() if steps is None else steps
         self._thread = threading.local()
+
+    @property
+    def log(self) -> Path:
+        """What was written since the last checkpoint; there is none where nothing was."""
+        return _log_of(self.path)
 
     @property
     def exists(self) -> bool:
@@ -267,8 +274,7 @@ class Store:
             if version < newest(self._steps):
                 connection.close()
                 return None
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET lock_configuration = true")
+            _lock(connection)
         except duckdb.Error as error:
             connection.close()
             raise _translated(error, self.path, "read") from error
@@ -357,6 +363,21 @@ class Store:
         except duckdb.Error as error:
             # The rows are committed and safe in the log; the next session tries again.
             logger.warning("The store %s could not be tidied: %s", self.path, _first_line(error))
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
+
+
+def _lock(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fix the settings of a connection that reads."""
+    # Connections of one process to one file share a database, and so its settings: where another
+    # thread is reading, they are as they should be, and cannot be set any more.
+    with _LOCKING:
+        setting = connection.execute("SELECT current_setting('lock_configuration')").fetchall()
+        if not setting[0][0]:
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute("SET lock_configuration = true")
 
 
 def _writable(path: Path) -> duckdb.DuckDBPyConnection:

@@ -1,0 +1,102 @@
+"""Charts: each has its interval and its sample, or says what there is nothing of."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+import vl_convert
+
+import flywheel
+from flywheel.notebook import Door, Note, charts
+from flywheel.store import Figure, Store, record_figures
+from tests.fakes.stores import Filled
+from tests.fakes.versions import version
+
+DRAWN: dict[str, Callable[[Door], charts.Picture]] = {
+    "yield_by_operator": charts.yield_by_operator,
+    "fates": charts.fates,
+    "gaps": charts.gaps,
+    "errors_by_type": charts.errors_by_type,
+    "errors_by_operator": charts.errors_by_operator,
+    "oracle_strength": charts.oracle_strength,
+    "seconds_per_example": charts.seconds_per_example,
+}
+NEEDS_MORE: dict[str, Callable[[Door], charts.Picture]] = {
+    "spent": charts.spent,
+    "trends": lambda door: charts.trends(door, "harvest"),
+    "funnel": lambda door: charts.funnel(door.newest_dataset()),
+    "composition": lambda door: charts.composition(door.newest_dataset(), "repo"),
+}
+
+
+def drawn(picture: charts.Picture) -> str:
+    """The picture as SVG, whole."""
+    assert not isinstance(picture, Note)
+    svg = vl_convert.vegalite_to_svg(picture.to_dict())
+    ElementTree.fromstring(svg)
+    return svg
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_furnished_store_is_drawn_with_a_question_as_title(fw: Door, name: str) -> None:
+    svg = drawn(DRAWN[name](fw))
+    assert "?</text>" in svg
+    assert "NaN" not in svg
+    assert "undefined" not in svg
+
+
+@pytest.mark.parametrize("name", [*DRAWN, *NEEDS_MORE])
+def test_a_bare_store_gives_a_note_with_the_command_that_helps(bare: Path, name: str) -> None:
+    note = {**DRAWN, **NEEDS_MORE}[name](flywheel.open(bare))
+    assert isinstance(note, Note)
+    assert (note.command or "").startswith("flywheel ")
+
+
+def test_a_share_has_its_interval_and_the_number_it_is_of(fw: Door, planted: Filled) -> None:
+    picture = charts.yield_by_operator(fw, least=1)
+    assert not isinstance(picture, Note)
+    told = pl.concat(
+        pl.DataFrame(rows) for rows in picture.to_dict()["datasets"].values() if "low" in rows[0]
+    )
+    assert told["valid"].sum() == planted.rows - len(planted.mended)
+    assert told["judged"].sum() == planted.rows + planted.survived
+    assert (told["share"] == told["valid"] / told["judged"]).all()
+    assert ((told["low"] <= told["share"]) & (told["share"] <= told["high"])).all()
+    assert (told["high"] - told["low"]).min() > 0
+
+
+def test_figures_are_drawn_over_the_runs_each_on_its_scale(bare: Path) -> None:
+    store = Store(bare / ".flywheel" / "flywheel.duckdb")
+    began = datetime(2026, 5, 1, tzinfo=UTC)
+    figures = [
+        Figure(f"run{n}", "harvest", repo, metric, value, n + 5, low, high, created_at=at)
+        for n in range(4)
+        for repo in ("one", "two")
+        for metric, value, low, high in (("yield", 0.5, 0.3, 0.7), ("pace", 90.0, None, None))
+        for at in [began + timedelta(hours=n)]
+    ]
+    unknown = Figure("run9", "harvest", "one", "yield", None, 0, created_at=began)
+    record_figures(store, [*figures, unknown])
+    door = flywheel.open(bare)
+    picture = charts.trends(door, "harvest")
+    assert not isinstance(picture, Note)
+    assert len(picture.to_dict()["vconcat"]) == 2
+    svg = drawn(picture)
+    for said in ("yield", "pace", "one", "two", "50%", "01 May 03:00"):
+        assert said in svg
+    assert isinstance(charts.trends(door, "audit"), Note)
+
+
+def test_a_dataset_is_drawn_stage_by_stage(bare: Path) -> None:
+    made = version(bare / ".flywheel" / "datasets")
+    page = flywheel.open(bare).newest_dataset()
+    svg = drawn(charts.funnel(page))
+    for stage in made.manifest.funnel:
+        assert stage.name in svg
+    assert "pypi:package0==1.0" in drawn(charts.composition(page, "repo"))
+    assert isinstance(charts.composition(page, "colour"), Note)
