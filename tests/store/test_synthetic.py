@@ -112,7 +112,7 @@ def test_what_is_planted_is_there(filled: tuple[Store, Filled]) -> None:
 def test_the_same_seed_gives_the_same_rows(tmp_path: Path) -> None:
     stores = [Store(tmp_path / str(number) / "flywheel.duckdb") for number in range(3)]
     shape = Shape(mutants=4, real=0)
-    for store, seed, batch in zip(stores, (1, 1, 2), (1000, 20, 1000), strict=True):
+    for store, seed, batch in zip(stores, (1, 1, 2), (1000, 30, 1000), strict=True):
         fill(store, 60, seed=seed, shape=shape, batch=batch)
     one, same, other = (examples(store) for store in stores)
     assert one.equals(same)
