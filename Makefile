@@ -4,6 +4,7 @@
 #   make test   what must pass: format, lint, types, floors, tests
 #   make local  the small language model, for this machine
 #   make demo   harvest a small real package and show one example
+#   make pictures  draw those of the README anew
 #   make bench  how quickly the command starts; the other benchmarks: docs/benchmarks.md
 #   make lock   remake requirements.lock from pyproject.toml, .ci/consumers.lock from its .in
 #   make clean  remove what make built
@@ -12,12 +13,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: build local test check demo bench lock clean format
+.PHONY: build local test check demo pictures bench lock clean format
 
 BIN := .venv/bin
 READY := .venv/.ready
 CONSUMERS := .venv/.consumers
 DEMO := .flywheel-demo
+PICTURES := .flywheel-pictures
 
 # The first Python that runs, is 3.11 or newer, and can make a virtual environment.
 define find_python
@@ -91,6 +93,14 @@ demo: $(READY)
 	    | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)[0]["example_id"])'); \
 	$(BIN)/flywheel --workspace $(DEMO) show "$$example"
 
+# The pictures of the README, drawn anew from two harvests.
+pictures: $(READY)
+	@rm -rf $(PICTURES)
+	@$(BIN)/flywheel --quiet --workspace $(PICTURES) init
+	$(BIN)/flywheel --workspace $(PICTURES) harvest --repo pypi:inflection==0.5.1
+	$(BIN)/flywheel --workspace $(PICTURES) harvest --repo pypi:toolz==0.12.1 --max-candidates 700
+	$(BIN)/python docs/pictures/draw.py $(PICTURES)
+
 bench: $(READY)
 	$(BIN)/pytest --quiet tests/benchmarks/bench_start_up.py
 
@@ -99,7 +109,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra languages --extra local --group dev --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra languages --extra local --extra notebook --group dev --upgrade \
 	    --python-version 3.11 --universal --generate-hashes --quiet \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    --output-file requirements.lock
@@ -109,5 +119,5 @@ lock: $(READY)
 	    --output-file .ci/consumers.lock
 
 clean:
-	rm -rf .venv $(DEMO) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv $(DEMO) $(PICTURES) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find flywheel tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +

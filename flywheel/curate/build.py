@@ -11,7 +11,7 @@ import errno
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +84,7 @@ def build(recipe: Recipe, store: Store, root: Path, bus: EventBus) -> Built:
             pool = _pool(recipe, store, work)
         with _phase(bus, "look"):
             found = features(
-                pool.rows,
-                pool.definitions,
+                pool,
                 root / KEPT,
                 lambda done, total: bus.publish(PhaseProgressed("look", done, f"{done}/{total}")),
             )
@@ -161,37 +160,40 @@ def _write(
     bus: EventBus,
 ) -> None:
     """Put the rows into the draft, in their order, with question and answer."""
-    wanted = recipe.rules.compose.pairs if recipe.rules.task in NEEDS_WRONG else 0
+    task = recipe.rules.task
     small = rows.select(
         *("example_id", "split", "difficulty", "alike", "family", "component"),
         *("mended", "attempted"),
     ).iter_rows(named=True)
     kept = set(rows["example_id"].to_list())
-    with WrongAnswers(pool, rows, wanted, recipe.rules.task) as wrong:
-        written = 0
-        for batch in _kept(pool.rows, kept):
-            for row in batch.to_pylist():
-                mine = next(small)
-                tried = mine["attempted"]
-                row |= mine | {"solved": mine["mended"] / tried if tried else None}
-                several = list(composer.compose(row, wrong.of(row["example_id"])))
-                for number, one in enumerate(several):
-                    row["row_id"] = row["example_id"] + (f"-{number}" if number else "")
-                    row["prompt"], row["completion"] = one.prompt, one.completion
-                    row["rejected"] = one.rejected
-                    draft.add(mine["split"], row)
-            written += batch.num_rows
-            bus.publish(PhaseProgressed("write", written, f"{written}/{rows.height}"))
+    wrong = None
+    if task in NEEDS_WRONG:
+        wrong = WrongAnswers(pool, rows, recipe.rules.compose.pairs, task)
+    written = 0
+    for batch in _kept(pool.rows, kept):
+        for row in batch.to_pylist():
+            mine = next(small)
+            tried = mine["attempted"]
+            row |= mine | {"solved": mine["mended"] / tried if tried else None}
+            answers = wrong.of(row["example_id"]) if wrong is not None else []
+            for number, one in enumerate(composer.compose(row, answers)):
+                row["row_id"] = row["example_id"] + (f"-{number}" if number else "")
+                row["prompt"], row["completion"] = one.prompt, one.completion
+                row["rejected"] = one.rejected
+                draft.add(mine["split"], row)
+        written += batch.num_rows
+        bus.publish(PhaseProgressed("write", written, f"{written}/{rows.height}"))
 
 
-def _kept(path: Path, kept: set[str]) -> Iterator[pa.RecordBatch]:
+def _kept(files: Sequence[Path], kept: set[str]) -> Iterator[pa.RecordBatch]:
     """The rows of a pool with these ids, some at a time."""
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(AT_ONCE):
-            mask = pa.array([one in kept for one in batch["example_id"].to_pylist()], pa.bool_())
-            some = batch.filter(mask)
-            if some.num_rows:
-                yield some
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(AT_ONCE):
+                ids = batch["example_id"].to_pylist()
+                some = batch.filter(pa.array([one in kept for one in ids], pa.bool_()))
+                if some.num_rows:
+                    yield some
 
 
 def _baselines(pool: Pool, rows: pl.DataFrame) -> list[dict[str, object]]:

@@ -23,6 +23,7 @@ from flywheel.core.identity import bytes_hash, content_hash
 from flywheel.core.patch import hunks
 from flywheel.curate.normal import bare, normal, tokens
 from flywheel.curate.secrets import Finding, screened
+from flywheel.store.pool import Pool
 
 PART = 20_000
 """Rows after which what was found out is kept."""
@@ -65,10 +66,11 @@ class Features:
     """By definition: `normal` (its normal form), and `key`, `personal` and `found` of its own."""
 
 
-def features(rows: Path, definitions: Path, kept: Path, progress: Progress) -> Features:
+def features(pool: Pool, kept: Path, progress: Progress) -> Features:
     """What is known of the rows and definitions of a pool; `kept` is the folder it is kept in."""
     place = kept / code_hash(_CODE)
-    total = sum(pq.read_metadata(path).num_rows for path in (rows, definitions))
+    files = [*pool.rows, pool.definitions]
+    total = sum(pq.read_metadata(path).num_rows for path in files)
     done = 0
 
     def told(number: int) -> None:
@@ -76,10 +78,10 @@ def features(rows: Path, definitions: Path, kept: Path, progress: Progress) -> F
         done += number
         progress(done, total)
 
-    of_rows = _Kept(place / "rows", "content", _ROWS).of(rows, _ROW_TEXTS, _row, told)
+    of_rows = _Kept(place / "rows", "content", _ROWS).of(pool.rows, _ROW_TEXTS, _row, told)
     names = ["definition", "language", "good"]
     kept_definitions = _Kept(place / "definitions", "definition", _DEFINITIONS)
-    return Features(of_rows, kept_definitions.of(definitions, names, _definition, told))
+    return Features(of_rows, kept_definitions.of([pool.definitions], names, _definition, told))
 
 
 def code_hash(files: Sequence[str]) -> str:
@@ -98,18 +100,18 @@ class _Kept:
 
     def of(
         self,
-        path: Path,
+        files: Sequence[Path],
         columns: Sequence[str],
         find: Callable[[pa.RecordBatch], dict[str, list[object]]],
         told: Callable[[int], None],
     ) -> pl.DataFrame:
-        """The records of the ids in a Parquet file, in its order; what is not known is found."""
-        ids = pl.read_parquet(path, columns=[self._key])
+        """The records of the ids in Parquet files, in their order; what is not known is found."""
+        ids = pl.read_parquet(list(files), columns=[self._key])
         known = self._known().join(ids, on=self._key, how="semi")
         told(known.height)
         fresh: list[pl.DataFrame] = [known]
         waiting: list[pl.DataFrame] = []
-        for batch in _missing(path, self._key, columns, known[self._key]):
+        for batch in _missing(files, self._key, columns, known[self._key]):
             waiting.append(pl.DataFrame(find(batch), schema=self._schema))
             told(batch.num_rows)
             if sum(one.height for one in waiting) >= PART:
@@ -141,17 +143,18 @@ class _Kept:
 
 
 def _missing(
-    path: Path, key: str, columns: Sequence[str], known: pl.Series
+    files: Sequence[Path], key: str, columns: Sequence[str], known: pl.Series
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a file whose ids are not known; row groups without any are not read."""
+    """The rows of files whose ids are not known; row groups without any are not read."""
     there = set(known.to_list())
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            ids = file.read_row_group(group, columns=[key])[key].to_pylist()
-            wanted = np.array([one not in there for one in ids])
-            if wanted.any():
-                table = file.read_row_group(group, columns=list(columns))
-                yield from table.filter(pa.array(wanted)).combine_chunks().to_batches()
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                ids = file.read_row_group(group, columns=[key])[key].to_pylist()
+                wanted = np.array([one not in there for one in ids], dtype=bool)
+                if wanted.any():
+                    table = file.read_row_group(group, columns=list(columns))
+                    yield from table.filter(pa.array(wanted)).combine_chunks().to_batches()
 
 
 _ROW_TEXTS = [

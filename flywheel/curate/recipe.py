@@ -173,7 +173,8 @@ class Compose(Table):
     test_source: bool = False
     """Whether the question shows the source of the failing test."""
     pairs: int = Field(default=1, ge=1)
-    """For preferences: wrong answers that each right one is put beside, at the most."""
+    """Wrong answers at the most: that each right one is put beside, for preferences; that come
+    before it, for several turns."""
     system: str = ""
     """What a system message says; none: there is no such message."""
 

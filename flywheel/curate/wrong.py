@@ -6,57 +6,44 @@ own row, which hangs together with this one and so is in no other split.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from itertools import groupby
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 
 from flywheel.curate.compose import Wrong
 from flywheel.curate.secrets import screened
+from flywheel.curate.version import AT_ONCE
 from flywheel.store.pool import Pool, companions
 
 
 class WrongAnswers:
-    """The wrong answers to rows, asked for in the order of their ids; use it in a `with` block."""
+    """The wrong answers to rows, asked for in the order of their ids.
+
+    `wanted` is how many are wanted at the most; a task of several turns has them of one
+    conversation, or one of another bug.
+    """
 
     def __init__(self, pool: Pool, rows: pl.DataFrame, wanted: int, task: str) -> None:
         self._wanted = wanted
-        self._task = task
-        self._open = ExitStack()
-        if wanted:
-            self._attempts = _Beside(_safe(self._open.enter_context(pq.ParquetFile(pool.attempts))))
-            others = companions(pool, siblings(rows, wanted))
-            self._others = _Beside(_rows(self._open.enter_context(pq.ParquetFile(others))))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._open.close()
+        self._one_talk = task == "multiturn"
+        others = companions(pool, siblings(rows, 1 if self._one_talk else wanted))
+        self._attempts = _Beside(_safe(pool.attempts))
+        self._others = _Beside(_rows(others))
 
     def of(self, example: str) -> list[Wrong]:
         """The wrong answers to an example, as many as are wanted where there are."""
-        if not self._wanted:
-            return []
         tried = self._attempts.of(example)
-        if tried and self._task == "multiturn":
-            # One conversation, as it went.
-            tried = [one for one in tried if one["sample"] == tried[0]["sample"]]
         others = [Wrong(one["bad"], one["error"]) for one in self._others.of(example)]
-        found = [Wrong(one["code"], one["error"]) for one in tried]
-        if found and self._task == "multiturn":
+        if self._one_talk and tried:
+            tried = [one for one in tried if one["sample"] == tried[0]["sample"]]
             others = []
-        distinct = list(dict.fromkeys([*found, *others]))
-        return distinct[: self._wanted]
+        found = [Wrong(one["code"], one["error"]) for one in tried]
+        return list(dict.fromkeys([*found, *others]))[: self._wanted]
 
 
 class _Beside:
@@ -80,20 +67,21 @@ class _Beside:
 
 def answered(pool: Pool) -> pl.Series:
     """Ids of the examples that a model answered in vain, and without a secret."""
-    with pq.ParquetFile(pool.attempts) as file:
-        ids = dict.fromkeys(row["example_id"] for row in _safe(file))
+    ids = dict.fromkeys(row["example_id"] for row in _safe(pool.attempts))
     return pl.Series("example_id", list(ids), pl.String)
 
 
-def _rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches():
-        yield from batch.to_pylist()
+def _rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(AT_ONCE):
+                yield from batch.to_pylist()
 
 
-def _safe(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+def _safe(path: Path) -> Iterator[dict[str, Any]]:
     """Answers of models without secrets: the stages before have not looked at them."""
-    for batch in file.iter_batches():
-        rows = batch.to_pylist()
+    answers = _rows([path])
+    while rows := list(islice(answers, AT_ONCE)):
         found = screened([f"{row['code']}\n{row['error']}" for row in rows])
         for place, row in enumerate(rows):
             if all(one.placeholder for one in found.get(place, ())):
@@ -105,10 +93,10 @@ def siblings(rows: pl.DataFrame, wanted: int) -> pl.DataFrame:
 
     The next ones in the order of ids, round from the last to the first.
     """
-    groups = rows.sort("text", "example_id").group_by("text", maintain_order=True)
+    ordered = rows.select("text", "example_id").sort("text", "example_id").rows()
     pairs: list[tuple[str, int, str]] = []
-    for _, group in groups:
-        ids = group["example_id"].to_list()
+    for _, group in groupby(ordered, key=itemgetter(0)):
+        ids = [example for _, example in group]
         pairs += [
             (one, step, ids[(place + step) % len(ids)])
             for place, one in enumerate(ids)

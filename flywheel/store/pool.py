@@ -4,11 +4,13 @@ The store's file is copied while nobody writes, and everything else is asked of 
 waits for a copy of a file, never for a dataset. What a user wrote in SQL runs where nothing but the
 store can be read, and gives ids; what writes files is SQL of ours.
 
-Every file is in the order of `example_id`, so that several can be read side by side.
+Files are in the order of `example_id`, so that several can be read side by side, and rows are taken
+a range of ids at a time, so that memory does not grow with the store.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +23,11 @@ from flywheel.core.identity import bytes_hash
 from flywheel.store.query import example_ids, ids_of
 from flywheel.store.store import Store
 
-MEMORY = "1500MB"
-"""What DuckDB may hold while it sorts; the rest goes through files."""
+MEMORY = "2GB"
+"""What DuckDB may hold; the rest goes through files."""
+RANGE = 40_000
+"""Rows that are taken at once. The joins behind an example hold whole rows in memory and cannot
+put them aside: a million at once need more than two gigabytes, so many need half of one."""
 GROUP = 8192
 """Rows of a Parquet row group."""
 
@@ -57,9 +62,12 @@ class Pool:
     """Examples of the store, chosen or not."""
 
     @property
-    def rows(self) -> Path:
-        """One row an example: the columns of the view `examples` and what hangs together."""
-        return self.folder / "rows.parquet"
+    def rows(self) -> list[Path]:
+        """One row an example: the columns of the view `examples` and what hangs together.
+
+        The files' own order is the order of the rows.
+        """
+        return sorted(self.folder.glob("rows-*.parquet"))
 
     @property
     def definitions(self) -> Path:
@@ -116,27 +124,29 @@ def _choose(connection: duckdb.DuckDBPyConnection, ids: Sequence[str] | None) ->
 
 
 def _write(connection: duckdb.DuckDBPyConnection, pool: Pool) -> None:
-    _copy(
-        connection,
-        f"""
-        SELECT {_COLUMNS}
-        FROM examples e SEMI JOIN chosen USING (example_id)
-        JOIN candidates c ON c.candidate_id = e.candidate_id
-        LEFT JOIN fix_commits f ON f."commit" = c.origin
-        LEFT JOIN (
-            SELECT example_id, count(*) FILTER (verdict = 'fixed') AS fixed,
-                   count(*) FILTER (verdict <> 'unknown') AS tried
-            FROM attempts GROUP BY example_id
-        ) a ON a.example_id = e.example_id
-        ORDER BY e.example_id
-        """,
-        pool.rows,
-    )
+    for number, (first, last) in enumerate(_ranges(connection)):
+        _copy(
+            connection,
+            f"""
+            SELECT {_COLUMNS}
+            FROM examples e SEMI JOIN chosen USING (example_id)
+            JOIN candidates c ON c.candidate_id = e.candidate_id
+            LEFT JOIN fix_commits f ON f."commit" = c.origin
+            LEFT JOIN (
+                SELECT example_id, count(*) FILTER (verdict = 'fixed') AS fixed,
+                       count(*) FILTER (verdict <> 'unknown') AS tried
+                FROM attempts GROUP BY example_id
+            ) a ON a.example_id = e.example_id
+            WHERE e.example_id BETWEEN '{first}' AND '{last}'
+            ORDER BY e.example_id
+            """,
+            pool.folder / f"rows-{number:05}.parquet",
+        )
     _copy(
         connection,
         f"""
         SELECT definition, any_value(language) AS language, any_value(good) AS good
-        FROM {_file(pool.rows)} GROUP BY definition ORDER BY definition
+        FROM {_files(pool.rows)} GROUP BY definition ORDER BY definition
         """,
         pool.definitions,
     )
@@ -164,12 +174,26 @@ def _write(connection: duckdb.DuckDBPyConnection, pool: Pool) -> None:
             SELECT baseline_id, list(test_id) AS tests FROM tests
             WHERE outcome = 'passed' AND reason = '' GROUP BY baseline_id
         ) t ON t.baseline_id = b.baseline_id
-        WHERE b.baseline_id IN (SELECT baseline_id FROM {_file(pool.rows)})
+        WHERE b.baseline_id IN (SELECT baseline_id FROM {_files(pool.rows)})
         QUALIFY row_number() OVER (PARTITION BY b.baseline_id ORDER BY n.toolchain) = 1
         ORDER BY b.baseline_id
         """,
         pool.baselines,
     )
+
+
+def _ranges(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    """First and last id of every `RANGE` chosen rows; one that is empty where none was chosen."""
+    found = connection.execute(
+        """
+        SELECT min(example_id), max(example_id) FROM (
+            SELECT example_id, (row_number() OVER (ORDER BY example_id) - 1) // $size AS number
+            FROM chosen
+        ) GROUP BY number ORDER BY number
+        """,
+        {"size": RANGE},
+    ).fetchall()
+    return found or [("", "")]
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
@@ -179,34 +203,44 @@ def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None
     )
 
 
-def _file(path: Path) -> str:
-    return f"read_parquet('{_quoted(path)}')"
+def _files(paths: Sequence[Path]) -> str:
+    listed = ", ".join(f"'{_quoted(path)}'" for path in paths)
+    return f"read_parquet([{listed}])"
 
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
-def companions(pool: Pool, pairs: pl.DataFrame) -> Path:
+def companions(pool: Pool, pairs: pl.DataFrame) -> list[Path]:
     """Rows of the pool put beside others: `example_id`, `place`, `bad`, `error`.
 
     `pairs` has `example_id`, `place` (a number) and `other`, the example whose code and error are
-    wanted; what comes is a file in the order of `example_id` and `place`.
+    wanted; what comes are files in the order of `example_id` and `place`.
     """
-    path = pool.folder / "companions.parquet"
-    settings = {"memory_limit": MEMORY, "temp_directory": str(pool.folder)}
-    with duckdb.connect(config={**settings}) as connection:
-        connection.register("pairs", pairs.to_arrow())
-        _copy(
-            connection,
-            f"""
-            SELECT p.example_id, p.place, r.bad, r.error
-            FROM pairs p JOIN {_file(pool.rows)} r ON r.example_id = p.other
-            ORDER BY p.example_id, p.place
-            """,
-            path,
-        )
-    return path
+    folder = pool.folder / "companions"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY}'")
+        connection.execute(f"SET temp_directory = '{_quoted(pool.folder)}'")
+        connection.register("wanted", pairs.select("example_id", "place", "other").to_arrow())
+        connection.execute("CREATE TEMP TABLE pairs AS FROM wanted")
+        connection.execute("CREATE TEMP TABLE chosen AS SELECT DISTINCT example_id FROM pairs")
+        for number, (first, last) in enumerate(_ranges(connection)):
+            _copy(
+                connection,
+                f"""
+                SELECT p.example_id, p.place, r.bad, r.error
+                FROM {_files(pool.rows)} r
+                JOIN (
+                    FROM pairs WHERE example_id BETWEEN '{first}' AND '{last}'
+                ) p ON r.example_id = p.other
+                ORDER BY p.example_id, p.place
+                """,
+                folder / f"{number:05}.parquet",
+            )
+    return sorted(folder.iterdir())
 
 
 CODE = bytes_hash(Path(__file__).read_bytes())

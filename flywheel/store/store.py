@@ -397,10 +397,6 @@ def _attach(path: Path, name: str) -> str:
     return f"ATTACH '{quoted}' AS {name} (ROW_GROUP_SIZE {ROW_GROUP})"
 
 
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.wal")
-
-
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0][:500]
 

@@ -70,6 +70,8 @@ def made(
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(PACKAGED / recipe, folder)
     task = load_recipe(recipe, folder).rules.task
+    if "[split]" not in more:
+        more += "[split]\nleast_holdout = 5\n"
     rules = f'title = "Made"\ndescription = "For a test."\ntask = "{task}"\n{more}'
     (folder / "recipe.toml").write_text(rules)
     return build(load_recipe(recipe, folder), store, root, bus or EventBus())
@@ -243,7 +245,8 @@ def test_a_conversation_tells_the_wrong_answer_its_own_error(
         roles = [turn["role"] for turn in row["prompt"]]
         assert roles[:3] == ["user", "assistant", "user"]
         assert roles[-1] == "user"
-        assert row["good"] not in row["prompt"][1]["content"]
+        assert row["prompt"][1]["content"] != row["completion"][0]["content"]
+        assert row["error"] not in row["prompt"][2]["content"]
     assert any(row["solved"] is not None for row in rows)
 
 
