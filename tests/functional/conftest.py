@@ -64,6 +64,8 @@ class Shell:
             "HOME": str(self.folder),
             "FLYWHEEL_PATHS_CACHE": str(self.cache),
             "FLYWHEEL_HARVEST_PYTHON": sys.executable,
+            # Several tests run at once, and most harvest six candidates.
+            "FLYWHEEL_HARVEST_JOBS": "1",
             "COLUMNS": "200",
             "PYTHONFAULTHANDLER": "1",
             **GIT,
