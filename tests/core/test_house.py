@@ -29,6 +29,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         "flywheel/critic/reports/*.ex",
         "flywheel/critic/reports/*.mjs",
         "flywheel/store/schema/*.sql",
+        "flywheel/curate/*.parquet",
+        "flywheel/curate/*.md",
+        "flywheel/curate/export/*.json",
+        "datasets/*/*",
+        "metrics/*.*",
         "critics/*/toolchain.toml",
         "critics/*/operators.toml",
     ],
@@ -36,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_a_wheel_carries_every_file_that_is_data(wheel: zipfile.ZipFile, pattern: str) -> None:
     wanted = {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
     assert wanted
-    carried = {name.replace("flywheel/_content/critics", "critics") for name in wheel.namelist()}
+    carried = {name.replace("flywheel/_content/", "") for name in wheel.namelist()}
     assert wanted <= carried
 
 

@@ -24,8 +24,9 @@ from flywheel.curate.version import Version
 
 NAMES = {HOLDOUT: "test"}
 """What consumers call a split that has another name here."""
-SHARD_BYTES = 500_000_000
-"""Bytes from which a Parquet file is followed by another."""
+SHARD_BYTES = 2_000_000_000
+"""Bytes from which a Parquet file is followed by another. Readers take a file of this size in row
+groups, and a version's own file goes out as it lies as long as it is no larger."""
 
 OnProgress = Callable[[int, int], None]
 """Told how many rows of how many were read."""
