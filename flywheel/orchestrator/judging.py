@@ -143,6 +143,7 @@ class Judging:
         self._earlier = self.tally.made, self.tally.pruned.copy()
         self._proven = False
         self._widened: set[str] = set()
+        self._kept: set[str] = set()
         self._again: set[str] = set()
 
     def run(self, make_source: MakeSource, *, warm: bool = True) -> None:
@@ -248,6 +249,9 @@ class Judging:
             for candidate in again:
                 self._again.add(candidate.candidate_id)
                 self.tally.unnote(candidate, "valid")
+                # It is counted once more when it is proven once more.
+                self.tally.examples -= candidate.candidate_id in self._kept
+                self._kept.discard(candidate.candidate_id)
                 critic.submit(candidate)
             if again:
                 self.bus.publish(
@@ -292,6 +296,7 @@ class Judging:
             return
         self.tally.examples += len(ingested.examples)
         for kept in ingested.examples:
+            self._kept.add(kept.candidate_id)
             self.bus.publish(
                 ExampleKept(kept.example_id, kept.candidate_id, kept.path, kept.test_id)
             )
