@@ -146,8 +146,8 @@ def sql(
     """Ask the store anything, in SQL; it can only be read.
 
     Views: examples, survivors, rewrites, retired. Tables: candidates, trials, verdicts, fixes,
-    attempts, oracles, wrong_fixes, carried, fix_commits, mined_commits, calls, baselines, tests,
-    revisions, environments, runs.
+    attempts, oracles, wrong_fixes, figures, scores, judged_answers, carried, fix_commits,
+    mined_commits, calls, baselines, tests, revisions, environments, runs.
     """
     from flywheel.core.errors import UsageError
     from flywheel.store import sql as ask
