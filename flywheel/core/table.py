@@ -27,7 +27,7 @@ def read_table(path: Path, error: type[FlywheelError]) -> tuple[dict[str, Any], 
     try:
         data = path.read_bytes()
         return tomllib.loads(data.decode()), data
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as raised:
+    except (OSError, ValueError, RecursionError) as raised:  # tomllib's own error is a ValueError
         raise error(
             f"{path} cannot be read", cause=str(raised), hint="mend the file, then run again"
         ) from raised

@@ -20,10 +20,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from flywheel.core.errors import UsageError
+from flywheel.core.patch import hunks
 from flywheel.curate.holdout import frozen, named
 from flywheel.curate.normal import normal, shingles
-from flywheel.curate.split import HOLDOUT
-from flywheel.curate.version import Digest, Version
+from flywheel.curate.recipe import FILE, load_recipe
+from flywheel.curate.split import HOLDOUT, NEAR, SHINGLE
+from flywheel.curate.version import (
+    BASELINES,
+    MANIFEST,
+    Digest,
+    Version,
+    identity,
+    rows_hash,
+)
 
 SHOWN = 20
 """Leaks of one kind that are named; the rest are counted."""
@@ -82,7 +92,10 @@ def audit(version: Version, root: Path) -> Audited:
     """Look for leaks in a version; `root` is the folder with the workspace's hold-outs."""
     rows = _Rows(version)
     rules = version.manifest.rules
-    checks = [_altered(version, rows), _of_holdout(version, root, rows)]
+    held = frozen(root, rules.split.holdout_name)
+    checks = [_altered(version, rows), _of_holdout(version, held, rows)]
+    if held is not None:
+        rows.add_held(held)
     for name, keys in (
         ("same-example", rows.table["example_id"]),
         ("same-bug", rows.table["candidate_id"]),
@@ -96,7 +109,7 @@ def audit(version: Version, root: Path) -> Audited:
         checks.append(_shared("same-repository", rows.table, rows.table["repository"]))
     if rules.split.by == "time":
         checks.append(_later(rows.table))
-    checks.append(_near(rows, rules.duplicates.shingle, rules.duplicates.near))
+    checks.append(_near(rows, min(rules.duplicates.near, NEAR)))
     checks.append(_told(rows))
     return Audited(version.id, tuple(checks))
 
@@ -118,7 +131,8 @@ class _Rows:
             for batch in version.batches(split):
                 for row in batch.to_pylist():
                     digest.add(row)
-                    right = self._normal(row["good"], row["language"])
+                    bad, good = row["bad"] or "", row["good"] or ""
+                    right = self._normal(good, row["language"])
                     package = row["repo"].split("==")[0]
                     columns["split"].append(split)
                     columns["row_id"].append(row["row_id"])
@@ -127,13 +141,36 @@ class _Rows:
                     columns["repository"].append(package)
                     columns["definition"].append(f"{package} {row['path']} {row['symbol']}")
                     columns["file"].append(f"{package} {row['path']}")
-                    columns["wrong"].append(_hash("".join(row["bad"].split())))
+                    columns["wrong"].append(_hash("".join(bad.split())))
                     columns["right"].append(right)
                     columns["at"].append(row["at"])
-                    if answers and _holds(row["prompt"], row["bad"], row["good"]):
+                    if answers and _holds(row["prompt"] or [], bad, good, row["patch"] or ""):
                         self.told.append((split, row["row_id"]))
             self.digests[split] = digest.hex
         self.table = pl.DataFrame(columns, schema_overrides={"at": pl.Datetime("us", "UTC")})
+
+    def add_held(self, held: pl.DataFrame) -> None:
+        """Add the rows of the hold-out that the version has not: they are held out all the same."""
+        absent = held.filter(~pl.col("example_id").is_in(self.table["example_id"].implode()))
+        added: dict[str, list[object]] = {name: [] for name in self.table.columns}
+        for row in absent.iter_rows(named=True):
+            right = _hash(row["normal"])
+            self.normals.setdefault(right, row["normal"])
+            keys = {
+                "split": HOLDOUT,
+                "row_id": row["example_id"],
+                "example_id": row["example_id"],
+                "candidate_id": row["lineage"][0],
+                "repository": row["repo"],
+                "definition": row["definition"].replace("\0", " "),
+                "file": row["files"][0].replace("\0", " "),
+                "wrong": row["example_id"],
+                "right": right,
+                "at": None,
+            }
+            for name, value in keys.items():
+                added[name].append(value)
+        self.table = pl.concat([self.table, pl.DataFrame(added, schema=self.table.schema)])
 
     def _normal(self, good: str, language: str) -> str:
         key = _hash(f"{language}\0{good}")
@@ -148,34 +185,52 @@ def _hash(text: str) -> str:
     return blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
-def _holds(prompt: list[dict[str, str]], bad: str, good: str) -> bool:
-    """Whether a question holds the right code elsewhere than within the wrong one.
+def _holds(prompt: list[dict[str, str]], bad: str, good: str, patch: str) -> bool:
+    """Whether a question holds the right code elsewhere than within the wrong one, or the change.
 
     A bug may be a line too many at the end. What the assistant said is wrong code too.
     """
-    asked = (turn["content"] for turn in prompt if turn["role"] == "user")
-    return any(good in text.replace(bad, "") for text in asked)
+    asked = [turn["content"].replace(bad, "") for turn in prompt if turn["role"] == "user"]
+    changes = [
+        "\n".join(sign + text for sign, text in hunk if sign != " ") for hunk in hunks(patch)
+    ]
+    told = [good, *(change for change in changes if change.startswith("-"))]
+    return any(one in text for one in told for text in asked)
 
 
 def _altered(version: Version, rows: _Rows) -> Check:
     """Whether the files are those that were built."""
     found = [
-        Leak(split, f"{split}.parquet", split, said.sha256, "the rows are not those of the build")
-        for split, said in version.manifest.splits.items()
-        if rows.digests[split] != said.sha256
+        Leak(split, f"{split}.parquet", split, counts.sha256, "they are not the rows of the build")
+        for split, counts in version.manifest.splits.items()
+        if rows.digests[split] != counts.sha256
     ]
-    return Check("altered", len(rows.digests), "files", len(found), tuple(found))
+    manifest = version.manifest
+    said = identity(manifest.model_dump(mode="json"))
+    if not said == manifest.hash == version.folder.name.rpartition("@")[2]:
+        found.append(Leak(MANIFEST, manifest.hash, MANIFEST, said, "it was written otherwise"))
+    try:
+        recipe = load_recipe(manifest.name, version.folder)
+        same = (recipe.hash, recipe.rules) == (manifest.recipe, manifest.rules)
+    except UsageError:
+        same = False
+    if not same:
+        found.append(Leak(FILE, manifest.recipe, FILE, manifest.name, "the recipe is another"))
+    proven_in = rows_hash(list(version.baselines().values()))
+    if proven_in != manifest.baselines:
+        found.append(Leak(BASELINES, manifest.baselines, BASELINES, proven_in, "it is another"))
+    return Check("altered", len(rows.digests) + 3, "files", len(found), tuple(found))
 
 
-def _of_holdout(version: Version, root: Path, rows: _Rows) -> Check:
+def _of_holdout(version: Version, held: pl.DataFrame | None, rows: _Rows) -> Check:
     """Whether the hold-out is the workspace's, and in no other split."""
     name = version.manifest.rules.split.holdout_name
-    held = frozen(root, name)
     said = version.manifest.holdout
     found: list[Leak] = []
     if held is None:
         if said is not None:
-            found.append(Leak(HOLDOUT, version.id, HOLDOUT, name, "the hold-out is gone"))
+            detail = "this workspace has no such hold-out: audit it where it was built"
+            found.append(Leak(HOLDOUT, version.id, HOLDOUT, name, detail))
         return Check("frozen-holdout", 0, "rows", len(found), tuple(found))
     ids = set(held["example_id"].to_list())
     if said is not None and named(name, held) != said:
@@ -222,7 +277,7 @@ def _later(table: pl.DataFrame) -> Check:
     return Check("not-older", table.height, "rows", count, tuple(found[:SHOWN]))
 
 
-def _near(rows: _Rows, size: int, near: float) -> Check:
+def _near(rows: _Rows, near: float) -> Check:
     """Pairs of right definitions of different splits that are near duplicates, all of them."""
     placed = rows.table.select("right", "split", "row_id").unique(
         ["right", "split"], keep="first", maintain_order=True
@@ -234,7 +289,7 @@ def _near(rows: _Rows, size: int, near: float) -> Check:
         where[number[name]][split] = row
     found: list[Leak] = []
     compared = count = 0
-    sets = shingles([rows.normals[name] for name in names], size)
+    sets = shingles([rows.normals[name] for name in names], SHINGLE)
     for one, other in _pairs(sets.values, sets.starts, near):
         # Equal ones are told by the check for the same code.
         apart = [(a, b) for a in where[one] for b in where[other] if a != b]
@@ -263,7 +318,8 @@ def _pairs(
     postings: dict[int, list[int]] = defaultdict(list)
     for place in range(len(starts) - 1):
         mine = np.sort(ranks[starts[place] : starts[place + 1]])
-        first = mine[: len(mine) - math.ceil(near * len(mine)) + 1].tolist()
+        # Less a little: a product that should be whole may be a hair above.
+        first = mine[: len(mine) - math.ceil(near * len(mine) - 1e-9) + 1].tolist()
         seen: set[int] = set()
         for rank in first:
             seen.update(postings[rank])

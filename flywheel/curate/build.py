@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from flywheel.curate.contamination import load_matcher
 from flywheel.curate.draft import Draft
 from flywheel.curate.features import code_hash, features
 from flywheel.curate.funnel import Funnel
-from flywheel.curate.holdout import freeze, frozen, named
+from flywheel.curate.holdout import fits, freezing, frozen, named
 from flywheel.curate.recipe import Recipe
 from flywheel.curate.split import HOLDOUT
 from flywheel.curate.version import AT_ONCE, HoldoutName, Version
@@ -43,9 +43,10 @@ WORK, KEPT, LOCK = ".work", ".features", ".lock"
 """Folders and the lock of builds, beside the versions."""
 CODE = (
     *("benchmarks.py", "build.py", "choose.py", "compose.py", "contamination.py"),
-    *("difficulty.py", "duplicates.py", "features.py", "fingerprints.parquet"),
+    *("difficulty.py", "draft.py", "duplicates.py", "features.py", "fingerprints.parquet"),
     *("fingerprints.py", "forest.py", "forms.py", "licence.py", "normal.py", "recipe.py"),
-    *("reviewed.py", "secrets.py", "split.py", "stages.py", "wrong.py"),
+    *("reviewed.py", "secrets.py", "split.py", "stages.py", "version.py", "wrong.py"),
+    "../core/patch.py",
 )
 """What chooses and composes rows: a version names its hash."""
 
@@ -71,7 +72,8 @@ def build(recipe: Recipe, store: Store, root: Path, bus: EventBus) -> Built:
 
     Raises `DatasetError` where no row is left, the hold-out is too small, another build is under
     way or there is no room; `UsageError` for a recipe that is not right; `StoreError`. Then no
-    version and no hold-out was made, and what was found out about rows is kept.
+    version and no hold-out was made, and what was found out about rows is kept. One that is killed
+    at its very end may leave the hold-out, which the next build of the same inputs makes use of.
     """
     began = time.monotonic()
     composer = Composer(recipe)
@@ -79,6 +81,8 @@ def build(recipe: Recipe, store: Store, root: Path, bus: EventBus) -> Built:
     with _room(root), _alone(root, recipe.name):
         before = {one.name for one in root.glob("*@*")}
         held = frozen(root, recipe.rules.split.holdout_name)
+        if held is not None:
+            fits(held, recipe.rules.split.holdout_name, recipe.rules.split)
         work = root / WORK / recipe.name
         with _phase(bus, "select"):
             pool = _pool(recipe, store, work)
@@ -95,18 +99,19 @@ def build(recipe: Recipe, store: Store, root: Path, bus: EventBus) -> Built:
                 _enough(recipe, rows)
             with _phase(bus, "write"):
                 _write(rows, pool, composer, draft, recipe, bus)
-                fresh = choice.hold_out(rows) if held is None else held
+                fresh = choice.held_out if held is None else held
                 holdout = _named(recipe, fresh)
-                version = draft.finish(
-                    root,
-                    recipe,
-                    code=content_hash(code_hash(CODE), TAKING),
-                    funnel=choice.funnel,
-                    holdout=holdout,
-                    baselines=_baselines(pool, rows),
-                )
-                if held is None and holdout is not None:
-                    freeze(root, holdout.name, fresh)
+                with ExitStack() as stack:
+                    if held is None and holdout is not None:
+                        stack.enter_context(freezing(root, holdout.name, fresh))
+                    version = draft.finish(
+                        root,
+                        recipe,
+                        code=content_hash(code_hash(CODE), TAKING),
+                        funnel=choice.funnel,
+                        holdout=holdout,
+                        baselines=_baselines(pool, rows),
+                    )
         shutil.rmtree(work)
     return Built(
         version,
@@ -124,14 +129,20 @@ def _pool(recipe: Recipe, store: Store, work: Path) -> Pool:
     note = work / "pool.json"
     try:
         said = json.loads(note.read_bytes())
-        if said["key"] == key:
-            return Pool(work, said["stored"])
+        pool = Pool(work, said["stored"])
+        if said["key"] == key and said["sizes"] == _sizes(pool):
+            return pool
     except (OSError, ValueError, KeyError, TypeError):
         pass  # there is none, or it was not finished
     shutil.rmtree(work, ignore_errors=True)
     pool = take(store, work, where=select.where, sql=select.sql)
-    note.write_text(json.dumps({"key": key, "stored": pool.stored}))
+    note.write_text(json.dumps({"key": key, "stored": pool.stored, "sizes": _sizes(pool)}))
     return pool
+
+
+def _sizes(pool: Pool) -> dict[str, int]:
+    """Bytes of each file of a pool: one that was cut short is told from one that is whole."""
+    return {one.name: one.stat().st_size for one in sorted(pool.folder.glob("*.parquet"))}
 
 
 def _enough(recipe: Recipe, rows: pl.DataFrame) -> None:
@@ -176,7 +187,13 @@ def _write(
             tried = mine["attempted"]
             row |= mine | {"solved": mine["mended"] / tried if tried else None}
             answers = wrong.of(row["example_id"]) if wrong is not None else []
-            for number, one in enumerate(composer.compose(row, answers)):
+            composed = list(composer.compose(row, answers))
+            if not composed:
+                raise DatasetError(
+                    f"{row['example_id']} was chosen and gives no question.",
+                    hint="this is a mistake in flywheel: a row is counted as kept and is not there",
+                )
+            for number, one in enumerate(composed):
                 row["row_id"] = row["example_id"] + (f"-{number}" if number else "")
                 row["prompt"], row["completion"] = one.prompt, one.completion
                 row["rejected"] = one.rejected

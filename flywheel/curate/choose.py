@@ -11,7 +11,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from flywheel.core.errors import DatasetError
 from flywheel.core.identity import bytes_hash
@@ -22,10 +24,11 @@ from flywheel.curate.draft import Draft
 from flywheel.curate.duplicates import families
 from flywheel.curate.features import Features
 from flywheel.curate.funnel import Funnel
+from flywheel.curate.holdout import COLUMNS
 from flywheel.curate.normal import shingles
 from flywheel.curate.recipe import Recipe
 from flywheel.curate.reviewed import entry, load_reviewed
-from flywheel.curate.split import HOLDOUT, LINKS, part
+from flywheel.curate.split import HOLDOUT, LINKS, NEAR, SHINGLE, part
 from flywheel.curate.stages import (
     alike,
     balance,
@@ -68,6 +71,8 @@ class Choice:
     ) -> None:
         self.funnel = Funnel()
         """What each stage so far kept and dropped."""
+        self.held_out = pl.DataFrame(schema=COLUMNS)
+        """The rows that are held out, as a hold-out keeps them."""
         self._recipe = recipe
         self._rules = recipe.rules
         self._pool = pool
@@ -101,17 +106,22 @@ class Choice:
         rows = self._passed("difficulty", rows, difficulty(rows, rules.difficulty))
         rows = self._passed("balance", rows, balance(rows, rules.balance))
         if rules.task in NEEDS_WRONG:
-            reasons = without_wrong_answer(rows, answered(self._pool))
-            rows = self._passed("wrong-answers", rows, reasons)
+            tried = answered(self._pool)
+            rows = self._passed("wrong-answers", rows, without_wrong_answer(rows, tried))
         rows = self._parted(rows)
+        self.held_out = self._kept_of(rows.filter(pl.col("split") == HOLDOUT))
+        if rules.task in NEEDS_WRONG:
+            # The split may have dropped the other bug of a definition.
+            rows = self._passed("left-alone", rows, without_wrong_answer(rows, tried))
         dropped = pl.concat(self._dropped).sort("example_id")
         dropped.write_parquet(self._draft.report(DROPPED), compression="zstd")
         return rows
 
-    def hold_out(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows that are held out, as a hold-out keeps them; see `holdout.COLUMNS`."""
+    def _kept_of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows as a hold-out keeps them."""
         normals = self._found.definitions.select(pl.col("definition").alias("text"), "normal")
-        return _linked(rows.filter(pl.col("split") == HOLDOUT).join(normals, on="text", how="left"))
+        by = pl.lit(self._rules.split.by).alias("by")
+        return _linked(rows.join(normals, on="text", how="left")).with_columns(by)
 
     def _small(self) -> pl.DataFrame:
         """The rows of the pool as the stages look at them."""
@@ -181,8 +191,8 @@ class Choice:
     def _with_families(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows with the family of their definition, those of the hold-out among them.
 
-        A family is named by the least hash of its normal forms, so its name does not depend on
-        the order in which they come.
+        What is near for a split is not for a recipe to say; by its own measure rows are in a
+        `cluster`, of which one is kept.
         """
         rules = self._rules.duplicates
         here = self._definitions(rows)
@@ -190,15 +200,16 @@ class Choice:
         if self._held is not None:
             texts += self._held["normal"].to_list()
         names = [bytes_hash(text.encode(errors="replace")) for text in texts]
-        roots = families(shingles(texts, rules.shingle), rules.near).tolist()
-        least: dict[int, str] = {}
-        for root, name in zip(roots, names, strict=True):
-            least[root] = min(name, least.get(root, name))
-        family = pl.Series("family", [least[root] for root in roots], pl.String)
+        family = _named(names, families(shingles(texts, SHINGLE), min(rules.near, NEAR)))
+        alike = family
+        if (rules.shingle, rules.near) != (SHINGLE, min(rules.near, NEAR)):
+            alike = _named(names, families(shingles(texts, rules.shingle), rules.near))
         if self._held is not None:
-            self._held = self._held.with_columns(family.slice(here.height))
+            self._held = self._held.with_columns(family.slice(here.height).alias("family"))
         of_text = here.select(
-            pl.col("definition").alias("text"), family.slice(0, here.height).alias("family")
+            pl.col("definition").alias("text"),
+            family.slice(0, here.height).alias("family"),
+            alike.slice(0, here.height).alias("cluster"),
         )
         return rows.join(of_text, on="text", how="left", maintain_order="left")
 
@@ -236,6 +247,14 @@ class Choice:
             rows["example_id"].gather(parted.component).alias("component"),
         )
         return self._passed("split", placed, pl.Series("reason", parted.reason, pl.String))
+
+
+def _named(names: list[str], roots: NDArray[np.int64]) -> pl.Series:
+    """Families by the least hash of their normal forms, whatever order those come in."""
+    least: dict[int, str] = {}
+    for root, name in zip(roots.tolist(), names, strict=True):
+        least[root] = min(name, least.get(root, name))
+    return pl.Series([least[root] for root in roots.tolist()], dtype=pl.String)
 
 
 def _linked(rows: pl.DataFrame) -> pl.DataFrame:

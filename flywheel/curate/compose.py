@@ -24,6 +24,11 @@ FIELDS = (
 )
 """What a text may name."""
 
+ANSWERED_BY_GOOD = frozenset({"repair", "preference", "multiturn"})
+"""Tasks whose answer is the right code."""
+ASKED = tuple(name for name in FIELDS if name not in ("good", "patch", "changes"))
+"""What their questions may name."""
+
 NO_WRONG_ANSWER = "no-wrong-answer"
 """Why a row is dropped whose task needs an answer that the tests reject."""
 NEEDS_WRONG = frozenset({"preference", "multiturn"})
@@ -66,9 +71,10 @@ class Composer:
     def __init__(self, recipe: Recipe) -> None:
         self._task = recipe.rules.task
         self._compose = recipe.rules.compose
-        self._prompt = _Text(recipe.prompt, recipe.folder / PROMPT)
+        asked = ASKED if self._task in ANSWERED_BY_GOOD else FIELDS
+        self._prompt = _Text(recipe.prompt, recipe.folder / PROMPT, asked)
         self._answer = _Text(recipe.answer, recipe.folder / ANSWER)
-        self._again = _Text(recipe.again, recipe.folder / AGAIN)
+        self._again = _Text(recipe.again, recipe.folder / AGAIN, asked)
 
     def compose(self, row: Mapping[str, object], wrong: Sequence[Wrong]) -> Iterator[Composed]:
         """The questions that a row gives, one or more; `wrong` are wrong answers to it."""
@@ -97,7 +103,7 @@ class Composer:
 class _Text:
     """A template, cut at its names once."""
 
-    def __init__(self, text: str, path: Path) -> None:
+    def __init__(self, text: str, path: Path, fields: Sequence[str] = FIELDS) -> None:
         try:
             pieces = list(Formatter().parse(text.rstrip("\n")))
         except ValueError as error:
@@ -108,11 +114,12 @@ class _Text:
             ) from error
         self._pieces: list[tuple[str, str | None]] = []
         for literal, name, form, conversion in pieces:
-            if name is not None and (name not in FIELDS or form or conversion):
-                near = difflib.get_close_matches(name, FIELDS, n=1)
+            if name is not None and (name not in fields or form or conversion):
+                near = difflib.get_close_matches(name, fields, n=1)
+                told = "it would hold the answer" if name in FIELDS else "there is no such field"
                 raise UsageError(
-                    f"{path}: there is no {{{name}}}",
-                    cause="it may name: " + ", ".join(FIELDS),
+                    f"{path}: {{{name}}} cannot stand here, for {told}",
+                    cause="it may name: " + ", ".join(fields),
                     hint=f"Did you mean {{{near[0]}}}?" if near else "write {{ }} for braces",
                 )
             self._pieces.append((literal, name))

@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import flywheel
-from flywheel.core.identity import content_hash
 from flywheel.core.patch import changed_lines
 from flywheel.curate.funnel import Funnel
 from flywheel.curate.recipe import AGAIN, ANSWER, CARD, FILE, PROMPT, Recipe
@@ -38,7 +37,9 @@ from flywheel.curate.version import (
     SplitCounts,
     StageCounts,
     Version,
+    identity,
     load_version,
+    rows_hash,
 )
 
 GROUP = 8192
@@ -144,32 +145,26 @@ class Draft:
         stages = tuple(
             StageCounts(name=one.name, rows=one.rows, dropped=one.dropped) for one in funnel.stages
         )
-        known = {
-            "format": FORMAT,
-            "name": recipe.name,
-            "code": code,
-            "recipe": recipe.hash,
-            "splits": {name: one.model_dump() for name, one in splits.items()},
-            "holdout": None if holdout is None else holdout.model_dump(),
-            "funnel": [one.model_dump() for one in stages],
-        }
         manifest = Manifest(
             format=FORMAT,
             name=recipe.name,
-            hash=content_hash(known),
+            hash="",
             flywheel=flywheel.__version__,
             code=code,
             recipe=recipe.hash,
             rules=recipe.rules,
             splits=splits,
+            baselines=rows_hash(baselines),
             holdout=holdout,
             funnel=stages,
             statistics={name: _most(counts) for name, counts in self._counts.items()},
             quantiles={name: _quantiles(sizes) for name, sizes in self._sizes.items()},
         )
-        text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        said = manifest.model_dump(mode="json")
+        said["hash"] = identity(said)
+        text = json.dumps(said, indent=2, ensure_ascii=False)
         (self.folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        place = root / f"{manifest.name}@{manifest.hash}"
+        place = root / f"{recipe.name}@{said['hash']}"
         if not place.exists():
             self.folder.rename(place)
         return load_version(place)

@@ -27,7 +27,7 @@ from flywheel.store.pool import Pool
 
 PART = 20_000
 """Rows after which what was found out is kept."""
-_CODE = ("features.py", "normal.py", "secrets.py", "forms.py")
+_CODE = ("features.py", "normal.py", "secrets.py", "forms.py", "../core/patch.py")
 
 _ROWS: dict[str, pl.DataType] = {
     "content": pl.String(),

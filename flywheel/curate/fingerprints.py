@@ -91,8 +91,11 @@ def shapes(text: str) -> tuple[int, int] | None:
             first = function.args.posonlyargs or function.args.args
             if first and first[0].arg in ("self", "cls"):
                 del first[0]
-            same = _hash(ast.unparse(tree))
-            return same, _hash(ast.unparse(_Renamed(tree).visit(tree)))
+            try:
+                same = _hash(ast.unparse(tree))
+                return same, _hash(ast.unparse(_Renamed(tree).visit(tree)))
+            except (RecursionError, ValueError):  # a number of more digits than Python writes
+                return None
         case _:
             return None
 

@@ -7,12 +7,16 @@ with it, whatever becomes of the rows in the store.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
-from flywheel.core.errors import DatasetError
+from flywheel.core.errors import DatasetError, UsageError
 from flywheel.core.identity import content_hash
+from flywheel.curate.recipe import Split
 from flywheel.curate.version import HoldoutName
 
 FOLDER = "holdouts"
@@ -25,8 +29,10 @@ COLUMNS: dict[str, pl.DataType] = {
     "files": pl.List(pl.String()),
     "lineage": pl.List(pl.String()),
     "normal": pl.String(),
+    "by": pl.String(),
 }
-"""What is kept of a row: what it hangs together by, and the normal form of its definition."""
+"""What is kept of a row: what it hangs together by, the normal form of its definition, and by what
+the split was that held it out."""
 
 
 def frozen(root: Path, name: str) -> pl.DataFrame | None:
@@ -44,14 +50,36 @@ def frozen(root: Path, name: str) -> pl.DataFrame | None:
         ) from error
 
 
-def freeze(root: Path, name: str, rows: pl.DataFrame) -> None:
-    """Write a hold-out, once and for all; what is there already stays."""
+def fits(rows: pl.DataFrame, name: str, rules: Split) -> None:
+    """Raise `UsageError` where a hold-out was made by another kind of split."""
+    made_by = rows["by"].unique().to_list()
+    if rows.height and made_by != [rules.by]:
+        raise UsageError(
+            f"The hold-out {name!r} was made by {made_by[0]}, and the recipe splits by {rules.by}.",
+            cause="what hangs together with it would be in no split, which may be all there is",
+            hint="name one of its own: [split] holdout_name",
+        )
+
+
+@contextmanager
+def freezing(root: Path, name: str, rows: pl.DataFrame) -> Iterator[None]:
+    """Write a hold-out for as long as the block goes well; then it stays for ever.
+
+    It is there before the version that it was made with: a hold-out without a version does no
+    harm, a version without its hold-out would be trained on by the next.
+    """
     path = _path(root, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     made = path.with_name(f".{path.name}.new")
     rows.select(list(COLUMNS)).sort("example_id").write_parquet(made, compression="zstd")
-    if not path.exists():
-        made.replace(path)
+    with made.open("rb") as file:
+        os.fsync(file.fileno())
+    made.replace(path)
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def named(name: str, rows: pl.DataFrame) -> HoldoutName:

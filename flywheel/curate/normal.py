@@ -58,7 +58,7 @@ def _rewritten(code: str) -> str | None:
     try:
         _undocument(tree.body)
         return ast.unparse(tree)
-    except RecursionError:
+    except (RecursionError, ValueError):  # a number of more digits than Python writes
         return None
 
 
@@ -123,7 +123,9 @@ class _Hashes(dict[str, int]):
     """The hash of each token that was met."""
 
     def __missing__(self, token: str) -> int:
-        found = int.from_bytes(blake2b(token.encode(), digest_size=8).digest())
+        found = int.from_bytes(
+            blake2b(token.encode(errors="surrogatepass"), digest_size=8).digest()
+        )
         self[token] = found
         return found
 

@@ -8,6 +8,7 @@ in which rows pass them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,8 @@ FILE, PROMPT, ANSWER, CARD = "recipe.toml", "prompt.md", "answer.md", "card.md"
 """Files of a recipe's folder: the rules, the text of a question, of an answer, and of the card."""
 AGAIN = "again.md"
 """What is said to a wrong answer; only a task of several turns has it."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 Task = Literal["repair", "preference", "multiturn", "insertion", "explanation"]
 """What a row teaches; see `compose`."""
@@ -102,7 +105,7 @@ class Duplicates(Table):
 
     near: float = Field(default=0.85, gt=0, le=1)
     """Share of equal runs of tokens from which two definitions are near duplicates."""
-    shingle: int = Field(default=5, ge=1)
+    shingle: int = Field(default=5, ge=1, le=100)
     """Tokens of such a run."""
     keep: int = Field(default=1, ge=1)
     """Rows kept of those that make the same change to near duplicates."""
@@ -117,11 +120,11 @@ class Contamination(Table):
     """Benchmarks whose fingerprints flywheel knows."""
     files: tuple[str, ...] = ()
     """Files of further ones: .jsonl, .json, .parquet or .py, relative to the recipe's folder."""
-    run: int = Field(default=13, ge=4)
+    run: int = Field(default=13, ge=4, le=1000)
     """Tokens of a run that two texts may have in common by chance no more."""
     share: float = Field(default=0.5, gt=0, le=1)
     """Share of a benchmark function's runs from which a row is dropped that holds them."""
-    reviewed: str = "reviewed.toml"
+    reviewed: str = Field(default="reviewed.toml", pattern=r"^[^\x00]+$")
     """File of matches that a person has found to be false, relative to the recipe's folder."""
 
 
@@ -229,6 +232,12 @@ class Recipe:
 
 def load_recipe(name: str, folder: Path) -> Recipe:
     """The recipe in a folder; raises `UsageError` for a file that is not there or not right."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name of a recipe.",
+            cause="a version is called NAME@HASH, and is a folder",
+            hint="letters, digits, dots, dashes and underscores: rename the folder",
+        )
     table, _ = read_table(folder / FILE, UsageError)
     hint = f"compare with a packaged {FILE}"
     rules = validated(table, Rules, folder / FILE, UsageError, what="a recipe", hint=hint)

@@ -7,7 +7,7 @@ drops from the lesser split what hangs together with a row of a greater one: the
 than the rows that choose, and those are greater than the rows that train.
 
 A hold-out that was made before is kept to the row: nothing joins it, and what hangs together with
-it is in no split.
+it is in no split; nor is, by repository, what is of a repository of it, and by time what is newer.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
 TOUCHES_HOLDOUT, LINKED = "touches-holdout", "linked-across-splits"
 """Why a row is in no split."""
 
+NEAR, SHINGLE = 0.85, 5
+"""Share of equal runs of tokens, and tokens of a run, from which definitions of two splits are near
+duplicates. A recipe may be stricter and not laxer: what leaks is no matter of its taste."""
 LINKS = ("definition", "files", "family", "lineage")
 """Columns by which rows hang together: rows with the same value in one of them do. Of a list, one
 item that both have is enough."""
@@ -59,6 +62,7 @@ def part(rows: pl.DataFrame, rules: Split, frozen: pl.DataFrame | None) -> Parte
     held = np.zeros(known.height, dtype=bool)
     if frozen is not None:
         held[np.isin(component, component[rows.height :])] = True
+    beyond = _beyond(rows, rules, frozen)
     ids = rows["example_id"].to_list()
     split: list[str | None] = [None] * rows.height
     reason: list[str | None] = [None] * rows.height
@@ -66,7 +70,7 @@ def part(rows: pl.DataFrame, rules: Split, frozen: pl.DataFrame | None) -> Parte
     for row, example in enumerate(ids):
         if example in kept:
             split[row] = HOLDOUT
-        elif held[row]:
+        elif held[row] or beyond[row]:
             reason[row] = TOUCHES_HOLDOUT
         else:
             free.append(row)
@@ -81,6 +85,16 @@ def part(rows: pl.DataFrame, rules: Split, frozen: pl.DataFrame | None) -> Parte
     if rules.by != "component":
         _unlink(split, reason, here)
     return Parted(split, reason, here)
+
+
+def _beyond(rows: pl.DataFrame, rules: Split, frozen: pl.DataFrame | None) -> NDArray[np.bool_]:
+    """Rows of a repository that is held out, or no older than what is, where that is the split."""
+    if frozen is not None and frozen.height:
+        if rules.by == "repository":
+            return rows["repo"].is_in(frozen["repo"].unique().implode()).to_numpy()
+        if rules.by == "time":
+            return (rows["at"] >= frozen["at"].min()).fill_null(value=False).to_numpy()
+    return np.zeros(rows.height, dtype=bool)
 
 
 def _components(rows: pl.DataFrame) -> NDArray[np.int64]:

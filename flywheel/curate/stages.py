@@ -63,7 +63,7 @@ def secrets(rows: pl.DataFrame, rules: Secrets) -> pl.Series:
 def duplicates(rows: pl.DataFrame, rules: Duplicates) -> pl.Series:
     """Whether others make the same change to the same definition, or nearly the same."""
     place = pl.int_range(pl.len())
-    exact, near = ["normal_hash", "change"], ["family", "change"]
+    exact, near = ["normal_hash", "change"], ["cluster", "change"]
     found = _ranked(rows).with_columns(place.over(exact).alias("exact") >= rules.keep)
     kept = found.filter(~pl.col("exact")).with_columns(place.over(near).alias("near") >= rules.keep)
     marked = found.join(kept.select("row", "near"), on="row", how="left")
@@ -104,11 +104,11 @@ def balance(rows: pl.DataFrame, rules: Balance) -> pl.Series:
 
 def alike(rows: pl.DataFrame, reasons: pl.Series) -> pl.Series:
     """How many rows were dropped as duplicates, for each row that was kept in their place."""
-    marked = rows.select("family", "change").with_columns(reasons.alias("reason"))
+    marked = rows.select("cluster", "change").with_columns(reasons.alias("reason"))
     dropped = pl.col("reason").is_not_null().sum()
     kept = pl.col("reason").is_null().sum()
     # Where several of them are kept, those dropped are shared out, the rest going to none.
-    counts = marked.select((dropped // kept.clip(lower_bound=1)).over("family", "change"))
+    counts = marked.select((dropped // kept.clip(lower_bound=1)).over("cluster", "change"))
     return counts.to_series().cast(pl.Int32)
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from flywheel.core.errors import DatasetError, UsageError
+from flywheel.core.identity import content_hash
 from flywheel.curate.recipe import Rules
 from flywheel.curate.split import HOLDOUT, TRAIN, VALIDATION
 
@@ -148,12 +150,28 @@ class Manifest(_Record):
     """Hash of the recipe."""
     rules: Rules
     splits: dict[str, SplitCounts]
+    baselines: str
+    """SHA-256 of what the rows were proven in, as JSON."""
     holdout: HoldoutName | None
     funnel: tuple[StageCounts, ...]
     statistics: dict[str, dict[str, int]]
     """Rows by value, of each column that is counted (`repo`, `license`, `operator` …)."""
     quantiles: dict[str, dict[str, float]]
     """Of each column that is measured (`error_characters` …): least, p10, median, p90, most."""
+
+
+def identity(said: Mapping[str, Any]) -> str:
+    """The hash of a version, of what its manifest says of rows, recipe and code."""
+    return content_hash({name: said[name] for name in _IDENTITY})
+
+
+_IDENTITY = ("format", "name", "code", "recipe", "splits", "baselines", "holdout", "funnel")
+
+
+def rows_hash(rows: Sequence[Mapping[str, object]]) -> str:
+    """SHA-256 of rows that are few."""
+    text = json.dumps([dict(row) for row in rows], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +201,8 @@ class Version:
         """The rows of a split, some at a time; raises `DatasetError` for a file that is damaged."""
         try:
             with pq.ParquetFile(self.file(split)) as file:
+                if not file.schema_arrow.equals(ROWS):
+                    raise _damaged(self.file(split), "its columns are others")
                 yield from file.iter_batches(AT_ONCE, columns=columns)
         except (OSError, pa.ArrowException) as error:
             raise _damaged(self.file(split), str(error)) from error
@@ -266,7 +286,7 @@ def find_version(root: Path, asked: str) -> Version:
 
     Raises `UsageError` where there is none, or several.
     """
-    name, _, start = asked.partition("@")
+    name, _, start = asked.rpartition("@") if "@" in asked else (asked, "", "")
     folders = sorted(root.glob("*@*"))
     exact = [one for one in folders if one.name.startswith(f"{name}@{start}")]
     if start and len(exact) == 1:
@@ -290,7 +310,8 @@ def find_row(version: Version, start: str) -> tuple[str, dict[str, Any]]:
     found: list[tuple[str, dict[str, Any]]] = []
     for split in version.splits:
         rows = version.scan(split).filter(pl.col("row_id").str.starts_with(start)).head(5)
-        found += [(split, row) for row in rows.collect().to_dicts()]
+        with _told(version.file(split)):
+            found += [(split, row) for row in rows.collect().to_dicts()]
     exact = [one for one in found if one[1]["row_id"] == start]
     if exact or len(found) == 1:
         return (exact or found)[0]
@@ -320,13 +341,23 @@ def whereabouts(version: Version, start: str) -> list[dict[str, str | None]]:
     ]
     dropped = pl.scan_parquet(version.folder / REPORTS / DROPPED).filter(begins)
     frames.append(dropped.select("example_id", "stage", "reason", split=none))
-    found = pl.concat(frames, how="diagonal").sort("example_id").head(10).collect().to_dicts()
+    with _told(version.folder):
+        every = pl.concat(frames, how="diagonal").sort("example_id").head(10)
+        found = every.collect().to_dicts()
     if not found:
         raise UsageError(
             f"The build of {version.id} saw no example that begins with {start!r}.",
             hint="it may not have been selected, or be newer: flywheel examples",
         )
     return found
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _damaged(path: Path, cause: str) -> DatasetError:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flywheel.curate import Version, audit, load_version, normal
-from flywheel.curate.holdout import COLUMNS, freeze
+from flywheel.curate.holdout import COLUMNS, freezing
 from tests.fakes.versions import row, version
 
 NAMES = ("total", "count", "price", "weight", "limit", "offset", "ratio", "width", "depth")
@@ -52,22 +52,25 @@ def held(root: Path, rows: list[dict[str, Any]]) -> None:
         {
             **one,
             "at": str(one["at"]),
-            "definition": f"{one['repo']}\0{one['path']}\0{one['symbol']}",
-            "files": [one["path"]],
+            "definition": f"{one['repo'].split('==')[0]}\0{one['path']}\0{one['symbol']}",
+            "files": [f"{one['repo'].split('==')[0]}\0{one['path']}"],
             "lineage": [one["candidate_id"]],
             "normal": normal(one["good"], "python"),
+            "by": "component",
         }
         for one in rows
     ]
-    freeze(root, "main", pl.DataFrame(frame).select(pl.col(list(COLUMNS))))
+    with freezing(root, "main", pl.DataFrame(frame).select(pl.col(list(COLUMNS)))):
+        pass
 
 
-def planted(root: Path, **changes: Mapping[str, object]) -> Version:
+def planted(root: Path, by: str = "component", **changes: Mapping[str, object]) -> Version:
     """A version of 40 rows of which some are changed, by their number as a word."""
     rows = [own(number, **changes.get(f"n{number}", {})) for number in range(40)]
     held(root, rows[34:])
     return version(
         root,
+        by=by,
         rows={"train": rows[:28], "validation": rows[28:34], "holdout": rows[34:]},
     )
 
@@ -164,20 +167,47 @@ def test_rows_that_were_altered_later_are_found(tmp_path: Path) -> None:
     assert found(load_version(made.folder), tmp_path) == {"altered": 1}
 
 
-def with_split(made: Version, by: str) -> Version:
-    path = made.folder / "manifest.json"
-    path.write_text(path.read_text().replace('"by": "component"', f'"by": "{by}"'))
-    return load_version(made.folder)
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("manifest.json", '"most_error": 3000', '"most_error": 9'),
+        ("manifest.json", '"code": "0000', '"code": "0001'),
+        ("recipe.toml", "per_definition = 10", "per_definition = 11"),
+        ("prompt.md", "wrong", "right"),
+    ],
+)
+def test_what_a_version_says_of_itself_cannot_be_altered(
+    tmp_path: Path, file: str, old: str, new: str
+) -> None:
+    path = planted(tmp_path).folder / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    told = found(load_version(path.parent), tmp_path)
+    assert told.keys() == {"altered"}
+
+
+def test_what_hangs_together_with_a_row_that_is_held_out_elsewhere_is_found(
+    tmp_path: Path,
+) -> None:
+    rows = [own(number) for number in range(10)]
+    held(tmp_path, [own(20), own(21, good=rows[2]["good"]), own(23, path=rows[3]["path"])])
+    made = version(tmp_path, rows={"train": rows, "validation": [], "holdout": []})
+    assert found(made, tmp_path) == {"same-right-code": 1, "same-file": 1}
+
+
+def test_a_question_that_holds_the_change_is_found(tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "mend:\n-    return a - b\n+    return a + b\n"}]
+    assert found(planted(tmp_path, n12={"prompt": asked}), tmp_path) == {"answer-in-question": 1}
 
 
 def test_by_repository_no_repository_is_in_two_splits(tmp_path: Path) -> None:
-    made = with_split(planted(tmp_path), "repository")
+    made = planted(tmp_path, by="repository")
     assert found(made, tmp_path) == {"same-repository": 2}
 
 
 def test_by_time_what_is_held_out_is_newer(tmp_path: Path) -> None:
     late = {"at": datetime(2026, 6, 1, tzinfo=UTC)}
-    clean = with_split(planted(tmp_path / "a"), "time")
+    clean = planted(tmp_path / "a", by="time")
     assert found(clean, tmp_path / "a") == {}
-    made = with_split(planted(tmp_path / "b", n3=late), "time")
+    made = planted(tmp_path / "b", by="time", n3=late)
     assert found(made, tmp_path / "b") == {"not-older": 2}

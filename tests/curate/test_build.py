@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections import Counter
@@ -16,6 +17,7 @@ from flywheel.core.errors import DatasetError, StoreBusyError, UsageError
 from flywheel.core.events import Event, EventBus, PhaseProgressed
 from flywheel.curate import (
     Built,
+    Draft,
     audit,
     build,
     difference,
@@ -214,6 +216,82 @@ def test_a_hold_out_is_kept_whatever_comes_later(tmp_path: Path, root: Path) -> 
     assert found.added
     assert not found.rules
     assert not found.code
+
+
+@pytest.mark.parametrize("by", ["component", "repository", "time"])
+def test_a_dataset_may_grow_and_nothing_leaks(tmp_path: Path, root: Path, by: str) -> None:
+    more = f'[split]\nby = "{by}"\nholdout = 0.3\nleast_holdout = 1\n'
+    store = Store(tmp_path / "flywheel.duckdb")
+    fill(store, 200, repositories=5, shape=SHAPE, seed=5)
+    # Half of the rows of each repository, some of the other half newer than what is held out.
+    half = made(store, root, "[select]\nwhere = \"example_id < '8'\"\n" + more)
+    held = set(half.version.scan("holdout").collect()["example_id"])
+    fill(store, 100, repositories=5, shape=SHAPE, seed=6)
+    second = made(store, root, more)
+    assert set(second.version.scan("holdout").collect()["example_id"]) == held
+    assert [check.name for check in audit(second.version, root).checks if check.found] == []
+
+
+def test_a_hold_out_of_another_kind_of_split_is_refused(
+    filled: tuple[Store, Filled], root: Path
+) -> None:
+    store, _ = filled
+    made(store, root)
+    with pytest.raises(UsageError, match="was made by component") as raised:
+        made(store, root, '[split]\nby = "repository"\n')
+    assert "holdout_name" in (raised.value.hint or "")
+
+
+def test_a_version_is_not_published_without_its_hold_out(
+    filled: tuple[Store, Filled], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = filled
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Draft, "finish", full)
+    with pytest.raises(DatasetError, match="no room"):
+        made(store, root)
+    assert versions(root) == ()
+    assert not list((root / "holdouts").glob("*"))
+
+
+def test_a_recipe_that_drops_more_keeps_its_count(filled: tuple[Store, Filled], root: Path) -> None:
+    store, _ = filled
+    made(store, root, "[balance]\nper_definition = 1\n[split]\nleast_holdout = 1\n")
+    for recipe in ("repair-preferences", "repair-multiturn"):
+        built = made(store, root, "[split]\nleast_holdout = 0\n", recipe=recipe)
+        assert len(ids(built)) == built.funnel.kept
+        assert stages(built)["left-alone"]
+        assert all(len(row["prompt"]) > 1 or row["rejected"] for row in every_row(built))
+
+
+def test_a_pool_that_was_cut_short_is_taken_anew(filled: tuple[Store, Filled], root: Path) -> None:
+    store, _ = filled
+    with pytest.raises(DatasetError, match="are needed"):
+        made(store, root, "[split]\nleast_holdout = 5000\n")
+    [rows] = (root / ".work").rglob("rows-*.parquet")
+    rows.write_bytes(rows.read_bytes()[:-100])
+    assert made(store, root).new
+
+
+@pytest.mark.parametrize("name", ["good", "patch", "changes"])
+def test_a_question_that_names_its_answer_is_refused(
+    filled: tuple[Store, Filled], root: Path, name: str
+) -> None:
+    store, _ = filled
+    folder = root.parent / "recipes" / "mine"
+    shutil.copytree(PACKAGED / "repair-sft", folder)
+    (folder / "prompt.md").write_text(f"{{bad}}\n{{{name}}}")
+    with pytest.raises(UsageError, match="would hold the answer"):
+        build(load_recipe("mine", folder), store, root, EventBus())
+
+
+def test_a_name_that_is_no_folder_of_a_version_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGED / "repair-sft", tmp_path / "a@b")
+    with pytest.raises(UsageError, match="no name of a recipe"):
+        load_recipe("a@b", tmp_path / "a@b")
 
 
 def test_preferences_have_a_right_answer_and_a_wrong_one(

@@ -90,3 +90,12 @@ def test_similarity_is_the_share_of_runs_that_both_have() -> None:
     ]
     share = len(sets[0] & sets[1]) / len(sets[0] | sets[1])
     assert shingles([one, other], 3).similarity(0, 1) == pytest.approx(share)
+
+
+def test_a_number_of_too_many_digits_is_no_trouble() -> None:
+    code = f"def f():\n    return 0x{'f' * 5000}  # long"
+    assert "# long" not in normal(code, "python")
+
+
+def test_half_a_character_is_a_token_like_any_other() -> None:
+    assert len(shingles(["a \ud800 b"], 2)) == 1

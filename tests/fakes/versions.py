@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +77,7 @@ def version(
     root: Path,
     *,
     recipe: str = "repair-sft",
+    by: str = "component",
     train: int = 8,
     validation: int = 2,
     holdout: int = 2,
@@ -97,13 +99,17 @@ def version(
     names = ("baseline_id", "repo", "commit", "environment_hash", "toolchain")
     proven_in = {str(one["baseline_id"]): {name: one[name] for name in names} for one in found}
     more = {"python": "3.11", "packages": ["pytest==9.0.0"], "tests": [*tests, "test_more.py::a"]}
+    folder = root / ".recipes" / recipe
+    shutil.copytree(PACKAGED / recipe, folder, dirs_exist_ok=True)
+    rules = folder / "recipe.toml"
+    rules.write_text(rules.read_text().replace('by = "component"', f'by = "{by}"'))
     with Draft(root / ".building") as draft:
         for split, some in rows.items():
             for one in some:
                 draft.add(split, one)
         return draft.finish(
             root,
-            load_recipe(recipe, PACKAGED / recipe),
+            load_recipe(recipe, folder),
             code="0" * 16,
             funnel=funnel,
             holdout=None,
