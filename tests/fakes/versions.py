@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,11 +100,10 @@ def version(
     names = ("baseline_id", "repo", "commit", "environment_hash", "toolchain")
     proven_in = {str(one["baseline_id"]): {name: one[name] for name in names} for one in found}
     more = {"python": "3.11", "packages": ["pytest==9.0.0"], "tests": [*tests, "test_more.py::a"]}
-    folder = root / ".recipes" / recipe
-    shutil.copytree(PACKAGED / recipe, folder, dirs_exist_ok=True)
-    rules = folder / "recipe.toml"
-    rules.write_text(rules.read_text().replace('by = "component"', f'by = "{by}"'))
-    with Draft(root / ".building") as draft:
+    with tempfile.TemporaryDirectory() as above, Draft(root / ".building") as draft:
+        folder = Path(shutil.copytree(PACKAGED / recipe, Path(above) / recipe))
+        rules = folder / "recipe.toml"
+        rules.write_text(rules.read_text().replace('by = "component"', f'by = "{by}"'))
         for split, some in rows.items():
             for one in some:
                 draft.add(split, one)
