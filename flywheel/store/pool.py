@@ -222,6 +222,7 @@ def companions(pool: Pool, pairs: pl.DataFrame) -> list[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET memory_limit = '{MEMORY}'")
         connection.execute(f"SET temp_directory = '{_quoted(pool.folder)}'")
         connection.register("wanted", pairs.select("example_id", "place", "other").to_arrow())
