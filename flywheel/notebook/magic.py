@@ -49,8 +49,7 @@ class Magics:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add the magics to a shell; what `%load_ext flywheel` calls."""
-    # There only where this is called.
-    from IPython.core.magic import no_var_expand  # noqa: PLC0415
+    from IPython.core.magic import no_var_expand  # noqa: PLC0415  is there where this is called
 
     magics = Magics(shell)
 

@@ -46,8 +46,8 @@ from datasets import load_dataset
 _harness = types.ModuleType("swebench.harness")
 _harness.__path__ = [str(Path(swebench.__file__).parent / "harness")]
 sys.modules["swebench.harness"] = _harness
-from swebench.harness.grading import get_eval_report  # noqa: E402
-from swebench.harness.utils import load_swebench_dataset, make_test_spec  # noqa: E402
+from swebench.harness.grading import get_eval_report  # noqa: E402  after its package
+from swebench.harness.utils import load_swebench_dataset, make_test_spec  # noqa: E402  the same
 
 JOB: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
 NAMES = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -59,14 +59,14 @@ class _Input(TypedDict):
 
 
 class _Preference(TypedDict):
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  pydantic reads it so
     input: _Input
     preferred_output: list[ChatCompletionAssistantMessageParam]
     non_preferred_output: list[ChatCompletionAssistantMessageParam]
 
 
 class _Chat(TypedDict):
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  pydantic reads it so
     messages: list[ChatCompletionMessageParam]
 
 
@@ -162,7 +162,10 @@ def trl_takes_answers_said_right_or_wrong() -> None:
     pairs = load_dataset(JOB["trl-dpo"], split="train", cache_dir=CACHE)
     unpaired = maybe_unpair_preference_dataset(pairs.remove_columns("row_id"))
     found = rows("trl-kto")
-    key = lambda row: json.dumps([row["prompt"], row["completion"], row["label"]])  # noqa: E731
+
+    def key(row: dict[str, Any]) -> str:
+        return json.dumps([row["prompt"], row["completion"], row["label"]])
+
     same(sorted({*map(key, unpaired)}), sorted(map(key, found)))  # a right one is there once
     words = tokenizer()
     for row in found:
@@ -306,7 +309,7 @@ def main() -> None:
         try:
             check()
             told[check.__name__] = None
-        except BaseException:  # noqa: BLE001  # it is told, whatever it is
+        except BaseException:  # noqa: BLE001  it is told, whatever it is
             told[check.__name__] = traceback.format_exc()
     Path(JOB["told"]).write_text(json.dumps(told))
 
