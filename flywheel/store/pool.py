@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from flywheel.core.identity import bytes_hash
 from flywheel.store.query import example_ids, ids_of
-from flywheel.store.store import Store
+from flywheel.store.store import Store, quiet
 
 MEMORY = "2GB"
 """What DuckDB may hold; the rest goes through files."""
@@ -222,7 +222,7 @@ def companions(pool: Pool, pairs: pl.DataFrame) -> list[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     with duckdb.connect() as connection:
-        connection.execute("SET enable_progress_bar = false")
+        quiet(connection)
         connection.execute(f"SET memory_limit = '{MEMORY}'")
         connection.execute(f"SET temp_directory = '{_quoted(pool.folder)}'")
         connection.register("wanted", pairs.select("example_id", "place", "other").to_arrow())

@@ -138,7 +138,8 @@ class Store:
             connection = self._connect(read_only=False)
             with self._closing(connection, "write to"):
                 connection.execute("PRAGMA disable_checkpoint_on_shutdown")
-                _quiet(connection)
+                connection.execute("SET TimeZone = 'UTC'")
+                quiet(connection)
                 refuse_newer(version_of(connection), self._steps, str(self.path))
                 migrate(connection, self._steps)
                 connection.begin()
@@ -188,7 +189,8 @@ class Store:
             except duckdb.Error as error:
                 raise _translated(error, self.path, "open") from error
             with self._closing(connection, "export from"):
-                _quiet(connection)
+                connection.execute("SET TimeZone = 'UTC'")
+                quiet(connection)
                 yield connection
 
     def tidy(self) -> None:
@@ -377,7 +379,7 @@ def _lock(connection: duckdb.DuckDBPyConnection) -> None:
         setting = connection.execute("SELECT current_setting('lock_configuration')").fetchall()
         if not setting[0][0]:
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
-            connection.execute("SET enable_progress_bar = false")
+            quiet(connection)
             connection.execute("SET lock_configuration = true")
 
 
@@ -398,10 +400,11 @@ def _attach(path: Path, name: str) -> str:
     return f"ATTACH '{quoted}' AS {name} (ROW_GROUP_SIZE {ROW_GROUP})"
 
 
-def _quiet(connection: duckdb.DuckDBPyConnection) -> None:
-    """Times are UTC; and no progress is drawn into what a program prints."""
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")
+def quiet(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let no progress be drawn into what a program prints."""
+    # In a notebook without widgets nothing can draw it, and DuckDB refuses the setting.
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("SET enable_progress_bar = false")
 
 
 def _first_line(error: BaseException) -> str:
