@@ -55,10 +55,21 @@ DEMO = {
 MODEL = Model(model="a/model", profile="local", server="w" * 16)
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store without rows: making its tables takes longer than a copy."""
+    store = Store(tmp_path_factory.mktemp("empty") / "flywheel.duckdb")
+    with store.writing():
+        pass
+    return store
+
+
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
+def registry(tmp_path: Path, empty: Store) -> Registry:
     (tmp_path / "mine.py").write_text(SOURCE)
     workspace = Workspace(tmp_path, "--workspace")
+    workspace.state.mkdir()
+    empty.copy(workspace.store_path)
     return Registry(workspace, Store(workspace.store_path))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from flywheel.core.errors import RegistryError, UsageError
@@ -146,19 +145,17 @@ def test_a_challenger_that_is_worse_is_rolled_back_by_itself(
 ) -> None:
     champion, challenger = both
     share(registry, "Mend", {champion: 50, challenger: 50})
-    random = np.random.default_rng(3)
     changed: tuple[object, ...] = ()
     asked = 0
     now = traffic_of(registry, "Mend")
     for key in KEYS[:60]:
         routed = route(now, key)
-        rate = 0.95 if routed.version_id == champion else 0.05
-        changed = record_outcome(registry, routed, bool(random.random() < rate))
+        changed = record_outcome(registry, routed, routed.version_id == champion)
         asked += 1
         if changed:
             break
     assert changed
-    assert 5 < asked < 40
+    assert 5 < asked < 25
     now = traffic_of(registry, "Mend")
     assert now.shares == {champion: 100}
     assert f"Rolled back: {challenger} was shown to be worse than {champion}" in now.reason
