@@ -240,8 +240,9 @@ class Registry:
         if not folders:
             names = self.modules()
             near = difflib.get_close_matches(module, {*names, *SHIPPED}, n=1)
+            wanted = f", so there is no {asked}" if asked != module else ""
             return UsageError(
-                f"{module} has no versions{f', so there is no {asked}' if asked != module else ''}.",
+                f"{module} has no versions{wanted}.",
                 cause=f"there are versions of {', '.join(names)}" if names else None,
                 hint=f"Did you mean {near[0]}?" if near else f"flywheel optimize --module {module}",
             )
