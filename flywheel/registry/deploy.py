@@ -36,11 +36,13 @@ class Verdict:
     """What is deployed."""
     gate: Gate | None
     """The newest comparison of the two on a hold-out, None where there is none."""
+    current: bool
+    """Whether the module's code is still the one that was compared."""
 
     @property
     def allows(self) -> bool:
         """Whether it may."""
-        return self.gate is not None and self.gate.better
+        return self.gate is not None and self.gate.better and self.current
 
     @property
     def sentence(self) -> str:
@@ -52,7 +54,9 @@ class Verdict:
             f" {100 * self.gate.high:+.1f}), p = {self.gate.p_value:.2g},"
             f" on {self.gate.n:,} rows of {self.gate.dataset}"
         )
-        said = "It beats" if self.allows else "It was not shown to beat"
+        if not self.current:
+            return f"The module's code has changed since it was compared with {self.champion}."
+        said = "It beats" if self.gate.better else "It was not shown to beat"
         return f"{said} {self.champion}: {found}."
 
 
@@ -103,6 +107,7 @@ def record_comparison(
         gains=len(comparison.gains),
         regressions=len(comparison.regressions),
         better=comparison.better,
+        code=registry.program(challenger.manifest.module.name).hash,
         run_id=run_id,
     )
     record_gate(registry.store, gate)
@@ -111,9 +116,12 @@ def record_comparison(
 
 def verdict(registry: Registry, version: Version) -> Verdict:
     """What is known of a version beside the one that is deployed."""
-    champion = registry.deployed(version.manifest.module.name).version_id
+    module = version.manifest.module.name
+    champion = registry.deployed(module).version_id
     found = gates(registry.store, challenger=version.id, champion=champion)
-    return Verdict(champion, next((one for one in found if one.split == HOLDOUT), None))
+    gate = next((one for one in found if one.split == HOLDOUT), None)
+    current = gate is not None and gate.code == registry.program(module).hash
+    return Verdict(champion, gate, current)
 
 
 def deploy(registry: Registry, version: Version, *, force: bool = False) -> Deployment | None:
@@ -134,7 +142,7 @@ def deploy(registry: Registry, version: Version, *, force: bool = False) -> Depl
                 cause=found.sentence,
                 hint=f"flywheel evaluate --module {module} --versions {old},{start}"
                 f" --dataset NAME@HASH --split {HOLDOUT}"
-                if found.gate is None
+                if not found.current
                 else f"flywheel deploy {version.id} --force deploys it all the same",
             )
         return record_deployment(

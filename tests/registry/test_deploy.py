@@ -20,6 +20,7 @@ from flywheel.registry import (
     verdict,
 )
 from flywheel.store import Gate, deployments, gates, sql
+from tests.registry.conftest import SOURCE
 
 Draft = Callable[..., DraftVersion]
 Judge = Callable[..., Gate]
@@ -93,6 +94,20 @@ def test_a_comparison_with_what_was_deployed_before_does_not_count(
     assert f"--versions {one.manifest.hash},{other.manifest.hash}" in caught.value.hint
     judge(one.id, other)
     assert deploy(registry, other) is not None
+
+
+def test_a_comparison_under_other_code_does_not_count(
+    registry: Registry, draft: Draft, judge: Judge
+) -> None:
+    version = registry.save(draft())
+    judge("Mend@base", version)
+    (registry.workspace.root / "mine.py").write_text(SOURCE.replace("Mend the code.", "Mend."))
+    with pytest.raises(RegistryError, match="was not deployed") as caught:
+        deploy(registry, version)
+    assert "code has changed since it was compared" in (caught.value.cause or "")
+    assert "flywheel evaluate" in (caught.value.hint or "")
+    (registry.workspace.root / "mine.py").write_text(SOURCE)
+    assert deploy(registry, version) is not None
 
 
 def test_a_rollback_goes_back_one_by_one_down_to_the_base(registry: Registry, draft: Draft) -> None:
