@@ -97,6 +97,10 @@ class Registry:
                 hint="letters, digits, _ and -, beginning with a letter",
             )
         written = states.write(states.state_of(draft.program))
+        if draft.optimizer is not None:
+            states.refuse_secret(
+                json.dumps(draft.optimizer.options), "The optimiser's options have"
+            )
         manifest = _manifest(draft, written)
         folder = self.root / draft.module.name / manifest.hash
         if not folder.exists():
