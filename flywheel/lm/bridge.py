@@ -24,7 +24,7 @@ from flywheel.lm.records import Message, Reply, Request
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "true")  # else importing asks the network
 
-import dspy
+import dspy as dspy
 from dspy import lm15
 
 _ROLLOUT: ContextVar[int] = ContextVar("rollout", default=0)
