@@ -120,6 +120,14 @@ from flywheel.store.scored import (
 )
 from flywheel.store.snapshot import Snapshot, Snapshots
 from flywheel.store.store import Store
+from flywheel.store.studies import (
+    Study,
+    StudyTrial,
+    record_study,
+    record_trials,
+    studies,
+    trials_of,
+)
 
 __all__ = [
     "AUDIT",
@@ -167,6 +175,8 @@ __all__ = [
     "Snapshots",
     "Standing",
     "Store",
+    "Study",
+    "StudyTrial",
     "SurvivorGroup",
     "Tried",
     "Written",
@@ -209,6 +219,8 @@ __all__ = [
     "record_revision",
     "record_run",
     "record_scores",
+    "record_study",
+    "record_trials",
     "record_tried",
     "replayable",
     "restore",
@@ -220,7 +232,9 @@ __all__ = [
     "scores_of",
     "sql",
     "standing",
+    "studies",
     "survivors",
+    "trials_of",
     "tried_before",
     "usd_of",
     "whole_runs",
