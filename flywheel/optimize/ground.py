@@ -11,6 +11,10 @@ from flywheel.optimize.watch import Watch
 
 Auto = Literal["light", "medium", "heavy"]
 """How much work, where no number of trials is given."""
+CANDIDATES: Mapping[Auto, int] = {"light": 6, "medium": 12, "heavy": 18}
+"""Candidates that DSPy's own settings of these names make."""
+NEVER = 1_000_000
+"""Errors after which DSPy would give an evaluation up and score it 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.watch import row_at_work, step_at_work
+from flywheel.optimize.watch import NotSayableError, row_at_work, step_at_work
 from flywheel.programs.row import Row
 
 KNOWN = "known"
@@ -19,10 +19,6 @@ KNOWN = "known"
 
 Known = Callable[[Row], Mapping[str, Mapping[str, str]] | str]
 """The outputs of each step that give the proven answer, or why it cannot be said."""
-
-
-class NotSayableError(ValueError):
-    """A row's proven answer has no form that the program can say."""
 
 
 class _Engine:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from typing import Any
 from flywheel.core.errors import DatasetError, FlywheelError, Interrupted
 from flywheel.core.identity import content_hash
 from flywheel.lm.bridge import dspy, listening
-from flywheel.optimize.ground import Ground, Options, Plan
+from flywheel.optimize.ground import NEVER, Ground, Options, Plan
 from flywheel.optimize.known import KNOWN, known_model
 from flywheel.optimize.optimizers import find_optimizer
 from flywheel.optimize.quiet import quiet
 from flywheel.optimize.run import Measure, Stopped
 from flywheel.optimize.stop import FAILED, INTERRUPTED, Stop
-from flywheel.optimize.trial import FULL, State, Trial, state_of
+from flywheel.optimize.trial import FULL, Trial, state_of
 from flywheel.optimize.watch import Seen, Unmeasurable, Watch
 from flywheel.programs.row import Row
 
@@ -147,16 +148,17 @@ class Study:
         self.folder.mkdir(parents=True, exist_ok=True)
         watch, plan, result = self._watch(), None, None
         try:
-            with quiet(self.folder / LOG), self._settings(watch):
-                self._baseline(watch)
-                while True:
+            with quiet(self.folder / LOG):
+                with self._seen_by(watch):
+                    self._baseline(watch)
+                while result is None:
                     ground = self._ground(watch)
                     plan = optimizer.plan(ground)
                     self.on_plan(plan)
                     try:
-                        result = optimizer.compile(ground)
-                        self._scored(result, watch)
-                        break
+                        with self._seen_by(watch):
+                            result = optimizer.compile(ground)
+                            self._score(result, watch)
                     except Unmeasurable as error:
                         self._left_out({error.example_id: error.reason})
                         watch = self._again(watch)
@@ -196,31 +198,40 @@ class Study:
         fresh.trials.append(Trial(0, baseline.kind, baseline.state, left, baseline.seconds))
         return fresh
 
-    def _settings(self, watch: Watch) -> _Settings:
-        return _Settings(watch, self.models.student, self.options.threads)
+    @contextmanager
+    def _seen_by(self, watch: Watch) -> Iterator[None]:
+        """Let a watch see what DSPy does in the block; its programs find their own adapters."""
+        # Traces of all that is evaluated would pile up: who wants one asks for it.
+        with dspy.context(
+            lm=self.models.student,
+            callbacks=[watch],
+            num_threads=self.options.threads,
+            trace=None,
+            disable_history=True,
+        ):
+            with listening(watch.heard):
+                yield
 
     def _baseline(self, watch: Watch) -> None:
         """Score the program as it is, and find the rows that cannot be measured."""
         watch.validation = frozenset(row.id for row in self.validation)
         watch.lenient = True
-        self._evaluate(self.subject.module, self.validation)
+        self._evaluate(self.subject.module, self.validation, watch)
         watch.lenient = False
         self._left_out(watch.unknown)
 
-    def _scored(self, program: Any, watch: Watch) -> None:
+    def _score(self, program: Any, watch: Watch) -> None:
         """Score what an optimiser gives on all of the validation, where it has not."""
         mine = state_of(program).hash
         if not any(one.kind == FULL and one.state.hash == mine for one in watch.trials):
-            watch.validation = frozenset(row.id for row in self._known(self.validation))
-            self._evaluate(program, self._known(self.validation))
+            self._evaluate(program, self._known(self.validation), watch)
 
-    def _evaluate(self, program: Any, rows: Sequence[Row]) -> None:
-        watch = dspy.settings.callbacks[0]
+    def _evaluate(self, program: Any, rows: Sequence[Row], watch: Watch) -> None:
         evaluate = dspy.Evaluate(
             devset=list(self._examples(rows)),
             metric=watch.metric,
             num_threads=self.options.threads,
-            max_errors=len(rows) + 1,
+            max_errors=NEVER,
         )
         evaluate(program)
 
@@ -312,26 +323,3 @@ class Study:
             trained_on=tuple(row.id for row in rows),
             seconds=seconds,
         )
-
-
-class _Settings:
-    """DSPy's settings for a study; its programs find their own adapters."""
-
-    def __init__(self, watch: Watch, model: Any, threads: int) -> None:
-        self._context = dspy.context(
-            lm=model,
-            callbacks=[watch],
-            num_threads=threads,
-            # Traces of all that is evaluated would pile up; who wants one asks for it.
-            trace=None,
-            disable_history=True,
-        )
-        self._listening = listening(watch.heard)
-
-    def __enter__(self) -> None:
-        self._context.__enter__()
-        self._listening.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._listening.__exit__(*error)
-        self._context.__exit__(*error)

@@ -32,6 +32,14 @@ from flywheel.programs.row import Row
 KEPT = "kept"
 """What is counted of an example that gives a trace to learn from."""
 
+NOT_SAYABLE = "not sayable"
+"""Why an example gives no trace: its proven answer has no form that the program can say."""
+
+
+class NotSayableError(ValueError):
+    """A row's proven answer has no form that the program can say."""
+
+
 _OF_THE_REQUEST = frozenset(
     {Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER, Failure.INVALID_REQUEST}
 )
@@ -364,6 +372,8 @@ def _said(error: Exception) -> tuple[str, str]:
             missing = [name for name in error.signature.output_fields if name not in there]
             told = f"no {', '.join(missing)} in the answer" if missing else "another form"
             return UNREADABLE, told
+        case dspy.LMError() if isinstance(error.__cause__, NotSayableError):
+            return NOT_SAYABLE, str(error.__cause__)
         case dspy.LMError():
             return "model", str(error).partition("\n")[0][:200]
         case _:

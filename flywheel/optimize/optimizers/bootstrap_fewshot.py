@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.ground import Ground, Plan
-from flywheel.optimize.optimizers.miprov2 import NEVER
+from flywheel.optimize.ground import NEVER, Ground, Plan
 
 
 class Chosen:

@@ -11,10 +11,8 @@ from typing import Any
 
 from flywheel.core.errors import UsageError
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.ground import Ground, Plan
+from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Plan
 
-CANDIDATES = {"light": 6, "medium": 12, "heavy": 18}
-"""Sets of demonstrations that are made; half as many instructions are proposed."""
 MINIBATCH = 35
 """Rows of a minibatch."""
 MINIBATCH_FROM = 2 * MINIBATCH
@@ -23,8 +21,6 @@ FULL_EVERY = 5
 """Trials on minibatches after which the best is scored on all rows."""
 VIEWED = 3
 """Rows that the proposer is shown at once: code is long, and small models hold little."""
-NEVER = 1_000_000
-"""Errors after which DSPy would give an evaluation up and score it 0."""
 
 
 class Chosen:

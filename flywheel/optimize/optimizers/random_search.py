@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.ground import Ground, Plan
-from flywheel.optimize.optimizers.miprov2 import CANDIDATES, NEVER
+from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Plan
 
 _FIXED = 3
 """Draws that are always made: none, labels alone, the rows in their order."""
