@@ -52,7 +52,7 @@ def language_model(engine: Engine, purpose: Purpose, **defaults: Any) -> dspy.LM
     `defaults` are `dspy.LM`'s, such as `temperature` and `max_tokens`. The engine is borrowed:
     it stays open as long as programs run. Raises `UsageError` for a profile that is not there.
     """
-    profile = engine.chain(purpose.role)[0]
+    profile = engine.chain(purpose.role, purpose.profile)[0]
     # Its name is part of what DSPy calls the same, so it holds the profile as well as the model.
     name = f"{profile.name}/{profile.settings.model}"
     return _Model(

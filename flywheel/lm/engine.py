@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from flywheel.core.errors import LMError
+from flywheel.core.errors import LMError, UsageError
 from flywheel.core.events import EventBus, Warned
 from flywheel.core.settings import LMProfile
 from flywheel.lm.backends import Backend, backend_of, meant
@@ -90,7 +90,7 @@ class Engine:
         Nothing is started or imported before the first question. Raises `UsageError` for a profile
         that is not there.
         """
-        self._profiles = profiles
+        self._profiles = dict(profiles)
         self._chosen = dict(chosen or {})
         for role in self._chosen:
             self.chain(role)
@@ -110,26 +110,39 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def chain(self, role: Role) -> tuple[Profile, ...]:
-        """The profile that plays a role, and those that stand in for it. Raises `UsageError`."""
-        profile = profile_of(role, self._profiles, self._chosen.get(role))
-        return fallbacks_of(profile, self._profiles)
+    def add(self, name: str, settings: LMProfile) -> None:
+        """Let questions name one more profile: a model that was trained just now.
 
-    def check(self, role: Role, *, batch: bool = False) -> None:
+        Raises `UsageError` where the name stands for another one.
+        """
+        if self._profiles.setdefault(name, settings) != settings:
+            raise UsageError(f"there is another language model profile {name!r} already")
+
+    def chain(self, role: Role, profile: str = "") -> tuple[Profile, ...]:
+        """The profile that plays a role, and those that stand in for it; `profile` names another.
+
+        Raises `UsageError`.
+        """
+        plays = profile_of(role, self._profiles, profile or self._chosen.get(role))
+        return fallbacks_of(plays, self._profiles)
+
+    def check(self, role: Role, profile: str = "", *, batch: bool = False) -> None:
         """See that a role can be played before anything is asked; reaches no provider.
+
+        `profile` names another than the settings say.
 
         Raises `LMError` where a key is missing, `UsageError` where a model, or its price, is, and
         where it is to be asked in batches and takes none.
         """
 
         async def look() -> None:
-            chain = self.chain(role)
-            for profile in chain:
+            chain = self.chain(role, profile)
+            for one in chain:
                 # At an address of its own names may be any.
-                if not profile.settings.api_base and (near := meant(profile)) is not None:
-                    told = f"no model {profile.settings.model} is known; did you mean {near}?"
+                if not one.settings.api_base and (near := meant(one)) is not None:
+                    told = f"no model {one.settings.model} is known; did you mean {near}?"
                     self._bus.publish(Warned("lm-model", told))
-                line = self._line(profile)
+                line = self._line(one)
                 if self._limits[0] is not None and not line.priced:
                     raise unpriced()
             if batch:
@@ -149,7 +162,7 @@ class Engine:
         """
 
         async def look() -> str:
-            return self._line(self.chain(purpose.role)[0]).backend.server
+            return self._line(self.chain(purpose.role, purpose.profile)[0]).backend.server
 
         return asyncio.run_coroutine_threadsafe(look(), self._running()).result()
 
@@ -279,7 +292,7 @@ class Engine:
             self._asks.discard(task)
 
     async def _of_chain(self, request: Request, purpose: Purpose, on_text: OnText | None) -> Reply:
-        chain = self.chain(purpose.role)
+        chain = self.chain(purpose.role, purpose.profile)
         if self._bulk:
             line = self._line(chain[0])
             if (bought := self._bulk.get(line.key(request))) is not None:

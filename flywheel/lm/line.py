@@ -36,6 +36,8 @@ class Purpose:
     """What the answer is for, such as `written:insert`."""
     run_id: str = ""
     """The run it is made for."""
+    profile: str = ""
+    """The profile that plays the role, empty for the one that the settings say."""
 
 
 class Line:

@@ -92,7 +92,9 @@ class Studied:
     demos: tuple[str, ...]
     """Examples that the best state shows."""
     trained_on: tuple[str, ...]
-    """Examples that it was learnt from, those of the validation too."""
+    """Examples that were there to be learnt from."""
+    validated_on: tuple[str, ...]
+    """Examples that trials were scored on."""
     seconds: float
     """Wall time of this run."""
 
@@ -307,7 +309,6 @@ class Study:
         if best is not None:
             for demos in best.trial.state.demos.values():
                 shown |= dict.fromkeys(filter(None, map(watch.origin, demos)))
-        rows = (*self._known(self.train), *self._known(self.validation))
         return Studied(
             ended=self.stop.ended,
             error=self.stop.error,
@@ -320,6 +321,7 @@ class Study:
             proposals=dict(watch.proposals.most_common()),
             unknown=dict(self._unknown),
             demos=tuple(shown),
-            trained_on=tuple(row.id for row in rows),
+            trained_on=tuple(row.id for row in self._known(self.train)),
+            validated_on=tuple(row.id for row in self._known(self.validation)),
             seconds=seconds,
         )

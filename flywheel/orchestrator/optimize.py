@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ from flywheel.core.events import EventBus, StudyEnded, StudyStarted, TrialEnded,
 from flywheel.core.identity import content_hash
 from flywheel.core.lock import locked_if_free
 from flywheel.core.settings import OptimizeSettings, Settings
-from flywheel.curate import TRAIN, VALIDATION, Version, find_version
-from flywheel.lm import Engine, Journal, Purpose, Role
+from flywheel.curate import TRAIN, VALIDATION, find_version
+from flywheel.curate import Version as Dataset
+from flywheel.lm import Engine, Journal, Purpose, Role, profile_of
 from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.measure import agreement_of, version_of
 from flywheel.orchestrator.scoring import Scoring
@@ -29,6 +30,15 @@ from flywheel.orchestrator.tools import Toolbox, find_metric
 from flywheel.programs import Metric
 from flywheel.programs.program import Program, find_program
 from flywheel.programs.row import Row, rows_of
+from flywheel.registry.registry import Registry
+from flywheel.registry.version import (
+    Cost,
+    DraftVersion,
+    Model,
+    ModuleName,
+    Optimizer,
+    VersionScore,
+)
 from flywheel.store import (
     OPTIMIZE,
     Figure,
@@ -43,8 +53,8 @@ from flywheel.store import Study as Kept
 from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
-    from flywheel.optimize.ground import Plan
-    from flywheel.optimize.study import Studied
+    from flywheel.optimize.ground import Options, Plan
+    from flywheel.optimize.study import Studied, Study
     from flywheel.optimize.trial import Trial
     from flywheel.optimize.watch import Seen
 
@@ -54,6 +64,12 @@ SCORED = {"light": 100, "medium": 300, "heavy": 1000}
 """Rows that trials are scored on, where none is named: as many as DSPy takes."""
 PATIENCE = 30.0
 """Seconds that a study waits in its end for answers which are paid for."""
+PURPOSE = "optimize:"
+"""How the purpose of a study's calls begins, in the ledger."""
+FAILED = "failed"
+"""Status of a study that gives nothing."""
+WEIGHTS = ("bootstrap-finetune", "better-together")
+"""Optimisers that train weights: they learn from every row there is."""
 REASONS = 8
 """Reasons that are stored of a trial; its file in the study's folder has every row's."""
 
@@ -66,7 +82,7 @@ class Optimized:
     """The study's fingerprint."""
     program: Program
     """The program."""
-    dataset: Version
+    dataset: Dataset
     """The dataset."""
     metric: Metric
     """The metric."""
@@ -80,12 +96,18 @@ class Optimized:
     """Its folder."""
     forced: bool
     """Whether a judge drove it that may drive nothing."""
+    measured: int
+    """Answers that were measured in this run."""
+    spared: int
+    """Answers whose score was known, or on its way."""
+    usd: float | None
+    """US dollars of the whole study, all its runs; None where a price is not known."""
+    tokens: dict[str, int]
+    """Tokens of the whole study, by what they were for."""
     version: str | None = None
     """The version that was saved, None for none."""
-    usd: float | None = 0.0
-    """US dollars of the whole study, None where a price is not known."""
-    tokens: dict[str, int] = field(default_factory=dict)
-    """Tokens of the whole study, by what they were for."""
+    learned: dict[str, object] = field(default_factory=dict)
+    """What a training of weights says of itself; empty where there was none."""
 
 
 def optimize(
@@ -112,7 +134,7 @@ def optimize(
         return work.run(held, train, validation)
 
 
-def _rows(version: Version, wanted: OptimizeSettings) -> tuple[list[Row], list[Row]]:
+def _rows(version: Dataset, wanted: OptimizeSettings) -> tuple[list[Row], list[Row]]:
     """Rows to learn from, and rows to score trials on, drawn by the seed."""
     if missing := [one for one in (TRAIN, VALIDATION) if one not in version.splits]:
         raise UsageError(
@@ -122,7 +144,7 @@ def _rows(version: Version, wanted: OptimizeSettings) -> tuple[list[Row], list[R
             " [split] of the recipe makes them",
         )
     many = wanted.rows or LEARNT
-    if wanted.optimizer == "bootstrap-finetune" and wanted.rows is None:
+    if wanted.optimizer in WEIGHTS and wanted.rows is None:
         many = version.manifest.splits[TRAIN].rows
     return (
         _drawn(version, TRAIN, many, wanted.seed),
@@ -130,7 +152,7 @@ def _rows(version: Version, wanted: OptimizeSettings) -> tuple[list[Row], list[R
     )
 
 
-def _drawn(version: Version, split: str, many: int, seed: int) -> list[Row]:
+def _drawn(version: Dataset, split: str, many: int, seed: int) -> list[Row]:
     def place(row: Row) -> str:
         return content_hash("draw", seed, row.id)
 
@@ -148,45 +170,34 @@ class _Work:
         bus: EventBus,
         program: Program,
         metric: Metric,
-        version: Version,
+        version: Dataset,
         force: bool,
     ) -> None:
         self._settings, self._wanted = settings, settings.optimize
         self._workspace, self._store, self._bus = workspace, store, bus
         self._program, self._metric, self._version = program, metric, version
         self._force, self._forced = force, False
+        self._judge = self._judging()
         self._study_id = ""
         self._journal = Journal(workspace.journal_path)
         self._plan: Plan | None = None
-        self._paid: list[float] = []
-        self._spent = (0.0, 0)
+        self._took: list[float] = []
+        self._spent: tuple[float | None, int] = (0.0, 0)
 
     def run(self, held: ExitStack, train: list[Row], validation: list[Row]) -> Optimized:
         """Open what is needed, study, and keep what came of it."""
-        from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
-        from flywheel.optimize.ground import Options  # noqa: PLC0415
-        from flywheel.optimize.stop import Stop  # noqa: PLC0415
-        from flywheel.optimize.study import Models, Study, Subject  # noqa: PLC0415
+        from flywheel.optimize.ground import Options  # noqa: PLC0415  DSPy, for a second
 
         held.callback(self._journal.close)
         wanted = self._wanted
-        chosen = {Role.STUDENT: wanted.student, Role.PROPOSER: wanted.proposer,
-                  Role.CORRECTOR: wanted.teacher}  # fmt: skip
-        engine = Engine(
-            self._settings.lm,
-            self._journal,
-            chosen={role: name for role, name in chosen.items() if name},
-            max_usd=wanted.max_usd,
-            max_tokens=wanted.max_tokens,
-            bus=self._bus,
-        )
-        held.callback(lambda: engine.close(patience=PATIENCE))
-        asked = [Role.STUDENT, Role.PROPOSER, *([Role.CORRECTOR] if wanted.teacher else [])]
-        for role in asked:
-            engine.check(role)
         options = Options(wanted.auto, wanted.trials, wanted.demos, wanted.threshold, wanted.seed)
-        judge = self._judge()
-        self._study_id = self._fingerprint(engine, options, judge, train, validation)
+        engine = self._engine()
+        # What is sent is waited for: an answer that is paid for is kept.
+        held.callback(lambda: engine.close(patience=PATIENCE))
+        for purpose in self._purposes().values():
+            engine.check(purpose.role, purpose.profile)
+        servers = {name: engine.server(one) for name, one in self._purposes().items()}
+        self._study_id = self._fingerprint(options, servers, train, validation)
         folder = self._workspace.studies / self._study_id
         if not held.enter_context(locked_if_free(folder / "lock")):
             raise UsageError(
@@ -194,48 +205,76 @@ class _Work:
                 hint="wait for it, or change what is studied: another --seed is another study",
             )
         tools = held.enter_context(
-            Toolbox(self._metric, self._settings, self._workspace, self._store, self._bus,
-                    run_id=self._study_id)  # fmt: skip
-        )
+            Toolbox(
+                self._metric, self._settings, self._workspace, self._store, self._bus,
+                run_id=self._study_id,
+            )
+        )  # fmt: skip
         ids = [row.id for row in (*train, *validation)]
         scoring = Scoring(self._metric, tools, self._store, ids)
-        held.callback(scoring.keep)
+        study = self._study(engine, options, scoring, folder, train, validation)
+        plays = engine.chain(Role.STUDENT, wanted.student or "")[0]
+        lm = Model(model=plays.settings.model, profile=plays.name, server=servers["student"])
+        return self._conclude(study, options, lm, scoring)
 
-        def model(role: Role, name: str) -> Any:
-            return language_model(engine, Purpose(role, f"optimize:{name}", self._study_id))
+    def _engine(self) -> Engine:
+        wanted = self._wanted
+        return Engine(
+            self._settings.lm,
+            self._journal,
+            max_usd=wanted.max_usd,
+            max_tokens=wanted.max_tokens,
+            bus=self._bus,
+        )
 
-        module = self._program.make()
-        study = Study(
-            subject=Subject(self._program.name, self._program.hash, self._program.fields, module),
-            optimizer=wanted.optimizer,
-            models=Models(
-                model(Role.STUDENT, "student"),
-                model(Role.PROPOSER, "proposer"),
-                model(Role.CORRECTOR, "teacher") if wanted.teacher else None,
-            ),
+    def _purposes(self) -> dict[str, Purpose]:
+        """Who is asked what for; a teacher only where one is named."""
+        wanted = self._wanted
+        plays = {
+            "student": (Role.STUDENT, wanted.student or ""),
+            "proposer": (Role.PROPOSER, wanted.proposer or ""),
+        }
+        if wanted.teacher:
+            plays["teacher"] = (Role.STUDENT, wanted.teacher)
+        return {
+            name: Purpose(role, f"{PURPOSE}{name}", self._study_id, profile)
+            for name, (role, profile) in plays.items()
+        }
+
+    def _study(
+        self,
+        engine: Engine,
+        options: Options,
+        scoring: Scoring,
+        folder: Path,
+        train: list[Row],
+        validation: list[Row],
+    ) -> Study:
+        from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
+        from flywheel.optimize.stop import Stop  # noqa: PLC0415
+        from flywheel.optimize.study import Models, Study, Subject  # noqa: PLC0415
+
+        models = {name: language_model(engine, one) for name, one in self._purposes().items()}
+        program, module = self._program, self._program.make()
+        return Study(
+            subject=Subject(program.name, program.hash, program.fields, module),
+            optimizer=self._wanted.optimizer,
+            models=Models(models["student"], models["proposer"], models.get("teacher")),
             train=train,
             validation=validation,
             measure=scoring,
             options=options,
             folder=folder,
-            stop=Stop(seconds=wanted.time_limit),
+            stop=Stop(seconds=self._wanted.time_limit),
             on_plan=lambda plan: self._planned(plan, module, len(train), len(validation)),
             on_trial=self._trial,
             on_seen=self._seen,
         )
-        kept = Kept(
-            self._study_id, self._program.name, self._program.hash, wanted.optimizer,
-            self._version.id, version_of(self._metric, judge), asdict(options), wanted.seed,
-        )  # fmt: skip
-        record_study(self._store, kept)
-        return self._conclude(kept, study, folder, judge)
 
-    def _judge(self) -> str:
+    def _judging(self) -> str:
         """The model that judges, where one does; refuse one that may drive nothing."""
         if "judge" not in self._metric.all_needs:
             return ""
-        from flywheel.lm import profile_of  # noqa: PLC0415
-
         judge = profile_of(Role.JUDGE, self._settings.lm, self._settings.metric.judge)
         both = agreement_of(self._store, self._metric, judge.settings.model)
         if both is not None and both.may_drive:
@@ -252,18 +291,22 @@ class _Work:
         return judge.settings.model
 
     def _fingerprint(
-        self, servers: Mapping[str, str], options: Options, judge: str,
-        train: list[Row], validation: list[Row],
-    ) -> str:  # fmt: skip
-        from flywheel.optimize.study import fingerprint  # noqa: PLC0415
+        self,
+        options: Options,
+        servers: Mapping[str, str],
+        train: list[Row],
+        validation: list[Row],
+    ) -> str:
+        from flywheel.optimize.study import fingerprint  # noqa: PLC0415  DSPy, for a second
 
         return fingerprint(
             module=[self._program.name, self._program.hash],
             optimizer=self._wanted.optimizer,
+            # How many run at once changes nothing of what comes of it.
             options={**asdict(options), "threads": None},
             dataset=self._version.id,
             rows=[[row.id for row in rows] for rows in (train, validation)],
-            metric=[self._metric.id, judge],
+            metric=[self._metric.id, self._judge],
             models=dict(servers),
         )
 
@@ -295,8 +338,9 @@ class _Work:
         """Store a trial, and tell it."""
         take_calls(self._workspace, self._store, self._journal)
         usd, tokens = self._spending()
-        before, total = self._spent, sum(tokens.values())
-        self._spent = (usd or 0.0, total)
+        (usd_before, tokens_before), total = self._spent, sum(tokens.values())
+        self._spent = usd, total
+        unpriced = usd is None or usd_before is None
         estimate, state = trial.estimate, trial.state
         record_trials(
             self._store,
@@ -314,13 +358,13 @@ class _Work:
                     instructions=dict(state.instructions),
                     demos=state.shown,
                     reasons=dict(trial.reasons.most_common(REASONS)),
-                    usd=None if usd is None else usd - before[0],
-                    tokens=total - before[1],
+                    usd=None if unpriced else usd - usd_before,
+                    tokens=total - tokens_before,
                     seconds=trial.seconds,
                 )
             ],
         )
-        self._paid.append(trial.seconds)
+        self._took.append(trial.seconds)
         self._bus.publish(
             TrialEnded(
                 study_id=self._study_id,
@@ -354,66 +398,128 @@ class _Work:
         if self._plan is None or self._plan.trials is None:
             return None
         to_come = max(0, self._plan.trials - number)
-        return to_come * sum(self._paid) / len(self._paid)
+        return to_come * sum(self._took) / len(self._took)
 
     # --- its end ---------------------------------------------------------------------------------
 
     def _conclude(
-        self, kept: Kept, study: Study, folder: Path, judge: str, lm: Model, scoring: Scoring
+        self, study: Study, options: Options, lm: Model, scoring: Scoring
     ) -> Optimized:
         """Run the study, and keep what came of it."""
-        began, status, studied = time.monotonic(), FAILED, None
+        kept = Kept(
+            study_id=self._study_id,
+            module=self._program.name,
+            module_hash=self._program.hash,
+            optimizer=self._wanted.optimizer,
+            dataset=self._version.id,
+            metric=version_of(self._metric, self._judge),
+            options={**asdict(options), "models": lm.model_dump()},
+            seed=options.seed,
+        )
+        record_study(self._store, kept)
+        take_calls(self._workspace, self._store, self._journal)
+        usd, tokens = self._spending()
+        self._spent = usd, sum(tokens.values())
+        began = time.monotonic()
         try:
             studied = study.run()
-            status = studied.ended
+        except BaseException:
+            self._ended(FAILED, None, began)
+            record_study(self._store, replace(kept, status=FAILED, ended_at=datetime.now(UTC)))
+            raise
         finally:
             scoring.keep()
             take_calls(self._workspace, self._store, self._journal)
-            best = studied.best if studied is not None else None
-            self._bus.publish(
-                StudyEnded(
-                    study_id=self._study_id,
-                    reason=status,
-                    trials=len(studied.trials) if studied is not None else 0,
-                    best=best.number if best is not None else None,
-                    seconds=time.monotonic() - began,
-                )
-            )
-            if studied is None:
-                record_study(
-                    self._store, replace(kept, status=status, ended_at=datetime.now(UTC))
-                )
+        self._ended(studied.ended, studied, began)
         usd, tokens = self._spending()
         done = Optimized(
             study_id=self._study_id,
             program=self._program,
             dataset=self._version,
             metric=self._metric,
-            judge=judge,
+            judge=self._judge,
             optimizer=self._wanted.optimizer,
             studied=studied,
-            folder=folder,
+            folder=study.folder,
             forced=self._forced,
             measured=scoring.measured,
             spared=scoring.spared,
             usd=usd,
             tokens=tokens,
         )
-        done.version = self._saved(done, kept, lm)
+        done.version = self._saved(done, options, lm)
+        reasons = {
+            "bootstraps": dict(studied.bootstraps),
+            "proposals": dict(studied.proposals),
+            "unknown": dict(studied.unknown),
+        }
         record_study(
             self._store,
             replace(
                 kept,
-                status=status,
-                reasons={"bootstraps": dict(studied.bootstraps),
-                         "proposals": dict(studied.proposals),
-                         "unknown": dict(studied.unknown)},
+                status=studied.ended,
+                reasons=reasons,
                 version_id=done.version,
                 ended_at=datetime.now(UTC),
             ),
-        )  # fmt: skip
+        )
         record_figures(self._store, self._figures(done))
         return done
+
+    def _ended(self, reason: str, studied: Studied | None, began: float) -> None:
+        best = studied.best if studied is not None else None
+        self._bus.publish(
+            StudyEnded(
+                study_id=self._study_id,
+                reason=reason,
+                trials=len(studied.trials) if studied is not None else 0,
+                best=best.number if best is not None else None,
+                seconds=time.monotonic() - began,
+            )
+        )
+
+    def _saved(self, done: Optimized, options: Options, lm: Model) -> str | None:
+        """The best state as a version, None where there is none."""
+        studied = done.studied
+        if studied.best is None or studied.program is None:
+            return None
+        scores = []
+        for trial in (studied.best,):
+            one = trial.estimate
+            scores.append(
+                VersionScore(
+                    split=VALIDATION,
+                    metric=self._metric.name,
+                    value=one.value,
+                    n=one.n,
+                    low=one.low,
+                    high=one.high,
+                )
+            )
+        draft = DraftVersion(
+            module=ModuleName(
+                name=self._program.name, spec=self._program.spec, hash=self._program.hash
+            ),
+            program=studied.program,
+            parent="",
+            optimizer=Optimizer(
+                name=done.optimizer,
+                options={**asdict(options), "forced": done.forced},
+                seed=options.seed,
+            ),
+            dataset=self._version.id,
+            metric=f"{self._metric.name}@{self._metric.hash}",
+            lm=lm,
+            cost=Cost(usd=done.usd, tokens=sum(done.tokens.values()), seconds=studied.seconds),
+            scores=tuple(scores),
+            study=self._study_id,
+            partial=studied.partial,
+            trained_on=studied.trained_on,
+            validated_on=studied.validated_on,
+            demos=studied.demos,
+            trials=len(studied.trials),
+        )
+        return Registry(self._workspace, self._store).save(draft).id
 
     def _figures(self, done: Optimized) -> list[Figure]:
         """The best trial of a study that ran to its end."""
