@@ -210,9 +210,8 @@ class Study:
             num_threads=self.options.threads,
             trace=None,
             disable_history=True,
-        ):
-            with listening(watch.heard):
-                yield
+        ), listening(watch.heard):
+            yield
 
     def _baseline(self, watch: Watch) -> None:
         """Score the program as it is, and find the rows that cannot be measured."""
@@ -260,7 +259,9 @@ class Study:
 
     def _examples(self, rows: Sequence[Row]) -> tuple[Any, ...]:
         """Rows as DSPy takes them: the fields that the program or a step of it names, and the id."""
-        steps = {name for step in self.subject.module.predictors() for name in step.signature.fields}
+        steps = {
+            name for step in self.subject.module.predictors() for name in step.signature.fields
+        }
         names = (*self.subject.inputs, *sorted(steps - set(self.subject.inputs)))
         return tuple(
             dspy.Example(

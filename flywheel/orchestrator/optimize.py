@@ -402,9 +402,7 @@ class _Work:
 
     # --- its end ---------------------------------------------------------------------------------
 
-    def _conclude(
-        self, study: Study, options: Options, lm: Model, scoring: Scoring
-    ) -> Optimized:
+    def _conclude(self, study: Study, options: Options, lm: Model, scoring: Scoring) -> Optimized:
         """Run the study, and keep what came of it."""
         kept = Kept(
             study_id=self._study_id,

@@ -92,9 +92,7 @@ class Bench:
             model="anthropic/claude-sonnet-4-6", api_base=address, api_key_env="K",
             retries=0, patience=1, **more.pop("profile", {}),
         )  # fmt: skip
-        self.engine = Engine(
-            {"default": settings}, journal, secrets=Secrets({"K": "key"}), **more
-        )
+        self.engine = Engine({"default": settings}, journal, secrets=Secrets({"K": "key"}), **more)
         self.folder = folder
         self.asked = 0
 
