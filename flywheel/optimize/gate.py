@@ -1,0 +1,282 @@
+"""The gate: two versions of a program on the same rows, and whether one is better.
+
+Values that are all 0 or 1 are compared by the exact test of McNemar (1947): of the rows on which
+the two differ, a fair coin would decide. The interval of the difference is Tango's score interval
+(Statistics in Medicine 17:891-908, 1998). Other values are drawn again in pairs, each draw measured
+in its own standard errors and centred (Hall and Wilson, Biometrics 47:757-762, 1991); test and
+interval then are two readings of the same draws. A row that is not known of both is counted, and is
+in no figure. Pure: it runs nothing, and knows no store.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flywheel.core.errors import DatasetError, UsageError
+from flywheel.programs import Estimate, mean_of
+from flywheel.programs.estimate import draws
+from flywheel.store.oracles import CONFIDENCE
+
+ALPHA = 0.05
+"""Share of comparisons of equals that may be called a difference."""
+POWER = 0.8
+"""Share of real differences that a gate of the size `needed` finds."""
+EFFECT = 0.1
+"""The difference that a gate should see where no other is named: ten points of a hundred."""
+DISCORDANT = 0.2
+"""Share of rows on which two versions differ, where it is not known yet."""
+LEAST = math.ceil(1 - math.log2(ALPHA))
+"""Rows on which the two must differ before the exact test can say anything: 6."""
+
+MCNEMAR, BOOTSTRAP = "mcnemar-exact", "paired-bootstrap"
+"""Names of the tests."""
+
+_EXACT_UP_TO = 20_000
+"""Rows up to which the power is summed exactly; beyond it the formula is off by less than 1 %."""
+_POWER_QUANTILE = 0.8416212335729143
+"""The quantile of the normal distribution at `POWER`."""
+_PRECISION = 1e-10
+"""Width at which the search for the end of an interval stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What became of the same rows under two versions."""
+
+    n: int
+    """Rows with a value of both."""
+    champion: Estimate
+    """Mean of the version that is to be beaten, on these rows."""
+    challenger: Estimate
+    """Mean of the version that is to beat it."""
+    difference: float
+    """Challenger less champion."""
+    low: float
+    """Lower end of the 95 % interval of the difference."""
+    high: float
+    """Upper end."""
+    p_value: float
+    """How often equals would differ at least so much, two-sided."""
+    test: str
+    """`mcnemar-exact` or `paired-bootstrap`."""
+    regressions: tuple[str, ...]
+    """Rows that the challenger does worse, the worst first."""
+    gains: tuple[str, ...]
+    """Rows that it does better, the best first."""
+    unknown: int
+    """Rows without a value of one or both; they are in no figure."""
+
+    @property
+    def better(self) -> bool:
+        """Whether the challenger is significantly better."""
+        return self.p_value < ALPHA and self.difference > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the challenger is significantly worse."""
+        return self.p_value < ALPHA and self.difference < 0
+
+    @property
+    def sentence(self) -> str:
+        """The finding, for a person."""
+        found = (
+            f"{100 * self.difference:+.1f} points (95 % {100 * self.low:+.1f} to"
+            f" {100 * self.high:+.1f}), p = {self.p_value:.2g}, on {self.n:,} rows"
+        )
+        if self.better:
+            return f"Better: {found}."
+        if self.worse:
+            return f"Worse: {found}."
+        differing = len(self.gains) + len(self.regressions)
+        if self.test == MCNEMAR and differing < LEAST:
+            return (
+                f"Not shown to be better: {found}; the two differ on {differing} of them,"
+                f" and {LEAST} are the least that can show anything."
+            )
+        if self.test == MCNEMAR and self.difference > 0:
+            more = needed(self.difference, differing / self.n)
+            return f"Not shown to be better: {found}; a gain of this size takes {more:,} rows."
+        return f"Not shown to be better: {found}."
+
+
+def compare(
+    champion: Mapping[str, float | None],
+    challenger: Mapping[str, float | None],
+    *,
+    seed: int = 0,
+) -> Comparison:
+    """Compare values by example id; only rows that are known of both count.
+
+    Raises `DatasetError` for fewer than `LEAST` such rows: nothing could ever be shown on them.
+    """
+    every = champion.keys() | challenger.keys()
+    pairs = {
+        key: (before, after)
+        for key in sorted(every)
+        if (before := champion.get(key)) is not None and (after := challenger.get(key)) is not None
+    }
+    unknown = len(every) - len(pairs)
+    require(len(pairs), unknown=unknown)
+    changes = {key: after - before for key, (before, after) in pairs.items()}
+    ranked = sorted(changes, key=lambda key: (changes[key], key))
+    regressions = tuple(key for key in ranked if changes[key] < 0)
+    gains = tuple(key for key in sorted(ranked, key=lambda key: -changes[key]) if changes[key] > 0)
+    values = np.array(list(changes.values()))
+    if all(value in (0, 1) for pair in pairs.values() for value in pair):
+        test = MCNEMAR
+        p_value = mcnemar(len(gains), len(regressions))
+        low, high = tango(len(gains), len(regressions), len(pairs))
+    else:
+        test = BOOTSTRAP
+        p_value, low, high = _bootstrap(values, seed=seed)
+    return Comparison(
+        n=len(pairs),
+        champion=mean_of({key: (before,) for key, (before, _) in pairs.items()}, seed=seed),
+        challenger=mean_of({key: (after,) for key, (_, after) in pairs.items()}, seed=seed),
+        difference=float(values.mean()),
+        low=low,
+        high=high,
+        p_value=p_value,
+        test=test,
+        regressions=regressions,
+        gains=gains,
+        unknown=unknown,
+    )
+
+
+def require(rows: int, *, unknown: int = 0) -> None:
+    """Refuse a split on which no difference could ever be significant.
+
+    Raises `DatasetError` that names how many rows the gate needs.
+    """
+    if rows >= LEAST:
+        return
+    more = f"; {unknown:,} more are not known of both" if unknown else ""
+    raise DatasetError(
+        f"{rows} rows are too few for a gate: {LEAST} are the least that can show anything.",
+        cause=f"fewer than {LEAST} rows that differ are never significant at {ALPHA:g}{more}",
+        hint=f"to see {100 * EFFECT:.0f} points where {100 * DISCORDANT:.0f} % of the rows differ,"
+        f" {needed():,} rows are needed: build a dataset with a larger split",
+    )
+
+
+def needed(difference: float = EFFECT, discordant: float = DISCORDANT) -> int:
+    """Rows that a gate needs to find a difference of shares in four of five tries.
+
+    `discordant` is the share of rows on which the two differ, at the least the difference itself.
+    The power of the exact test is summed over what may be drawn; of very many rows it is that of
+    the normal approximation (Connor, Biometrics 43:207-211, 1987). Raises `UsageError` for what no
+    two versions can have.
+    """
+    if not 0 < abs(difference) <= discordant <= 1:
+        raise UsageError(
+            f"A difference of {difference:g} where a share of {discordant:g} differs cannot be.",
+            hint="the share lies between the difference and 1, and the difference is not 0",
+        )
+    size = abs(difference)
+    spread = math.sqrt(discordant - size**2)
+    formula = ((CONFIDENCE * math.sqrt(discordant) + _POWER_QUANTILE * spread) / size) ** 2
+    rows = max(LEAST, math.ceil(formula))
+    if rows > _EXACT_UP_TO:
+        return rows
+    low, high = LEAST, rows
+    while _power(high, size, discordant) < POWER:
+        low, high = high, high + max(1, high // 4)
+    while low < high:
+        middle = (low + high) // 2
+        if _power(middle, size, discordant) < POWER:
+            low = middle + 1
+        else:
+            high = middle
+    return high
+
+
+def mcnemar(gains: int, regressions: int) -> float:
+    """Two-sided p-value of so many rows one way and so many the other; 1 where none differs."""
+    differing, fewer = gains + regressions, min(gains, regressions)
+    tail = sum(math.comb(differing, k) for k in range(fewer + 1))
+    return min(1.0, 2 * tail / 2**differing)
+
+
+def tango(gains: int, regressions: int, rows: int) -> tuple[float, float]:
+    """Ends of the 95 % score interval of the difference of two paired shares (Tango 1998)."""
+    difference = (gains - regressions) / rows
+
+    def far(shift: float) -> bool:
+        """Whether a true difference of so much is too far from what was seen."""
+        b = (2 * rows - gains + regressions) * shift - gains - regressions
+        c = -regressions * shift * (1 - shift)
+        share = (math.sqrt(max(0.0, b * b - 8 * rows * c)) - b) / (4 * rows)
+        variance = rows * (2 * share + shift * (1 - shift))
+        distance = gains - regressions - rows * shift
+        return distance**2 > CONFIDENCE**2 * max(variance, 0.0)
+
+    def end(inner: float, outer: float) -> float:
+        while abs(outer - inner) > _PRECISION:
+            middle = (inner + outer) / 2
+            if far(middle):
+                outer = middle
+            else:
+                inner = middle
+        return inner
+
+    return end(difference, -1.0), end(difference, 1.0)
+
+
+def _bootstrap(values: NDArray[np.float64], *, seed: int) -> tuple[float, float, float]:
+    """The p-value of a mean of 0, and both ends of the mean's 95 % interval."""
+    rows, mean = len(values), float(values.mean())
+    error = float(values.std(ddof=1)) / math.sqrt(rows)
+    if error == 0:
+        # Every row changes by the same: draws say nothing of the spread, the signs do.
+        up, down = (rows if mean > 0 else 0), (rows if mean < 0 else 0)
+        low, high = tango(up, down, rows)
+        return mcnemar(up, down), min(mean, low), max(mean, high)
+    distances = np.concatenate([_distances(values[pick], mean) for pick in draws(rows, seed=seed)])
+    as_far = int((distances >= abs(mean) / error).sum())
+    p_value = (as_far + 1) / (len(distances) + 1)
+    # The distance that a share of `ALPHA` of the draws reaches, so that the interval and the
+    # p-value say the same of a difference of 0.
+    place = math.floor(ALPHA * (len(distances) + 1))
+    reach = float(np.sort(distances)[len(distances) - place]) * error
+    return p_value, max(-1.0, mean - reach), min(1.0, mean + reach)
+
+
+def _distances(drawn: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
+    """How far the mean of each draw is from that of the sample, in its own standard errors."""
+    off = np.abs(drawn.mean(axis=1) - mean)
+    errors = drawn.std(axis=1, ddof=1) / math.sqrt(drawn.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: NDArray[np.float64] = np.where(off == 0, 0.0, off / errors)
+    return found
+
+
+def _power(rows: int, difference: float, discordant: float) -> float:
+    """How often the exact test finds a gain of so much in so many rows."""
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, rows + 1)))])
+    gain = (discordant + difference) / (2 * discordant)
+    seen = _binomial(rows, discordant, logs)
+    found = 0.0
+    for differing in np.flatnonzero(seen > seen.max() * _PRECISION):
+        chance = np.cumsum(_binomial(int(differing), 0.5, logs))
+        most = int((2 * chance < ALPHA).sum())  # regressions with which it is still significant
+        if most:
+            found += seen[differing] * _binomial(int(differing), 1 - gain, logs)[:most].sum()
+    return float(found)
+
+
+def _binomial(tries: int, share: float, logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability of each count of so many tries; `logs` are those of the factorials."""
+    if share in (0, 1):
+        sure: NDArray[np.float64] = (np.arange(tries + 1) == tries * share).astype(np.float64)
+        return sure
+    counts = np.arange(tries + 1)
+    ways = logs[tries] - logs[counts] - logs[tries - counts]
+    exponents = ways + counts * math.log(share) + (tries - counts) * math.log(1 - share)
+    probabilities: NDArray[np.float64] = np.exp(exponents)
+    return probabilities
