@@ -149,8 +149,8 @@ def _shown(value: object) -> str:
 
 # The order is the order of the help: what makes data, what reads it, what looks after the rest.
 for _module in (
-    *("harvest", "correct", "audit", "dataset", "metric", "history", "read", "trends"),
-    *("status", "cost", "doctor"),
+    *("harvest", "correct", "audit", "dataset", "metric", "versions", "history", "read"),
+    *("trends", "status", "cost", "doctor"),
 ):
     importlib.import_module(f"flywheel.cli.{_module}").register(app)
 app.add_typer(config_app, name="config")

@@ -15,6 +15,7 @@ FlywheelError                exit 1
 │   └── StoreBusyError       exit 1   another process holds the store
 ├── DatasetError             exit 1   a dataset cannot be built, or a version of it read
 │   └── LeakError            exit 3   what is held out is in another split too
+├── RegistryError            exit 1   a version cannot be kept or read, or may not be deployed
 ├── LMError                  exit 1   a language model gave no answer
 ├── BudgetError              exit 4   what may be spent is spent
 └── Interrupted              exit 130
@@ -100,6 +101,10 @@ class LeakError(DatasetError):
     """Rows of one split of a dataset are in another, as they are or nearly so."""
 
     exit_code = 3
+
+
+class RegistryError(FlywheelError):
+    """A version of a program cannot be kept or read, or may not be deployed."""
 
 
 class LMError(FlywheelError):

@@ -200,7 +200,7 @@ def mcnemar(gains: int, regressions: int) -> float:
     """Two-sided p-value of so many rows one way and so many the other; 1 where none differs."""
     differing, fewer = gains + regressions, min(gains, regressions)
     tail = sum(math.comb(differing, k) for k in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**differing)
+    return min(1.0, 2 * tail / (1 << differing))
 
 
 def tango(gains: int, regressions: int, rows: int) -> tuple[float, float]:

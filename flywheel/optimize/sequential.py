@@ -72,7 +72,7 @@ def evidence(champion: Stream, challenger: Stream, *, alpha: float = ALPHA) -> E
     before, after = champion.rate, challenger.rate
     behind = before is not None and after is not None and after < before
     ahead = before is not None and after is not None and after > before
-    # The best that "no worse" allows: the rates as they are, or where these are worse, one for both.
+    # The most likely of what "no worse" allows: the rates as they are, or else one for both.
     return Evidence(
         worse=_exp(mixed - (same if behind else apart)),
         better=_exp(mixed - (same if ahead else apart)),

@@ -1,1 +1,77 @@
 """Floor 8: versions of programs: what each is, where it came from, and which one is deployed."""
+
+from flywheel.registry.deploy import Verdict, deploy, rollback, verdict
+from flywheel.registry.diff import (
+    FieldChange,
+    PredictorDifference,
+    VersionDifference,
+    demo_of,
+    difference,
+    shown,
+)
+from flywheel.registry.registry import Registry, Standing
+from flywheel.registry.state import PredictorState, parse, state_of
+from flywheel.registry.traffic import (
+    Arm,
+    Routed,
+    Traffic,
+    arms,
+    record_outcome,
+    route,
+    share,
+    shares_of,
+    traffic_of,
+)
+from flywheel.registry.version import (
+    BASE,
+    Adapter,
+    Cost,
+    DraftVersion,
+    Environment,
+    Manifest,
+    Model,
+    ModuleName,
+    Optimizer,
+    Predictor,
+    Version,
+    VersionScore,
+)
+
+__all__ = [
+    "BASE",
+    "Adapter",
+    "Arm",
+    "Cost",
+    "DraftVersion",
+    "Environment",
+    "FieldChange",
+    "Manifest",
+    "Model",
+    "ModuleName",
+    "Optimizer",
+    "Predictor",
+    "PredictorDifference",
+    "PredictorState",
+    "Registry",
+    "Routed",
+    "Standing",
+    "Traffic",
+    "Verdict",
+    "Version",
+    "VersionDifference",
+    "VersionScore",
+    "arms",
+    "demo_of",
+    "deploy",
+    "difference",
+    "parse",
+    "record_outcome",
+    "rollback",
+    "route",
+    "share",
+    "shares_of",
+    "shown",
+    "state_of",
+    "traffic_of",
+    "verdict",
+]

@@ -19,6 +19,7 @@ from flywheel.core.errors import FlywheelError, Interrupted, StoreBusyError
 Flywheel = Callable[..., Any]
 COMMANDS = {
     *("harvest", "replay", "history", "examples", "show", "survivors", "sql", "status"),
+    *("versions", "version", "deploy", "rollback", "traffic"),
     *("init", "doctor", "config"),
 }
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,542 @@
+"""`flywheel versions` and what is done with them: look, compare, deploy, roll back, share traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flywheel.cli.options import Json
+from flywheel.cli.session import Session, visible
+
+if TYPE_CHECKING:
+    from flywheel.registry import (
+        Arm,
+        PredictorDifference,
+        Registry,
+        Traffic,
+        Version,
+        VersionDifference,
+        VersionScore,
+    )
+    from flywheel.store import Gate
+
+SHOWN = 3
+"""Demonstrations shown of each predictor; `--json` has them all."""
+LINES = 8
+"""Lines shown of one value of a demonstration."""
+
+Named = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE@HASH",
+        help="A version; MODULE@base is its code as it is, MODULE what is live.",
+    ),
+]
+Module = Annotated[str, typer.Argument(metavar="MODULE", help="A module, such as repair.")]
+
+version_app = typer.Typer(help="Look into a version of a program, and compare two.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(versions)
+    version_app.command()(show)
+    version_app.command()(diff)
+    app.add_typer(version_app, name="version")
+    for command in (deploy, rollback, traffic):
+        app.command(no_args_is_help=True)(command)
+
+
+def versions(
+    context: typer.Context,
+    module: Annotated[
+        str | None, typer.Option("--module", metavar="MODULE", help="Only this module's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the versions of programs, the newest first, and which one is deployed."""
+    from flywheel.core.errors import UsageError
+
+    session = Session.of(context)
+    registry = _registry(session)
+    damaged: list[str] = []
+    found = registry.list(module, on_damaged=lambda error: damaged.append(error.message))
+    if module is not None and not found and not damaged:
+        there = ", ".join(registry.modules())
+        raise UsageError(
+            f"{module} has no versions.",
+            cause=f"there are versions of {there}" if there else None,
+            hint=f"flywheel optimize --module {module} makes one",
+        )
+    names = sorted({one.manifest.module.name for one in found})
+    shared = {name: _traffic(registry, name) for name in names}
+    if as_json:
+        session.print_json([_summary(one, shared[one.manifest.module.name]) for one in found])
+        return
+    for message in damaged:
+        session.warn(message, "flywheel version show says why")
+    if not found:
+        session.out.print("There are no versions yet.")
+        session.next_step("optimize", "--module", "repair")
+        return
+    for name in names:
+        _print_list(session, registry, [one for one in found if one.id.startswith(f"{name}@")])
+    session.next_step("version", "show", found[0].id)
+
+
+def show(context: typer.Context, version: Named, as_json: Json = False) -> None:
+    """Show a version as a person reads it: what made it, what it scored, what the model is told."""
+    from flywheel.registry import demo_of, parse
+    from flywheel.store import gates
+
+    session = Session.of(context)
+    registry = _registry(session)
+    found = registry.find(version)
+    compared = gates(registry.store, challenger=found.id)
+    state = parse(found.written)
+    if as_json:
+        from dataclasses import asdict
+
+        session.print_json(
+            _summary(found, _traffic(registry, found.manifest.module.name))
+            | {
+                **found.manifest.model_dump(mode="json"),
+                "folder": str(found.folder) if found.folder else None,
+                "compared": [asdict(one) for one in compared],
+                "state": {
+                    name: {
+                        "instructions": one.signature.instructions,
+                        "demos": [demo_of(demo) for demo in one.demos],
+                    }
+                    for name, one in state.items()
+                },
+            }
+        )
+        return
+    live = _traffic(registry, found.manifest.module.name).shares.get(found.id, 0.0)
+    _print_head(session, found, live)
+    _print_gates(session, compared)
+    _print_state(session, found)
+    if live:
+        session.next_step("traffic", found.manifest.module.name)
+    else:
+        session.next_step("deploy", found.id)
+
+
+def diff(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(metavar="A", help="A version.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another of the same module.")],
+    as_json: Json = False,
+) -> None:
+    """Compare what two versions tell the model: instructions, fields, demonstrations."""
+    from dataclasses import asdict
+
+    from flywheel.registry import difference
+
+    session = Session.of(context)
+    registry = _registry(session)
+    found = difference(registry.find(first), registry.find(second))
+    if as_json:
+        session.print_json(asdict(found))
+        return
+    _print_difference(session, found)
+
+
+def deploy(
+    context: typer.Context,
+    version: Named,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Deploy what was not shown to be better than what is deployed."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Let a version answer, where it was shown to beat the one that does.
+
+    What counts is the newest comparison of the two on a hold-out: flywheel evaluate makes one.
+    """
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from flywheel.registry import deploy as put
+
+    session = Session.of(context)
+    registry = _registry(session)
+    found = registry.find(version)
+    done = put(registry, found, force=force)
+    if as_json:
+        session.print_json({"version": found.id, "deployment": asdict(done) if done else None})
+        return
+    module = found.manifest.module.name
+    if done is None:
+        session.out.print(f"{found.id} is deployed already; nothing changed.")
+        session.next_step("traffic", module)
+        return
+    if done.forced:
+        session.warn(done.reason)
+    if found.manifest.partial:
+        session.warn("Its run was stopped before its end: it is the best until then.")
+    session.out.print(
+        f"[green]●[/green] [bold]{escape(done.version_id)}[/bold] is deployed,"
+        f" in place of {escape(done.replaced)}."
+    )
+    if not done.forced:
+        session.out.print(escape(done.reason))
+    session.next_step("rollback", module)
+
+
+def rollback(context: typer.Context, module: Module, as_json: Json = False) -> None:
+    """Let the version answer again that did before the one that is deployed."""
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from flywheel.registry import rollback as take_back
+
+    session = Session.of(context)
+    done = take_back(_registry(session), module)
+    if as_json:
+        session.print_json(asdict(done))
+        return
+    session.out.print(
+        f"[green]●[/green] [bold]{escape(done.version_id)}[/bold] is deployed again,"
+        f" in place of {escape(done.replaced)}."
+    )
+    session.next_step("version", "diff", done.version_id, done.replaced)
+
+
+def traffic(
+    context: typer.Context,
+    module: Module,
+    shares: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="VERSION=PERCENT …",
+            help="Shares that sum to 100: base=90 4f2c=10. Without any, the shares that hold.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Share live traffic between versions, and show what came of each.
+
+    A key always gets the same version. The test may be looked at any time; a version that is shown
+    to be worse than the deployed one gets no more traffic.
+    """
+    from flywheel.registry import arms, share, shares_of, traffic_of
+
+    session = Session.of(context)
+    registry = _registry(session)
+    if shares:
+        share(registry, module, shares_of(registry, module, shares))
+    else:
+        registry.known(module)
+    now = traffic_of(registry, module)
+    found = arms(registry, now)
+    if as_json:
+        session.print_json(_told(now, found))
+        return
+    _print_traffic(session, now, found)
+
+
+def _registry(session: Session) -> Registry:
+    from flywheel.registry import Registry
+    from flywheel.store import Store
+
+    return Registry(session.workspace, Store(session.workspace.store_path))
+
+
+def _traffic(registry: Registry, module: str) -> Traffic:
+    from flywheel.registry import traffic_of
+
+    return traffic_of(registry, module)
+
+
+def _summary(version: Version, shared: Traffic) -> dict[str, Any]:
+    said = version.manifest
+    return {
+        "version": version.id,
+        "module": said.module.name,
+        "deployed": shared.champion == version.id,
+        "percent": shared.shares.get(version.id, 0.0),
+        "parent": said.parent or None,
+        "optimizer": said.optimizer.name if said.optimizer else None,
+        "partial": said.partial,
+        "scores": [one.model_dump(mode="json") for one in said.scores],
+        "usd": said.cost.usd,
+        "seconds": said.cost.seconds,
+        "created_at": said.created_at.isoformat(),
+    }
+
+
+def _print_list(session: Session, registry: Registry, found: Sequence[Version]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from flywheel.registry import BASE
+    from flywheel.store import gates
+
+    module = found[0].manifest.module.name
+    shared = _traffic(registry, module)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "version", "made by", "from", "score"):
+        table.add_column(name)
+    for name in ("beside the deployed", "cost", "when"):
+        table.add_column(name, justify="right")
+    for one in found:
+        said = one.manifest
+        compared = gates(registry.store, challenger=one.id)
+        made = (said.optimizer.name if said.optimizer else "hand") + (
+            " [yellow](partial)[/yellow]" if said.partial else ""
+        )
+        table.add_row(
+            _mark(shared, one.id),
+            f"[bold]{escape(one.id)}[/bold]",
+            made,
+            escape(_short(said.parent)),
+            escape(_score(said.scores[-1])) if said.scores else "–",
+            _gain(compared[0]) if compared else "not compared",
+            _usd(said.cost.usd),
+            f"{said.created_at:%Y-%m-%d %H:%M}",
+        )
+    base = f"{module}@{BASE}"
+    table.add_row(_mark(shared, base), f"[bold]{base}[/bold]", "its code")
+    session.out.print(table)
+
+
+def _mark(shared: Traffic, version_id: str) -> str:
+    percent = shared.shares.get(version_id, 0.0)
+    if len(shared.shares) > 1 and percent:
+        return f"[green]● {percent:g} %[/green]"
+    return "[green]●[/green]" if percent else ""
+
+
+def _print_head(session: Session, version: Version, live: float) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    said = version.manifest
+    state = f"  [green]● {live:g} % of the traffic[/green]" if live else ""
+    partial = "  [yellow]partial: its run was stopped[/yellow]" if said.partial else ""
+    session.out.print(f"[bold]{escape(version.id)}[/bold]{state}{partial}")
+    rows: list[tuple[str, str]] = []
+    if said.optimizer is not None:
+        options = ", ".join(f"{key} {value}" for key, value in said.optimizer.options.items())
+        made = f"{said.optimizer.name} from {said.parent}, seed {said.optimizer.seed}"
+        rows.append(("made by", f"{made}{', ' if options else ''}{options}, {said.trials} trials"))
+        rows.append(("when", f"{said.created_at:%Y-%m-%d %H:%M} UTC, {said.cost.seconds:,.0f} s"))
+        rows.append(("cost", f"{_usd(said.cost.usd)}, {said.cost.tokens:,} tokens"))
+    if said.dataset:
+        seen = (
+            f"{len(said.trained_on):,} examples learned from, {len(said.validated_on):,} chosen by"
+        )
+        rows.append(("dataset", f"{said.dataset}: {seen}"))
+    if said.lm is not None:
+        rows.append(("model", f"{said.lm.model} (profile {said.lm.profile})"))
+    if said.adapter is not None:
+        rows.append(("adapter", f"{said.adapter.hash} of {said.adapter.base}"))
+    env = said.environment
+    rows.append(("with", f"flywheel {env.flywheel}, DSPy {env.dspy}, Python {env.python}"))
+    rows += [("score", _score(one)) for one in said.scores]
+    table = Table.grid(padding=(0, 2))
+    for name, told in rows:
+        table.add_row(f"[dim]{name}[/dim]", escape(visible(told)))
+    session.out.print(table)
+
+
+def _print_gates(session: Session, compared: Sequence[Gate]) -> None:
+    from rich.markup import escape
+
+    for one in compared:
+        session.out.print(
+            f"{'[green]✓[/green]' if one.better else '[yellow]–[/yellow]'}"
+            f" {_gain(one)} beside {escape(_short(one.champion))}, p = {one.p_value:.2g},"
+            f" {one.n:,} rows of {escape(one.dataset)} {one.split},"
+            f" {one.regressions:,} worse and {one.gains:,} better"
+        )
+
+
+def _print_state(session: Session, version: Version) -> None:
+    from rich.text import Text
+
+    from flywheel.registry import demo_of, parse, shown
+
+    state = parse(version.written)
+    for predictor in version.manifest.predictors:
+        said = state[predictor.name]
+        session.out.print(Text(f"\n{predictor.name}", style="bold"))
+        session.out.print(Text(visible(said.signature.instructions)))
+        for name, told in shown(said, predictor).items():
+            way = "in " if name in predictor.inputs else "out"
+            session.out.print(Text.assemble((f"  {way} {name}  ", "dim"), visible(told)))
+        for number, demo in enumerate(said.demos[:SHOWN], start=1):
+            session.out.print(Text(f"  demonstration {number} of {len(said.demos)}", style="dim"))
+            _print_demo(session, demo_of(demo), "    ")
+        if len(said.demos) > SHOWN:
+            session.out.print(f"  [dim]… {len(said.demos) - SHOWN} more: --json[/dim]")
+
+
+def _print_demo(session: Session, demo: dict[str, str], before: str, style: str = "") -> None:
+    from rich.text import Text
+
+    for name, value in demo.items():
+        lines = visible(value).splitlines() or [""]
+        more = [f"… {len(lines) - LINES} more lines"] if len(lines) > LINES else []
+        told = lines[:LINES] + more
+        if len(told) == 1:
+            session.out.print(Text(f"{before}{name}: {told[0]}", style=style))
+        else:
+            session.out.print(Text(f"{before}{name}:", style=style))
+            for line in told:
+                session.out.print(Text(f"{before}  {line}", style=style))
+
+
+def _print_difference(session: Session, found: VersionDifference) -> None:
+    from rich.markup import escape
+
+    session.out.print(f"{escape(found.first)} -> {escape(found.second)}")
+    if found.same:
+        session.out.print("They tell the model the same.")
+    for one in found.predictors:
+        _print_predictor(session, one)
+    if found.model is not None:
+        session.out.print(escape(f"model: {found.model[0]} -> {found.model[1]}"))
+    if found.adapter is not None:
+        before, after = (one or "none" for one in found.adapter)
+        session.out.print(f"adapter: {before} -> {after}")
+    if found.code:
+        session.out.print("the module's code differs")
+    session.next_step("version", "show", found.second)
+
+
+def _print_predictor(session: Session, one: PredictorDifference) -> None:
+    from rich.text import Text
+
+    from flywheel.registry import demo_of
+
+    alone = f"  only in {one.only_in}" if one.only_in else ""
+    session.out.print(Text.assemble((f"\n{one.name}", "bold"), (alone, "yellow")))
+    styles = {"+": "green", "-": "red", "@": "dim"}
+    for line in one.instructions:
+        session.out.print(Text(visible(line), style=styles.get(line[:1], "")))
+    for field in one.fields:
+        session.out.print(Text(f"field {field.name}", style="dim"))
+        for sign, told in (("-", field.before), ("+", field.after)):
+            if told is not None:
+                session.out.print(Text(f"{sign}{visible(told)}", style=styles[sign]))
+    total = len(one.demos_added) + one.demos_same
+    if one.demos_added or one.demos_removed:
+        counts = f"{len(one.demos_added)} new, {len(one.demos_removed)} gone, {one.demos_same} kept"
+        session.out.print(Text(f"demonstrations: {total}; {counts}", style="dim"))
+    for sign, demos in (("-", one.demos_removed), ("+", one.demos_added)):
+        for demo in demos[:SHOWN]:
+            _print_demo(session, demo_of(demo), f"{sign} ", styles[sign])
+            session.out.print()
+        if len(demos) > SHOWN:
+            session.out.print(f"[dim]{sign} … {len(demos) - SHOWN} more: --json[/dim]")
+
+
+def _told(now: Traffic, found: Sequence[Arm]) -> dict[str, Any]:
+    return {
+        "module": now.module,
+        "champion": now.champion,
+        "experiment": now.experiment or None,
+        "reason": now.reason or None,
+        "versions": [
+            {
+                "version": one.version_id,
+                "percent": one.percent,
+                "champion": one.champion,
+                "answers": one.count.answers,
+                "unknown": one.count.unknown,
+                "keys": one.count.keys,
+                "good": one.count.successes,
+                "rate": one.stream.rate,
+                "low": one.low if one.count.keys else None,
+                "high": one.high if one.count.keys else None,
+                "p_worse": one.evidence.p_worse if one.evidence else None,
+                "shown_worse": one.evidence.shown_worse if one.evidence else None,
+                "shown_better": one.evidence.shown_better if one.evidence else None,
+                "usd": one.count.usd,
+                "seconds": one.count.seconds,
+            }
+            for one in found
+        ],
+    }
+
+
+def _print_traffic(session: Session, now: Traffic, found: Sequence[Arm]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    if now.reason.startswith("Rolled back"):
+        session.warn(now.reason)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("version")
+    for name in ("share", "keys", "good", "rate, 95 % at any time", "unknown", "cost", "time"):
+        table.add_column(name, justify="right")
+    table.add_column("beside the deployed")
+    for one in found:
+        rate = one.stream.rate
+        spread = f" ({one.low:.1%} to {one.high:.1%})" if rate is not None else ""
+        table.add_row(
+            f"[bold]{escape(one.version_id)}[/bold]",
+            f"{one.percent:g} %",
+            f"{one.count.keys:,}",
+            f"{one.count.successes:,}",
+            f"{rate:.1%}{spread}" if rate is not None else "–",
+            f"{one.count.unknown:,}",
+            _usd(one.count.usd),
+            "–" if one.count.seconds is None else f"{one.count.seconds:.1f} s",
+            _finding(one),
+        )
+    session.out.print(table)
+    ahead = [one for one in found if one.evidence is not None and one.evidence.shown_better]
+    if ahead:
+        session.next_step("deploy", ahead[0].version_id)
+    elif len(found) > 1:
+        session.next_step("traffic", now.module)
+    else:
+        session.next_step("traffic", now.module, f"{_tail(now.champion)}=90", "HASH=10")
+
+
+def _finding(arm: Arm) -> str:
+    if arm.evidence is None:
+        return "[green]● deployed[/green]"
+    if arm.evidence.shown_better:
+        return "[green]shown to be better[/green]"
+    if arm.evidence.shown_worse:
+        return "[red]shown to be worse[/red]"
+    return f"not decided (p of worse {arm.evidence.p_worse:.2g})"
+
+
+def _score(score: VersionScore) -> str:
+    if score.value is None:
+        return f"{score.split} {score.metric.partition('@')[0]} not known"
+    spread = "" if score.low is None else f" ({score.low:.1%} to {score.high:.1%})"
+    name = score.metric.partition("@")[0]
+    return f"{score.split} {name} {score.value:.1%}{spread}, n {score.n:,}"
+
+
+def _gain(gate: Gate) -> str:
+    style = "green" if gate.better else ""
+    told = f"{100 * gate.difference:+.1f} ({100 * gate.low:+.1f} to {100 * gate.high:+.1f})"
+    return f"[{style}]{told}[/{style}]" if style else told
+
+
+def _usd(usd: float | None) -> str:
+    return "–" if usd is None else f"${usd:,.4f}" if usd else "$0"
+
+
+def _tail(version_id: str) -> str:
+    return version_id.rpartition("@")[2]
+
+
+def _short(version_id: str) -> str:
+    module, at, digits = version_id.rpartition("@")
+    return f"{module}{at}{digits[:8]}"

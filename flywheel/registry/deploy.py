@@ -1,0 +1,110 @@
+"""Deploying: which version answers, changed only by what was proven, or by force that is told.
+
+A version may take the place of another that it was shown to beat, on the hold-out of a dataset.
+Deployments are never changed; a rollback is one more, and takes away the last that still holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flywheel.core.errors import RegistryError, UsageError
+from flywheel.curate.split import HOLDOUT
+from flywheel.registry.registry import Registry
+from flywheel.registry.version import BASE, Version
+from flywheel.store import DEPLOY, ROLLBACK, Deployment, Gate, gates, record_deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a version may take the place of what is deployed, and why."""
+
+    champion: str
+    """What is deployed."""
+    gate: Gate | None
+    """The newest comparison of the two on a hold-out, None where there is none."""
+
+    @property
+    def allows(self) -> bool:
+        """Whether it may."""
+        return self.gate is not None and self.gate.better
+
+    @property
+    def sentence(self) -> str:
+        """The finding, for a person."""
+        if self.gate is None:
+            return f"It was never compared with {self.champion} on a hold-out."
+        found = (
+            f"{100 * self.gate.difference:+.1f} points (95 % {100 * self.gate.low:+.1f} to"
+            f" {100 * self.gate.high:+.1f}), p = {self.gate.p_value:.2g},"
+            f" on {self.gate.n:,} rows of {self.gate.dataset}"
+        )
+        said = "It beats" if self.allows else "It was not shown to beat"
+        return f"{said} {self.champion}: {found}."
+
+
+def verdict(registry: Registry, version: Version) -> Verdict:
+    """What is known of a version beside the one that is deployed."""
+    champion = registry.deployed(version.manifest.module.name).version_id
+    found = gates(registry.store, challenger=version.id, champion=champion)
+    return Verdict(champion, next((one for one in found if one.split == HOLDOUT), None))
+
+
+def deploy(registry: Registry, version: Version, *, force: bool = False) -> Deployment | None:
+    """Let a version answer from now on; None where it does already.
+
+    Traffic that was shared is shared no more. Raises `RegistryError` where it was not shown to be
+    better than what is deployed, unless by `force`, and while another changes the module.
+    """
+    module = version.manifest.module.name
+    with registry.changing(module, f"deploy of {version.id}"):
+        found = verdict(registry, version)
+        if found.champion == version.id:
+            return None
+        if not found.allows and not force:
+            start, old = version.id.rpartition("@")[2], found.champion.rpartition("@")[2]
+            raise RegistryError(
+                f"{version.id} was not deployed; {found.champion} stays.",
+                cause=found.sentence,
+                hint=f"flywheel evaluate --module {module} --versions {old},{start}"
+                f" --dataset NAME@HASH --split {HOLDOUT}"
+                if found.gate is None
+                else f"flywheel deploy {version.id} --force deploys it all the same",
+            )
+        return record_deployment(
+            registry.store,
+            module,
+            version.id,
+            action=DEPLOY,
+            replaced=found.champion,
+            gate_id=found.gate.gate_id if found.gate and found.allows else None,
+            forced=not found.allows,
+            reason=found.sentence if found.allows else f"Forced. {found.sentence}",
+        )
+
+
+def rollback(registry: Registry, module: str, *, reason: str = "Asked for.") -> Deployment:
+    """Let the version answer that did before the one that is deployed.
+
+    Raises `UsageError` where nothing is deployed, `RegistryError` while another changes the module.
+    """
+    with registry.changing(module, f"rollback of {module}"):
+        standing = registry.deployed(module)
+        if not standing.below:
+            known = f"{module}@{BASE} answers" if standing.number else None
+            raise UsageError(
+                f"Nothing is deployed of {module}, so nothing can be rolled back.",
+                cause=known,
+                hint=f"flywheel versions --module {module}",
+            )
+        before = standing.below[-2].version_id if len(standing.below) > 1 else f"{module}@{BASE}"
+        return record_deployment(
+            registry.store,
+            module,
+            before,
+            action=ROLLBACK,
+            replaced=standing.version_id,
+            gate_id=None,
+            forced=False,
+            reason=reason,
+        )

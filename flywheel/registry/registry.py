@@ -1,0 +1,337 @@
+"""The registry: every version of every module of a workspace, and which one is deployed.
+
+Versions are folders, `.flywheel/registry/MODULE/HASH`; what is joined or comes one after the other
+is in the store. Who changes a module for long (a spin) holds its lock, and nobody else deploys.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flywheel.core.errors import RegistryError, UsageError
+from flywheel.core.identity import bytes_hash
+from flywheel.programs.program import Program, find_program
+from flywheel.registry import state as states
+from flywheel.registry.version import (
+    BASE,
+    FORMAT,
+    MANIFEST,
+    STATE,
+    Cost,
+    DraftVersion,
+    Environment,
+    Manifest,
+    ModuleName,
+    Version,
+    read_version,
+)
+from flywheel.store import (
+    DEMO,
+    TRAIN,
+    VALIDATION,
+    Deployment,
+    Store,
+    VersionRow,
+    deployments,
+    record_version,
+)
+from flywheel.store.lock import LockTimeoutError, alone
+from flywheel.workspace import Workspace
+
+if TYPE_CHECKING:
+    import dspy
+
+FOLDER = "registry"
+"""Folder of the versions, in the workspace's state."""
+LOCK = "lock"
+"""File of a module that who changes it holds."""
+
+_NAME = re.compile(r"[A-Za-z_][\w-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is deployed of a module."""
+
+    version_id: str
+    """The version, `MODULE@base` where none was deployed."""
+    number: int
+    """Number of its deployment, 0 where none was deployed."""
+    below: tuple[Deployment, ...]
+    """Deployments that still hold, the first of them first: a rollback takes away the last."""
+
+
+class Registry:
+    """The versions of a workspace. Making one opens nothing."""
+
+    def __init__(self, workspace: Workspace, store: Store) -> None:
+        self.workspace = workspace
+        """The workspace."""
+        self.store = store
+        """Its store."""
+        self.root = workspace.state / FOLDER
+        """Folder of the versions."""
+        self._held: set[str] = set()
+
+    def save(self, draft: DraftVersion) -> Version:
+        """Keep a program as a version; the same one again is the version that is there.
+
+        Raises `RegistryError` where its state cannot be kept, or has a secret in it.
+        """
+        if not _NAME.fullmatch(draft.module.name):
+            raise UsageError(
+                f"{draft.module.name!r} is no name for a module.",
+                hint="letters, digits, _ and -, beginning with a letter",
+            )
+        written = states.write(states.state_of(draft.program))
+        manifest = _manifest(draft, written)
+        folder = self.root / draft.module.name / manifest.hash
+        if not folder.exists():
+            _put(folder, manifest, written)
+        version = read_version(folder)
+        record_version(
+            self.store,
+            _row(version),
+            {
+                TRAIN: version.manifest.trained_on,
+                VALIDATION: version.manifest.validated_on,
+                DEMO: version.manifest.demos,
+            },
+        )
+        return version
+
+    def base(self, program: Program) -> Version:
+        """A module as its code has it: the version that every other is measured by."""
+        made = program.make()
+        written = states.write(states.state_of(made))
+        draft = DraftVersion(
+            module=ModuleName(name=program.name, spec=program.spec, hash=program.hash),
+            program=made,
+            parent="",
+            optimizer=None,
+            dataset="",
+            metric="",
+            lm=None,
+            cost=Cost(usd=0.0, tokens=0, seconds=0.0),
+        )
+        return Version(_manifest(draft, written), written, None)
+
+    def program(self, module: str) -> Program:
+        """The program of a module, by its name or as `find_program` takes it.
+
+        Raises `UsageError` where there is none.
+        """
+        saved = self.list(module) if _NAME.fullmatch(module) else ()
+        return find_program(saved[0].manifest.module.spec if saved else module, self.workspace.root)
+
+    def find(self, asked: str) -> Version:
+        """`MODULE@HASH`, a beginning of the hash, `MODULE@base`; of `MODULE`, what is deployed.
+
+        Raises `UsageError` where there is none or several, `RegistryError` for one that is damaged.
+        """
+        place, at, start = asked.rpartition("@") if "@" in asked else (asked, "", "")
+        module = place.rpartition(":")[2]
+        if not at:
+            start = self.deployed(module).version_id.rpartition("@")[2]
+        if start == BASE:
+            return self.base(self.program(place))
+        folders = self._folders(module)
+        found = [one for one in folders if start and one.name.startswith(start)]
+        if len(found) == 1:
+            return read_version(found[0])
+        if found:
+            listed = ", ".join(f"{module}@{one.name}" for one in found)
+            raise UsageError(
+                f"Several versions begin with {asked}: {listed}.", hint="give more of it"
+            )
+        raise self._none(asked, module, folders)
+
+    def list(
+        self,
+        module: str | None = None,
+        *,
+        on_damaged: Callable[[RegistryError], None] | None = None,
+    ) -> tuple[Version, ...]:
+        """Every version, or those of a module, the newest first.
+
+        `on_damaged` hears of those that cannot be read.
+        """
+        found = []
+        for folder in self._folders(module):
+            try:
+                found.append(read_version(folder))
+            except RegistryError as error:
+                if on_damaged is not None:
+                    on_damaged(error)
+        return tuple(sorted(found, key=lambda one: one.manifest.created_at, reverse=True))
+
+    def load(self, version: Version, program: dspy.Module, *, base: str | None = None) -> None:
+        """Set a version's state on a module, which has no model of its own afterwards.
+
+        `base` is the identity of the weights that will answer, None where that is not known. Raises
+        `RegistryError` where state, fields or adapter do not fit; then nothing was set.
+        """
+        adapter = version.manifest.adapter
+        if adapter is not None and base != adapter.base:
+            raise RegistryError(
+                f"The adapter of {version.id} does not fit this model.",
+                cause=f"it was trained on {adapter.base}, and these are {base or 'not known'}",
+                hint="name the profile of the model that it was trained on",
+            )
+        states.apply(states.parse(version.written), version.manifest.predictors, program)
+
+    def deployed(self, module: str) -> Standing:
+        """What is deployed of a module."""
+        held: list[Deployment] = []
+        number = 0
+        for one in deployments(self.store, module):
+            number = one.number
+            if one.action == "deploy":
+                held.append(one)
+            elif held:
+                held.pop()
+        version_id = held[-1].version_id if held else f"{module}@{BASE}"
+        return Standing(version_id, number, tuple(held))
+
+    @contextmanager
+    def changing(self, module: str, doing: str) -> Iterator[None]:
+        """Be the only one who changes what is deployed of a module.
+
+        Who holds it may enter again through the same registry: a spin deploys. Raises
+        `RegistryError` at once where another does.
+        """
+        if module in self._held:
+            yield
+            return
+        path = self.root / module / LOCK
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with alone(path, doing=doing):
+                self._held.add(module)
+                try:
+                    yield
+                finally:
+                    self._held.discard(module)
+        except LockTimeoutError as error:
+            raise RegistryError(
+                f"{module} is being changed: nothing was done.",
+                cause=f"Held by {error.holder or 'another process'}.",
+                hint="wait for it to end, or stop it",
+            ) from error
+
+    def known(self, module: str) -> None:
+        """Raise `UsageError` for a module that has no version and is no program."""
+        if not self._folders(module):
+            try:
+                self.program(module)
+            except UsageError as error:
+                raise self._none(module, module, ()) from error
+
+    def modules(self) -> tuple[str, ...]:
+        """Modules that have versions."""
+        return tuple(sorted({one.parent.name for one in self._folders(None)}))
+
+    def _folders(self, module: str | None) -> tuple[Path, ...]:
+        found = self.root.glob(f"{glob.escape(module) if module else '*'}/[0-9a-f]*")
+        return tuple(sorted(one for one in found if one.is_dir()))
+
+    def _none(self, asked: str, module: str, folders: tuple[Path, ...]) -> UsageError:
+        if not folders:
+            names = self.modules()
+            near = difflib.get_close_matches(module, names, n=1)
+            return UsageError(
+                f"There is no version {asked!r}: {module} has none.",
+                cause=f"there are versions of {', '.join(names)}" if names else None,
+                hint=f"Did you mean {near[0]}?" if near else f"flywheel optimize --module {module}",
+            )
+        ids = [f"{module}@{one.name}" for one in folders]
+        near = difflib.get_close_matches(asked, ids, n=1, cutoff=0.4)
+        return UsageError(
+            f"There is no version {asked!r}.",
+            cause=f"there are: {module}@{BASE}, {', '.join(ids)}",
+            hint=f"Did you mean {near[0]}?" if near else f"flywheel versions --module {module}",
+        )
+
+
+def _manifest(draft: DraftVersion, written: str) -> Manifest:
+    made = Manifest(
+        format=FORMAT,
+        module=draft.module,
+        hash="",
+        state=bytes_hash(written.encode()),
+        predictors=states.predictors_of(draft.program),
+        parent=draft.parent,
+        optimizer=draft.optimizer,
+        study=draft.study,
+        dataset=draft.dataset,
+        metric=draft.metric,
+        scores=draft.scores,
+        lm=draft.lm,
+        adapter=draft.adapter,
+        cost=draft.cost,
+        environment=Environment.here(),
+        partial=draft.partial,
+        trained_on=draft.trained_on,
+        validated_on=draft.validated_on,
+        demos=draft.demos,
+        trials=draft.trials,
+        created_at=datetime.now(UTC),
+    )
+    return made.model_copy(update={"hash": made.identity})
+
+
+def _put(folder: Path, manifest: Manifest, written: str) -> None:
+    """Make a version's folder in one step."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+        try:
+            told = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
+            (made / MANIFEST).write_text(f"{told}\n", encoding="utf-8")
+            (made / STATE).write_text(written, encoding="utf-8")
+            made.chmod(0o755)
+            made.rename(folder)
+        except OSError:
+            shutil.rmtree(made, ignore_errors=True)
+            if not folder.is_dir():  # another process has made the same one
+                raise
+    except OSError as error:
+        raise RegistryError(
+            f"The version {manifest.module.name}@{manifest.hash} cannot be kept.",
+            cause=str(error),
+            hint="free some room, and run the same command again: what was paid for is kept",
+        ) from error
+
+
+def _row(version: Version) -> VersionRow:
+    said = version.manifest
+    return VersionRow(
+        version_id=version.id,
+        module=said.module.name,
+        parent=said.parent,
+        optimizer=said.optimizer.name if said.optimizer else "",
+        options=said.optimizer.options if said.optimizer else {},
+        seed=said.optimizer.seed if said.optimizer else 0,
+        dataset=said.dataset,
+        metric=said.metric,
+        model=said.lm.model if said.lm else "",
+        adapter=said.adapter.hash if said.adapter else None,
+        study_id=said.study,
+        trials=said.trials,
+        partial=said.partial,
+        usd=said.cost.usd,
+        tokens=said.cost.tokens,
+        seconds=said.cost.seconds,
+        created_at=said.created_at,
+    )

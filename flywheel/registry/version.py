@@ -1,0 +1,277 @@
+"""Versions: a program as it was made, a folder that never changes.
+
+`MODULE/HASH/` holds `manifest.json` and `state.json`, DSPy's own form of a state. The hash is of
+the state and of all that made it, not of what was measured of it, so the same run gives the same
+version. `MODULE@base` is a module as its code has it now; it has no folder.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from flywheel.core.errors import RegistryError
+from flywheel.core.identity import bytes_hash, content_hash
+
+if TYPE_CHECKING:
+    import dspy
+
+FORMAT = 1
+"""Layout of the folder. A reader refuses a greater one."""
+MANIFEST, STATE = "manifest.json", "state.json"
+"""Files of a version."""
+BASE = "base"
+"""What stands for the hash of a module as its code has it."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModuleName(_Record):
+    """The module that a version is of."""
+
+    name: str
+    spec: str
+    """How it is found: a name, `path.py:Class` or `package.module:Class`."""
+    hash: str
+    """Of its code."""
+
+
+class Predictor(_Record):
+    """One step of a module that asks a model."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All its fields, in the order of the state."""
+        return (*self.inputs, *self.outputs)
+
+
+class Optimizer(_Record):
+    """What made a version."""
+
+    name: str
+    options: dict[str, JsonValue]
+    seed: int
+
+
+class VersionScore(_Record):
+    """What was measured of a version when it was made."""
+
+    split: str
+    metric: str
+    value: float | None
+    """None where it is not known."""
+    n: int
+    low: float | None
+    """Lower end of the 95 % interval, None where there is none."""
+    high: float | None
+
+
+class Model(_Record):
+    """The language model that a version was made for."""
+
+    model: str
+    profile: str
+    server: str
+    """Identity of what answered: of a local model, that of its weights."""
+
+
+class Adapter(_Record):
+    """Trained weights that a version needs beside its model's own."""
+
+    hash: str
+    base: str
+    """Identity of the weights that it was trained on: it fits no others."""
+
+
+class Cost(_Record):
+    """What it took to make a version."""
+
+    usd: float | None
+    """None where a price is not known."""
+    tokens: int
+    seconds: float
+
+
+class Environment(_Record):
+    """What a version was made with. It names no path, no person and no machine."""
+
+    python: str
+    flywheel: str
+    dspy: str
+    machine: str
+
+    @classmethod
+    def here(cls) -> Self:
+        """That of this process."""
+        return cls(
+            python=platform.python_version(),
+            flywheel=importlib.metadata.version("flywheel"),
+            dspy=importlib.metadata.version("dspy"),
+            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        )
+
+
+class Manifest(_Record):
+    """What a version says of itself."""
+
+    format: int
+    module: ModuleName
+    hash: str
+    state: str
+    """Hash of `state.json`."""
+    predictors: tuple[Predictor, ...]
+    parent: str
+    """Id of the version that it was made from, empty for the base."""
+    optimizer: Optimizer | None
+    """None where no optimiser made it."""
+    study: str | None
+    """The optimiser's run, None where there was none."""
+    dataset: str
+    metric: str
+    scores: tuple[VersionScore, ...]
+    lm: Model | None
+    """None where the version is of no model in particular."""
+    adapter: Adapter | None
+    cost: Cost
+    environment: Environment
+    partial: bool
+    """Whether its run was stopped: it is the best until then."""
+    trained_on: tuple[str, ...]
+    """Ids of the examples it learned from."""
+    validated_on: tuple[str, ...]
+    """Ids of the examples by which it was chosen."""
+    demos: tuple[str, ...]
+    """Ids of the examples that are shown to the model."""
+    trials: int
+    created_at: datetime
+
+    @property
+    def identity(self) -> str:
+        """The hash that it must have: of the state and of all that made it."""
+        told = self.model_dump(
+            mode="json",
+            exclude={"hash", "scores", "cost", "environment", "trials", "created_at"},
+        )
+        return content_hash(told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftVersion:
+    """A program that is to become a version."""
+
+    module: ModuleName
+    """The module that it is of."""
+    program: dspy.Module
+    """The module in its new state."""
+    parent: str
+    """Id of the version that it was made from."""
+    optimizer: Optimizer | None
+    """What made it, None where no optimiser did."""
+    dataset: str
+    """The dataset it learned from, `NAME@HASH`."""
+    metric: str
+    """What was optimised, `NAME@HASH`."""
+    lm: Model | None
+    """The model it was made for, None for none in particular."""
+    cost: Cost
+    """What it took."""
+    scores: tuple[VersionScore, ...] = ()
+    """What was measured of it."""
+    adapter: Adapter | None = None
+    """Trained weights, None where there are none."""
+    study: str | None = None
+    """The optimiser's run."""
+    partial: bool = False
+    """Whether the run was stopped."""
+    trained_on: tuple[str, ...] = ()
+    """Ids of the examples it learned from."""
+    validated_on: tuple[str, ...] = ()
+    """Ids of the examples by which it was chosen."""
+    demos: tuple[str, ...] = ()
+    """Ids of the examples that are shown to the model."""
+    trials: int = 0
+    """Trials of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A program as it was made."""
+
+    manifest: Manifest
+    """What it says of itself."""
+    written: str
+    """Its state, as JSON. `registry.state.parse` checks and reads it."""
+    folder: Path | None
+    """Where it lies, None for the base."""
+
+    @property
+    def id(self) -> str:
+        """`MODULE@HASH`, or `MODULE@base`."""
+        return f"{self.manifest.module.name}@{self.manifest.hash if self.folder else BASE}"
+
+
+def read_version(folder: Path) -> Version:
+    """The version in a folder.
+
+    Raises `RegistryError` for one that is damaged, was edited, or that a newer flywheel wrote.
+    """
+    path = folder / MANIFEST
+    try:
+        said: Any = json.loads(path.read_bytes())
+        written = (folder / STATE).read_bytes()
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, str(error)) from error
+    if not isinstance(said, dict) or not isinstance(said.get("format"), int):
+        raise _damaged(folder, f"{MANIFEST} is no manifest")
+    if said["format"] > FORMAT:
+        raise RegistryError(
+            f"The version {_named(folder)} was made by a newer flywheel.",
+            cause=f"its layout is {said['format']}, and this one reads up to {FORMAT}",
+            hint="upgrade flywheel: in its checkout, git pull && make",
+        )
+    try:
+        manifest = Manifest.model_validate(said)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise _damaged(folder, f"{MANIFEST}: {where}: {first['msg']}") from error
+    if bytes_hash(written) != manifest.state:
+        raise _edited(folder, f"{STATE} is not what {MANIFEST} says it is")
+    if not manifest.identity == manifest.hash == folder.name:
+        raise _edited(folder, f"what {MANIFEST} says has another hash than {folder.name}")
+    return Version(manifest, written.decode(), folder)
+
+
+def _named(folder: Path) -> str:
+    return f"{folder.parent.name}@{folder.name}"
+
+
+def _edited(folder: Path, cause: str) -> RegistryError:
+    return RegistryError(
+        f"The version {_named(folder)} was edited after it was saved.",
+        cause=cause,
+        hint="a version never changes: put its files back, or remove the folder and optimise again",
+    )
+
+
+def _damaged(folder: Path, cause: str) -> RegistryError:
+    return RegistryError(
+        f"The version {_named(folder)} cannot be read.",
+        cause=cause.partition("\n")[0][:500],
+        hint=f"remove {folder} and optimise again: what was paid for is kept",
+    )
