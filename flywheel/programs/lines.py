@@ -1,0 +1,98 @@
+"""Lines written anew: the short form of a mended definition.
+
+Naming the wrong lines and writing only them takes a small model a tenth of the words that the
+whole definition would, and leaves the rest as it is. Lines are numbered from 1 in the definition.
+"""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from dataclasses import dataclass
+
+LONGEST = 8
+"""Lines of a definition that one change may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Some lines of a definition, and what stands in their place."""
+
+    lines: str
+    """`7` or `7-9`."""
+    code: str
+    """The new lines, without the indentation of the first old one; empty to drop the lines."""
+
+
+def numbered(code: str) -> str:
+    """A definition with the numbers of its lines."""
+    return "\n".join(f"{n}: {line}" for n, line in enumerate(code.split("\n"), start=1))
+
+
+def choices(code: str) -> list[str]:
+    """Every way to name lines of a definition: one that says something, or a run of a few."""
+    lines = code.split("\n")
+    said = [n for n, line in enumerate(lines, start=1) if line.strip()]
+    runs = [f"{n}-{m}" for n in said for m in said if n < m < n + LONGEST]
+    return [*map(str, said), *runs]
+
+
+def applied(change: Change, code: str) -> str | None:
+    """The definition with the change in it; None where there are no such lines."""
+    old = code.split("\n")
+    first, _, last = change.lines.strip().partition("-")
+    if not first.isdigit() or not (last or first).isdigit():
+        return None
+    start, stop = int(first), int(last or first)
+    if not 1 <= start <= stop <= len(old):
+        return None
+    new = _laid(change.code, _indent(old[start - 1]))
+    return "\n".join([*old[: start - 1], *new, *old[stop:]])
+
+
+def change_between(bad: str, good: str) -> Change | None:
+    """The change that makes one definition of the other, with as few lines as it takes.
+
+    None where the form cannot say it: the definitions are the same, or the indentation of what is
+    new cannot be told from the lines that it replaces.
+    """
+    old, new = bad.split("\n"), good.split("\n")
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    edits = [one for one in blocks if one[0] != "equal"]
+    if not edits:
+        return None
+    start, stop = edits[0][1], edits[-1][2]
+    new_start, new_stop = edits[0][3], edits[-1][4]
+    choices = [(start, stop, new_start, new_stop)]
+    if start == stop:
+        # Lines that are only new stand with one that is there already: its line is written anew.
+        choices = [
+            (start - 1, stop, new_start - 1, new_stop),
+            (start, stop + 1, new_start, new_stop + 1),
+        ]
+    for first, last, new_first, new_last in choices:
+        if first < 0 or last > len(old) or new_last > len(new):
+            continue
+        indent = _indent(old[first])
+        code = "\n".join(_without(new[new_first:new_last], indent))
+        name = str(first + 1) if last == first + 1 else f"{first + 1}-{last}"
+        change = Change(name, code)
+        if last - first <= LONGEST and applied(change, bad) == good:
+            return change
+    return None
+
+
+def _laid(code: str, indent: str) -> list[str]:
+    """New lines, indented as the old ones were."""
+    text = textwrap.dedent(code.strip("\n"))
+    if not text.strip():
+        return []
+    return [indent + line if line.strip() else line for line in text.split("\n")]
+
+
+def _without(lines: list[str], indent: str) -> list[str]:
+    return [line.removeprefix(indent) for line in lines]
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]

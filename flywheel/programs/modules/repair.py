@@ -1,0 +1,51 @@
+"""Repair: bad code and its error to good code, by naming the wrong lines and writing them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flywheel.lm.bridge import dspy
+from flywheel.programs.lines import Change, applied, change_between, choices
+from flywheel.programs.modules.shown import code_shown, error_shown, instructions
+from flywheel.programs.row import Row
+from flywheel.programs.terse import TerseAdapter, response_format
+
+LONGEST_ANSWER = 120
+"""Tokens of an answer: a few lines."""
+
+
+class Mend(dspy.Signature):  # type: ignore[misc]  # DSPy is not typed
+    __doc__ = instructions("repair")
+
+    code: str = dspy.InputField(desc="the function, with the numbers of its lines")
+    error: str = dspy.InputField(desc="how its test fails")
+    lines: str = dspy.OutputField(desc="numbers of the wrong lines")
+    fixed: str = dspy.OutputField(desc="these lines, mended")
+
+
+class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
+    """Mends a definition: the wrong lines, written anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mend = dspy.Predict(Mend, max_tokens=LONGEST_ANSWER)
+
+    def forward(self, bad: str, error: str) -> Any:
+        """The definition mended; `good` is None where the answer names lines that are not there."""
+        with dspy.context(adapter=TerseAdapter()):
+            form = response_format(self.mend.signature, lines=choices(bad))
+            said = self.mend(
+                code=code_shown(bad), error=error_shown(error), config={"response_format": form}
+            )
+        good = applied(Change(said.lines, said.fixed), bad)
+        return dspy.Prediction(lines=said.lines, fixed=said.fixed, good=good)
+
+    def known(self, row: Row) -> Mapping[str, Mapping[str, str]] | str:
+        """The proven fix as this program would answer it, or why it cannot."""
+        change = change_between(row.fields["bad"], row.fields["good"])
+        if change is None:
+            return "the fix cannot be said as one run of lines"
+        if len(change.code) > 3 * LONGEST_ANSWER:
+            return "the fix is longer than an answer may be"
+        return {"mend": {"lines": change.lines, "fixed": change.code}}

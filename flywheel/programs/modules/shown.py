@@ -1,0 +1,56 @@
+"""Code and errors as a model is shown them: what helps it, in few words."""
+
+from __future__ import annotations
+
+import ast
+from importlib import resources
+
+from flywheel.programs.lines import numbered
+
+LONGEST_ERROR = 700
+"""Characters of an error that are shown: its head, and the end of its first traceback."""
+
+
+def instructions(name: str) -> str:
+    """The instructions of a program, or of one of its steps."""
+    path = resources.files("flywheel.programs.modules") / "prompts" / f"{name}.md"
+    return path.read_text(encoding="utf-8").strip()
+
+
+def code_shown(code: str) -> str:
+    """A definition with the numbers of its lines, the most of its docstring left out."""
+    hidden = _docstring(code)
+    return "\n".join(
+        line for n, line in enumerate(numbered(code).split("\n"), start=1) if n not in hidden
+    )
+
+
+def error_shown(error: str) -> str:
+    """The first failure, with the end of its traceback."""
+    first, *_ = error.split("\n\nFAILED ", 1)
+    first, *_ = first.split("\n\nalso failing:", 1)
+    head, _, rest = first.partition("\n")
+    head = head[:LONGEST_ERROR]
+    lines = [line for line in rest.strip("\n").split("\n") if line.strip() not in ("", "E")]
+    kept: list[str] = []
+    room = LONGEST_ERROR - len(head)
+    for line in reversed(lines):
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return "\n".join([head, *reversed(kept)])
+
+
+def _docstring(code: str) -> range:
+    """Lines of the docstring but its first, 1-based; none where the code does not parse."""
+    try:
+        node = ast.parse(code).body[0]
+    except (SyntaxError, ValueError, IndexError, RecursionError):
+        return range(0)
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return range(0)
+    if ast.get_docstring(node, clean=False) is None:
+        return range(0)
+    said = node.body[0]
+    return range(said.lineno + 1, (said.end_lineno or said.lineno) + 1)

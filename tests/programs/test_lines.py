@@ -1,0 +1,59 @@
+"""Lines written anew: a change says a fix, and says it back."""
+
+import pytest
+
+from flywheel.programs.lines import Change, applied, change_between, choices, numbered
+
+GOOD = """def clamp(value, low, high):
+    if value < low:
+        return low
+
+    return min(value, high)"""
+
+
+def test_lines_are_numbered_from_one() -> None:
+    assert numbered("a\nb") == "1: a\n2: b"
+
+
+@pytest.mark.parametrize(
+    ("bad", "change"),
+    [
+        (GOOD.replace("min", "max"), Change("5", "return min(value, high)")),
+        (GOOD.replace("<", ">").replace("return low", "return high"),
+         Change("2-3", "if value < low:\n    return low")),
+        (GOOD.replace("        return low\n", ""), Change("2", "if value < low:\n    return low")),
+        (GOOD + "\n    print()", Change("6", "")),
+        (GOOD.replace("    if value < low:\n        return low\n", "    return low\n"),
+         Change("2", "if value < low:\n    return low")),
+    ],
+    ids=["one line", "two lines", "a line that was dropped", "a line too many", "a condition"],
+)  # fmt: skip
+def test_a_fix_is_said_with_as_few_lines_as_it_takes(bad: str, change: Change) -> None:
+    assert change_between(bad, GOOD) == change
+    assert applied(change, bad) == GOOD
+
+
+def test_the_same_code_has_no_change() -> None:
+    assert change_between(GOOD, GOOD) is None
+
+
+def test_a_fix_of_many_lines_cannot_be_said() -> None:
+    many = "\n".join(f"    a{n} = {n}" for n in range(20))
+    assert change_between(f"def f():\n{many}", f"def f():\n{many.replace('=', '+=')}") is None
+
+
+@pytest.mark.parametrize("lines", ["0", "6", "4-9", "3-2", "one", "", "-1"])
+def test_lines_that_are_not_there_make_no_code(lines: str) -> None:
+    assert applied(Change(lines, "pass"), GOOD) is None
+
+
+def test_new_lines_take_the_indentation_of_the_old() -> None:
+    assert applied(Change("3", "        return 0"), GOOD) == applied(Change("3", "return 0"), GOOD)
+
+
+def test_each_line_that_says_something_may_be_named_and_runs_of_a_few() -> None:
+    said = choices(GOOD)
+    assert said[:4] == ["1", "2", "3", "5"]
+    assert "2-3" in said
+    assert "3-2" not in said
+    assert all(applied(Change(one, "pass"), GOOD) is not None for one in said)

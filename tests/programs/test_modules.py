@@ -1,0 +1,157 @@
+"""The programs that come with flywheel: what each asks, and what it makes of an answer."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel.lm.bridge import dspy, lm15
+from flywheel.programs.case import Case
+from flywheel.programs.known import UnknownAnswer, known_teacher
+from flywheel.programs.modules import SHIPPED
+from flywheel.programs.modules.describe import without_answer
+from flywheel.programs.modules.shown import LONGEST_ERROR, code_shown, error_shown
+from flywheel.programs.program import answer_of, find_program
+from flywheel.programs.row import FIELDS, Row
+
+GOOD = 'def clamp(value, low):\n    """Not below."""\n    return max(value, low)'
+BAD = GOOD.replace("max", "min")
+ERROR = "FAILED test_clamp.py::test_it - assert 1 == 2\n\ntest_clamp.py:3: in test_it\nE   assert 1"
+
+
+def row(bad: str = BAD, good: str = GOOD) -> Row:
+    case = Case("e1", "python", "clamp.py", "clamp", bad, good, ERROR, "", None)
+    said = {"bad": bad, "good": good, "error": ERROR, "symbol": "clamp", "path": "clamp.py"}
+    return Row(case, {name: said.get(name, "") for name in FIELDS})
+
+
+class Says:
+    """An engine that answers what it was given, in turn, and keeps what it was asked."""
+
+    def __init__(self, *answers: Mapping[str, Any]) -> None:
+        self.answers: Iterator[Mapping[str, Any]] = iter(answers)
+        self.asked: list[lm15.Request] = []
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        self.asked.append(request)
+        text = json.dumps(next(self.answers))
+        message = lm15.Message.assistant(text)
+        usage = lm15.Usage(input_tokens=1, output_tokens=1)
+        return lm15.Response(id="1", model="m", message=message, finish_reason="stop", usage=usage)
+
+    def __deepcopy__(self, memo: object) -> "Says":
+        return self
+
+
+def run(name: str, *answers: Mapping[str, Any]) -> tuple[Any, Says]:
+    program = find_program(name, folder=Path())
+    program.check()
+    module, engine = program.make(), Says(*answers)
+    module.set_lm(dspy.LM("fake/m", engine=engine, cache=False, num_retries=0))
+    return module(**row().inputs(program.fields)), engine
+
+
+def test_repair_writes_the_named_lines_anew() -> None:
+    said, engine = run("repair", {"lines": "3", "fixed": "return max(value, low)"})
+    assert said.good == GOOD
+    assert answer_of(said).code == GOOD
+    (asked,) = engine.asked
+    schema = asked.config.response_format["schema"]
+    assert schema["properties"]["lines"]["enum"] == ["1", "2", "3", "1-2", "1-3", "2-3"]
+
+
+def test_repair_has_no_code_where_there_are_no_such_lines() -> None:
+    said, _ = run("repair", {"lines": "30", "fixed": "pass"})
+    assert said.good is None
+    assert answer_of(said).code is None
+
+
+def test_locate_names_lines() -> None:
+    said, _ = run("locate", {"lines": "3"})
+    assert said.lines == "3"
+    assert answer_of(said).text == "3"
+
+
+def test_breaker_gives_bad_code() -> None:
+    said, _ = run("breaker", {"lines": "3", "broken": "return min(value, low)"})
+    assert answer_of(said).code == BAD
+
+
+def test_rewrite_gives_the_whole_definition() -> None:
+    said, _ = run("rewrite", {"good": GOOD})
+    assert answer_of(said).code == GOOD
+
+
+STEPS: tuple[dict[str, Any], ...] = (
+    {"purpose": "keeps a value up", "weaknesses": ["names"]},
+    {"steps": ["rename"]},
+    {"good": BAD},
+)
+
+
+def test_refactor_hands_structured_findings_from_step_to_step() -> None:
+    said, engine = run("refactor", *STEPS, {"same": True, "difference": ""})
+    assert said.good == BAD
+    assert said.weaknesses == ["names"]
+    assert len(engine.asked) == 4
+
+
+def test_refactor_gives_up_what_its_own_check_doubts() -> None:
+    said, _ = run("refactor", *STEPS, {"same": False, "difference": "low > value"})
+    assert said.good == GOOD
+
+
+def test_a_description_holds_no_line_of_the_fix() -> None:
+    told = "It is too low.\nUse return max(value,  low) instead.\nPlease."
+    assert without_answer(told, BAD, GOOD) == "It is too low.\nPlease."
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_program_can_be_made_and_fed_by_rows(name: str) -> None:
+    program = find_program(name, folder=Path())
+    program.check()
+    module = program.make()
+    assert program.description
+    assert all(one.signature.instructions.strip() for one in module.predictors())
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("repair", "good"), ("rewrite", "good"), ("breaker", "bad")]
+)
+def test_a_teacher_that_knows_gives_the_proven_answer_and_its_trace(name: str, field: str) -> None:
+    program = find_program(name, folder=Path())
+    student = program.make()
+    teacher = known_teacher(student, [row()], program.fields)
+    with dspy.context(trace=[]):
+        said = teacher(**row().inputs(program.fields))
+        ((predictor, inputs, outputs),) = dspy.settings.trace
+    assert said[field] == row().fields[field]
+    assert predictor in teacher.predictors()
+    assert set(inputs) == set(predictor.signature.input_fields)
+    assert set(outputs.keys()) == set(predictor.signature.output_fields)
+    assert type(student) is program.kind
+
+
+def test_a_teacher_says_why_an_answer_cannot_be_said() -> None:
+    program = find_program("repair", folder=Path())
+    teacher = known_teacher(program.make(), [row(BAD, BAD)], program.fields)
+    with pytest.raises(UnknownAnswer, match="one run of lines"):
+        teacher(bad=BAD, error=ERROR)
+    with pytest.raises(UnknownAnswer, match="no row"):
+        teacher(bad=GOOD, error=ERROR)
+
+
+def test_code_is_shown_without_the_most_of_its_docstring() -> None:
+    code = 'def f():\n    """One.\n\n    More.\n    """\n    return 1'
+    assert code_shown(code) == '1: def f():\n2:     """One.\n6:     return 1'
+
+
+def test_an_error_is_shown_by_its_first_failure_and_the_end_of_its_traceback() -> None:
+    deep = "\n".join(f"deep.py:{n}: in f" for n in range(100))
+    error = f"FAILED a::b - boom\n\n{deep}\nE   boom\n\nFAILED a::c - other"
+    shown = error_shown(error)
+    assert shown.startswith("FAILED a::b - boom\n")
+    assert shown.endswith("deep.py:99: in f\nE   boom")
+    assert len(shown) <= LONGEST_ERROR + 1

@@ -1,0 +1,95 @@
+"""Programs are found by name, by file and class, or by module and class."""
+
+from pathlib import Path
+
+import pytest
+
+from flywheel.core.errors import UsageError
+from flywheel.programs.program import find_program
+
+MINE = '''
+import dspy
+
+class Mend(dspy.Module):
+    """Mine."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = dspy.Predict("bad, error -> good")
+
+    def forward(self, bad, error, temperature=0.5):
+        return self.step(bad=bad, error=error)
+
+class Odd(dspy.Module):
+    def forward(self, code, tests):
+        return None
+
+class Closed(dspy.Module):
+    def __init__(self, path):
+        super().__init__()
+
+    def forward(self, bad):
+        return None
+
+def no_class():
+    pass
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(MINE)
+    return tmp_path
+
+
+def test_a_program_of_a_file_says_what_it_takes(folder: Path) -> None:
+    program = find_program("mine.py:Mend", folder)
+    assert (program.name, program.description) == ("Mend", "Mine.")
+    assert program.inputs == ("bad", "error", "temperature")
+    assert program.fields == ("bad", "error")
+    program.check()
+    assert [name for name, _ in program.make().named_predictors()] == ["step"]
+
+
+def test_comments_change_no_identity_and_code_does(folder: Path) -> None:
+    first = find_program("mine.py:Mend", folder).hash
+    (folder / "mine.py").write_text("# a comment\n" + MINE)
+    assert find_program("mine.py:Mend", folder).hash == first
+    (folder / "mine.py").write_text(MINE.replace("bad, error ->", "error, bad ->"))
+    assert find_program("mine.py:Mend", folder).hash != first
+
+
+def test_a_program_of_a_package_is_found() -> None:
+    program = find_program("flywheel.programs.modules.repair:Repair", Path())
+    assert program.name == "Repair"
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("repare", "did you mean repair?"),
+        ("nothing-like-it", "there is no program 'nothing-like-it'"),
+        ("other.py:Mend", "is no file"),
+        ("mine.py:Mnd", "did you mean Mend?"),
+        ("mine.py:no_class", "is no program"),
+        ("no.such.package:Mend", "there is no module no.such.package"),
+        ("broken.py:Mend", "line 2: ZeroDivisionError"),
+        ("syntax.py:Mend", "line 1: SyntaxError"),
+    ],
+)
+def test_what_is_no_program_is_told(folder: Path, spec: str, told: str) -> None:
+    (folder / "broken.py").write_text("import dspy\n1 / 0\n")
+    (folder / "syntax.py").write_text("class\n")
+    with pytest.raises(UsageError) as error:
+        find_program(spec, folder)
+    assert told in f"{error.value.message} {error.value.cause} {error.value.hint}"
+
+
+def test_fields_that_no_row_has_are_named(folder: Path) -> None:
+    with pytest.raises(UsageError, match="takes code, tests, which no row"):
+        find_program("mine.py:Odd", folder).check()
+
+
+def test_a_class_that_wants_arguments_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be made"):
+        find_program("mine.py:Closed", folder).make()
