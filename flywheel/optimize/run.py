@@ -152,11 +152,12 @@ def work(
             while len(asked) < threads + AHEAD and (job := next(source, None)) is not None:
                 run = job.context.copy().run  # a context is entered by one thread at a time
                 asked.append((job, asking.submit(run, _answered, job.module, job.row)))
+            # Looked for before any is taken: one that is done in between must not be waited for.
+            waiting = [future for _, future in asked if not future.done()]
             for job, said in _taken(asked, AHEAD - len(measured), together):
                 measured.add(judging.submit(_done, job, said, measure))
             if not asked and not measured:
                 return
-            waiting = [future for _, future in asked if not future.done()]
             under_way: list[Future[Any]] = [*waiting, *measured]
             wait(under_way, return_when=FIRST_COMPLETED)
             ended = {future for future in measured if future.done()}
