@@ -156,6 +156,7 @@ for _module in (
         "dataset",
         "metric",
         "optimize",
+        "evaluate",
         "versions",
         "history",
         "read",

@@ -238,6 +238,24 @@ class StudyEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RowEvaluated(Event):
+    """A version of a program was tried on one row of a dataset."""
+
+    kind: ClassVar[str] = "row-evaluated"
+
+    run_id: str
+    """Identity of this run."""
+    version_id: str
+    """The version, as `MODULE@HASH`."""
+    example_id: str
+    """The row's example."""
+    value: float | None
+    """From 0 to 1, None where it is not known."""
+    reason: str
+    """Why, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Warned(Event):
     """Something a person should know that does not stop the work."""
 

@@ -196,6 +196,21 @@ class AuditSettings(Section):
     """Share of wrong fixes rejected below which tests are weak."""
 
 
+class EvaluateSettings(Section):
+    """How versions of programs are run on rows, and compared."""
+
+    metric: str = "tests_pass"
+    """Metric by which answers are measured."""
+    student: str | None = None
+    """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """US dollars that the program's models may cost; none: no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that the program's models may read and write; none: no limit."""
+    seed: int = 0
+    """Seed of the draw of rows, and of the draws that an interval is made of."""
+
+
 class MetricSettings(Section):
     """How answers are measured."""
 
@@ -336,6 +351,7 @@ class Settings(Section):
     harvest: HarvestSettings = HarvestSettings()
     correct: CorrectSettings = CorrectSettings()
     audit: AuditSettings = AuditSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
     metric: MetricSettings = MetricSettings()
     optimize: OptimizeSettings = OptimizeSettings()
     sandbox: SandboxSettings = SandboxSettings()
@@ -349,6 +365,7 @@ _SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
         "harvest": HarvestSettings,
         "correct": CorrectSettings,
         "audit": AuditSettings,
+        "evaluate": EvaluateSettings,
         "metric": MetricSettings,
         "optimize": OptimizeSettings,
         "sandbox": SandboxSettings,

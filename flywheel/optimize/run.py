@@ -17,7 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,37 +93,72 @@ def outcome(module: Any, row: Row, measure: Measure) -> Outcome:
 
 
 def outcomes(
-    module: Any,
-    rows: Iterable[Row],
+    module: Any, rows: Iterable[Row], measure: Measure, *, threads: int
+) -> Iterator[Outcome]:
+    """One program on rows, in the order in which they are done, with DSPy's settings as they are.
+
+    `threads` run the program, as many as `AHEAD` measure; no more rows are taken than these need.
+    Raises what `outcome` raises.
+    """
+    jobs = (Job(module, row, copy_context()) for row in rows)
+    for done in work(jobs, measure, threads=threads):
+        yield done.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One program that is to be run on one row."""
+
+    module: Any
+    """The program."""
+    row: Row
+    """The row."""
+    context: Context
+    """What DSPy's settings are for it: threads of a pool have none."""
+    of: str = ""
+    """Whose it is, for who asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job, and what came of it."""
+
+    job: Job
+    """The job."""
+    outcome: Outcome
+    """What came of it."""
+
+
+def work(
+    jobs: Iterable[Job],
     measure: Measure,
     *,
     threads: int,
-    together: Callable[[Row], str] = lambda row: "",
-) -> Iterator[Outcome]:
-    """One program on rows, in the order in which they are done; no more rows are taken than needed.
+    together: Callable[[Job], str] = lambda job: "",
+) -> Iterator[Done]:
+    """Do jobs, of several programs where there are several; see `outcomes`.
 
-    `threads` run the program, as many as `AHEAD` measure. Rows that follow each other and for which
-    `together` says the same are all handed to the measuring before the next ones are. Raises what
-    `outcome` raises.
+    Jobs that follow each other and for which `together` says the same are all handed to the
+    measuring before the next ones are.
     """
-    source = iter(rows)
-    answered: deque[tuple[Row, Future[_Answered]]] = deque()
-    measured: set[Future[Outcome]] = set()
+    source = iter(jobs)
+    asked: deque[tuple[Job, Future[_Answered]]] = deque()
+    measured: set[Future[Done]] = set()
     # Left by hand: the end of a block would wait for all that is under way.
     asking = ThreadPoolExecutor(threads, thread_name_prefix="flywheel-program")
     judging = ThreadPoolExecutor(AHEAD, thread_name_prefix="flywheel-measure")
     try:
         while True:
-            while len(answered) < threads + AHEAD and (row := next(source, None)) is not None:
-                # DSPy's settings are in the context, which threads of a pool do not have.
-                run = copy_context().run
-                answered.append((row, asking.submit(run, _answered, module, row)))
-            for row, said in _taken(answered, AHEAD - len(measured), together):
-                measured.add(judging.submit(_measured, said, row, measure))
-            if not answered and not measured:
+            while len(asked) < threads + AHEAD and (job := next(source, None)) is not None:
+                run = job.context.copy().run  # a context is entered by one thread at a time
+                asked.append((job, asking.submit(run, _answered, job.module, job.row)))
+            # Looked for before any is taken: one that is done in between must not be waited for.
+            waiting = [future for _, future in asked if not future.done()]
+            for job, said in _taken(asked, AHEAD - len(measured), together):
+                measured.add(judging.submit(_done, job, said, measure))
+            if not asked and not measured:
                 return
-            asked = [future for _, future in answered if not future.done()]
-            under_way: list[Future[Any]] = [*asked, *measured]
+            under_way: list[Future[Any]] = [*waiting, *measured]
             wait(under_way, return_when=FIRST_COMPLETED)
             ended = {future for future in measured if future.done()}
             measured -= ended
@@ -136,20 +171,24 @@ def outcomes(
 
 
 def _taken(
-    answered: deque[tuple[Row, Future[_Answered]]], room: int, together: Callable[[Row], str]
-) -> list[tuple[Row, _Answered]]:
-    """Take out what may be measured: what is answered of the first rows that belong together."""
-    found: list[tuple[Row, _Answered]] = []
+    asked: deque[tuple[Job, Future[_Answered]]], room: int, together: Callable[[Job], str]
+) -> list[tuple[Job, _Answered]]:
+    """Take out what may be measured: what is answered of the first jobs that belong together."""
+    found: list[tuple[Job, _Answered]] = []
     waiting = []
-    first = together(answered[0][0]) if answered else ""
-    while answered and len(found) < room and together(answered[0][0]) == first:
-        row, future = answered.popleft()
+    first = together(asked[0][0]) if asked else ""
+    while asked and len(found) < room and together(asked[0][0]) == first:
+        job, future = asked.popleft()
         if future.done():
-            found.append((row, future.result()))
+            found.append((job, future.result()))
         else:
-            waiting.append((row, future))
-    answered.extendleft(reversed(waiting))
+            waiting.append((job, future))
+    asked.extendleft(reversed(waiting))
     return found
+
+
+def _done(job: Job, answered: _Answered, measure: Measure) -> Done:
+    return Done(job, _measured(answered, job.row, measure))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ metric, the models and the seed. Run again, the same study makes the same trials
 models and of metrics is kept by its content, so a study that was killed goes on where it was, and
 another study never takes its place.
 
-A row whose value nobody knows is left out, and the study begins anew without it: unknown is never 0.
+A row whose value nobody knows is left out, and the study begins anew without it: unknown is never
+0, and no reason to give up.
 """
 
 from __future__ import annotations
@@ -151,12 +152,14 @@ class Study:
         watch, plan, result = self._watch(), None, None
         try:
             with quiet(self.folder / LOG):
+                # What cannot be done is said before anything is paid for.
+                plan = optimizer.plan(self._ground(watch))
+                self.on_plan(plan)
                 with self._seen_by(watch):
                     self._baseline(watch)
                 while result is None:
                     ground = self._ground(watch)
-                    plan = optimizer.plan(ground)
-                    self.on_plan(plan)
+                    optimizer.plan(ground)
                     try:
                         with self._seen_by(watch):
                             result = optimizer.compile(ground)
@@ -258,7 +261,7 @@ class Study:
         return self.models.student if known is None else known_model(known)
 
     def _examples(self, rows: Sequence[Row]) -> tuple[Any, ...]:
-        """Rows as DSPy takes them: the fields that the program or a step of it names, and the id."""
+        """Rows as DSPy takes them: the fields that the program or a step of it names, and an id."""
         steps = {
             name for step in self.subject.module.predictors() for name in step.signature.fields
         }

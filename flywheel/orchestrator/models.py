@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flywheel.core.events import EventBus, PhaseStarted, Warned
 from flywheel.core.settings import Settings
-from flywheel.lm import Engine, Estimate, Journal, Purpose, Reply, Request, Role
+from flywheel.lm import Engine, Estimate, Journal, Profile, Purpose, Reply, Request, Role, Spending
 from flywheel.orchestrator.cost import take_calls
 from flywheel.store import Store
 from flywheel.workspace import Workspace
+
+if TYPE_CHECKING:
+    import dspy
 
 OUT_OF_BUDGET = "budget"
 """How a run ends whose models may spend no more."""
@@ -35,6 +38,18 @@ class Wanted(Protocol):
     @property
     def batch(self) -> bool:
         """Whether questions go out in batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What models may take that are asked one question at a time."""
+
+    max_usd: float | None
+    """US dollars that they may cost, None for no limit."""
+    max_tokens: int | None
+    """Tokens that they may read and write, None for no limit."""
+    batch: bool = False
+    """Whether questions go out in batches."""
 
 
 class Models:
@@ -96,10 +111,30 @@ class Models:
         if buy and self.in_batches and asked:
             self._engine.batch([(request, self._purpose(name)) for request, name in asked])
 
+    @property
+    def profile(self) -> Profile:
+        """The profile that plays the role."""
+        return self._engine.chain(self._role)[0]
+
+    @property
+    def server(self) -> str:
+        """Identity of what answers; of a local model, that of its weights."""
+        return self._engine.server(self._purpose(""))
+
+    @property
+    def spent(self) -> Spending:
+        """What the calls of this run have cost."""
+        return self._engine.spent
+
+    def for_programs(self, purpose: str) -> dspy.LM:
+        """The role as DSPy's programs ask it, for a purpose in the ledger."""
+        from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy takes a second
+
+        return language_model(self._engine, self._purpose(purpose))
+
     def summary(self) -> dict[str, Any]:
         """Who was asked, and what that took."""
-        profile = self._engine.chain(self._role)[0]
-        spent = self._engine.spent
+        profile, spent = self.profile, self.spent
         return {
             "profile": profile.name,
             "model": profile.settings.model,
