@@ -194,7 +194,7 @@ class TrialEnded(Event):
     number: int
     """Its number; 0 is the program as it was."""
     phase: str
-    """`full`: on all of the validation; `minibatch`: on some of it; `train`: on rows learnt from."""
+    """`full`: on all of the validation; `minibatch`: on some; `train`: on rows learnt from."""
     value: float | None
     """The mean, from 0 to 1; None of nothing."""
     n: int

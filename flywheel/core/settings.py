@@ -236,7 +236,7 @@ class OptimizeSettings(Section):
     student: str | None = None
     """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
     teacher: str | None = None
-    """Language model whose answers are learnt from; none: what is known of rows, else the student."""
+    """Language model whose answers are learnt from; none: what is known, else the student's."""
     proposer: str | None = None
     """Language model that proposes instructions; none: lm.proposer, lm.default, or the local."""
     auto: Literal["light", "medium", "heavy"] = "light"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from flywheel.optimize.known import KNOWN
 from flywheel.optimize.watch import Watch
 
 Auto = Literal["light", "medium", "heavy"]
@@ -57,13 +58,18 @@ class Ground:
     """How far to go."""
     folder: Path
     """Of the study: what an optimiser writes stays there."""
+    score: Callable[[Any], None]
+    """Makes a trial of a program, on all of the validation."""
 
     @property
     def labelled(self) -> int:
         """Examples that may be shown as they are in the dataset.
 
-        None, where a step needs a field that they lack: DSPy would show them all the same.
+        None, where a step needs a field that they lack (DSPy would show them all the same), and
+        where the program can say what is known: then that is shown, in its own form.
         """
+        if hasattr(self.student, KNOWN):
+            return 0
         fields = set(self.train[0].keys()) if self.train else set()
         wanted = {name for _, step in self.student.named_predictors()
                   for name in step.signature.fields}  # fmt: skip

@@ -207,13 +207,16 @@ class Study:
     def _seen_by(self, watch: Watch) -> Iterator[None]:
         """Let a watch see what DSPy does in the block; its programs find their own adapters."""
         # Traces of all that is evaluated would pile up: who wants one asks for it.
-        with dspy.context(
-            lm=self.models.student,
-            callbacks=[watch],
-            num_threads=self.options.threads,
-            trace=None,
-            disable_history=True,
-        ), listening(watch.heard):
+        with (
+            dspy.context(
+                lm=self.models.student,
+                callbacks=[watch],
+                num_threads=self.options.threads,
+                trace=None,
+                disable_history=True,
+            ),
+            listening(watch.heard),
+        ):
             yield
 
     def _baseline(self, watch: Watch) -> None:
@@ -252,6 +255,7 @@ class Study:
             watch=watch,
             options=self.options,
             folder=self.folder,
+            score=lambda program: self._score(program, watch),
         )
 
     def _teacher(self) -> Any:

@@ -165,8 +165,8 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         """Calls of modules under way."""
         self._roots: dict[str, _Root] = {}
         """Those of them that no other module has made."""
-        self._steps: dict[str, tuple[Any, Any] | None] = {}
-        """Calls of steps -> what was at work before."""
+        self._steps: dict[str, tuple[tuple[Any, Any] | None, Mapping[str, Any]]] = {}
+        """Calls of steps -> what was at work before, and what they were given."""
         self._origins: dict[str, str] = {}
         self._between = 0
         self.validation: frozenset[str] = frozenset()
@@ -190,6 +190,18 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         """What a program's answer is worth, as DSPy's optimisers ask it."""
         return self.judged(example, prediction, trace).value or 0.0
 
+    def feedback(
+        self,
+        example: Any,
+        prediction: Any,
+        trace: Any = None,
+        step: str | None = None,
+        of_step: Any = None,
+    ) -> Any:
+        """The same with its reason in words, as GEPA asks it of a program and of each step."""
+        outcome = self.judged(example, prediction)
+        return dspy.Prediction(score=outcome.value or 0.0, feedback=why(outcome))
+
     def judged(self, example: Any, prediction: Any, trace: Any = None) -> Outcome:
         """The same, whole. Raises `Stopped`, and `Unmeasurable` for what is not known."""
         self._stop.check()
@@ -202,8 +214,6 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
                        len(evaluation.examples))  # fmt: skip
         else:
             self._beside(outcome, bootstrap=trace is not None)
-        if trace is not None:
-            self._remember(row, trace)
         if outcome.value is None:
             self.unknown[row.id] = outcome.reason
             if not self.lenient:
@@ -235,15 +245,6 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
 
     def _tell(self, number: int, phase: str, done: int, total: int) -> None:
         self._on_seen(Seen(number, phase, done, total))
-
-    def _remember(self, row: Row, trace: Any) -> None:
-        """Which example the steps of a trace are of: demonstrations come of them."""
-        for step in trace:
-            try:
-                _, inputs, outputs = step
-                self._origins[_key({**inputs, **dict(outputs)})] = row.id
-            except (TypeError, ValueError):
-                continue  # what could not be read is no demonstration
 
     def origin(self, demo: Mapping[str, Any]) -> str | None:
         """The example that a demonstration was made of, None where that is not known."""
@@ -330,8 +331,16 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
                 _STEP.set((instance, None))
         if isinstance(instance, dspy.Predict):
             before = _STEP.get()
-            self._steps[call_id] = before
+            self._steps[call_id] = before, inputs.get("kwargs") or {}
             _STEP.set((before[0] if before else instance, instance))
+
+    def _step_ended(self, call_id: str, outputs: Any) -> None:
+        """Remember which example a step worked at: demonstrations are made of its words."""
+        before, given = self._steps.pop(call_id)
+        _STEP.set(before)
+        row = _ROW.get()
+        if row is not None and outputs is not None:
+            self._origins[_key({**given, **dict(outputs)})] = row.id
 
     def on_module_end(
         self, call_id: str, outputs: Any, exception: BaseException | None = None
@@ -340,7 +349,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         with self._lock:
             self._modules.discard(call_id)
         if call_id in self._steps:
-            _STEP.set(self._steps.pop(call_id))
+            self._step_ended(call_id, outputs)
         root = self._roots.pop(call_id, None)
         if root is None or not isinstance(exception, Exception):
             return

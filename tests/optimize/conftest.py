@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ from flywheel.optimize.study import Models, Study, Subject
 from flywheel.programs import Answer, Case, Score
 from flywheel.programs.row import FIELDS, Row
 from tests.fakes.provider import Behaviour, Provider, provider
+
+
+TOLD = "Count one higher, always."
+"""What a proposer says, and what helps a student."""
 
 
 class Mend(dspy.Module):  # type: ignore[misc]
@@ -62,19 +67,19 @@ def said(good: str) -> Behaviour:
 
 
 def student(body: dict[str, Any]) -> Behaviour:
-    """Mends rightly where it is shown an example, and proposes where it is asked to."""
+    """Mends rightly where it is shown an example or told how, and proposes where it is asked to."""
     system = body.get("system") or ""
     text = system if isinstance(system, str) else system[0]["text"]
     asked = body["messages"][-1]["content"]
     asked = asked if isinstance(asked, str) else asked[0]["text"]
+    if "new_instruction" in text + asked:
+        return Behaviour(text=json.dumps({"new_instruction": TOLD}))
     if "`good`" not in text:
-        wanted = re.findall(r"\[\[ ## (\w+) ## \]\]", text.partition("output")[2] or text)
-        names = dict.fromkeys(["proposed_instruction", *wanted, "completed"])
-        return Behaviour(
-            text="\n\n".join(f"[[ ## {name} ## ]]\nCount one higher, always." for name in names)
-        )
+        wanted = re.findall(r"\[\[ ## (\w+) ## \]\]", text)
+        names = dict.fromkeys(["proposed_instruction", *wanted])
+        return Behaviour(text="\n\n".join(f"[[ ## {name} ## ]]\n{TOLD}" for name in names))
     number = int(re.findall(r"return (\d+)", asked)[-1])
-    return said(f"return {number + (len(body['messages']) > 1)}")
+    return said(f"return {number + (len(body['messages']) > 1 or TOLD in text)}")
 
 
 @pytest.fixture

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import dspy
@@ -16,8 +13,8 @@ from flywheel.core.errors import DatasetError, UsageError
 from flywheel.lm import Journal, Role
 from flywheel.optimize.ground import Options
 from flywheel.optimize.stop import BUDGET, DONE, INTERRUPTED, TIME_LIMIT, Stop
-from flywheel.optimize.study import Models, Study
-from flywheel.optimize.trial import FULL, Trial
+from flywheel.optimize.study import Models
+from flywheel.optimize.trial import Trial
 from flywheel.programs import Answer, Case, Score
 from tests.fakes.provider import Behaviour, Provider, provider
 from tests.optimize.conftest import Bench, Mend, exact, failure_of, rows, said, student
@@ -26,7 +23,9 @@ Make = Callable[..., Bench]
 OVERLOADED = Behaviour(status=529, kind="overloaded_error", message="Overloaded")
 
 
-@pytest.mark.parametrize("optimizer", ["bootstrap-fewshot", "random-search", "miprov2"])
+@pytest.mark.parametrize(
+    "optimizer", ["bootstrap-fewshot", "random-search", "miprov2", "simba", "gepa"]
+)
 def test_an_optimiser_finds_what_helps_and_its_trials_are_seen(
     bench: Make, served: Provider, optimizer: str
 ) -> None:
@@ -42,7 +41,7 @@ def test_an_optimiser_finds_what_helps_and_its_trials_are_seen(
     assert [one for one, _ in seen] == list(found.trials)
     assert [one.number for one in found.trials] == list(range(len(found.trials)))
     assert [one for one, best in seen if best][-1] == found.best
-    assert found.best.state.shown
+    assert found.best.state != found.baseline.state
     assert len(found.demos) == found.best.state.shown
     assert set(found.demos) <= set(found.trained_on)
     assert set(found.validated_on) == {row.id for row in rows(20, 6)}
@@ -75,7 +74,7 @@ def test_run_again_it_asks_and_measures_nothing_and_finds_the_same(
     asked = len(served.asked)
     again = one.study("miprov2").run()
     assert len(served.asked) == asked
-    assert {call.status for call in journal.calls()} == {"ok", "cached", "shared"}
+    assert {call.status for call in journal.calls()} <= {"ok", "cached", "shared"}
     assert [(t.state.hash, t.estimate) for t in again.trials] == [
         (t.state.hash, t.estimate) for t in first.trials
     ]
@@ -103,9 +102,7 @@ def test_more_unreadable_answers_than_dspy_bears_do_not_zero_the_others(bench: M
         return answer if "return 35" in json.dumps(body["messages"][-1]) else Behaviour(text="no")
 
     with provider(some) as served:
-        study = bench(served).study(
-            "bootstrap-fewshot", validation=rows(20, 16), train=rows(0, 3)
-        )
+        study = bench(served).study("bootstrap-fewshot", validation=rows(20, 16), train=rows(0, 3))
         found = study.run()
     assert found.best is not None
     assert found.best.estimate.value == 1 / 16
@@ -124,7 +121,9 @@ def test_an_outage_ends_the_study_and_scores_nothing(bench: Make) -> None:
         study = one.study("random-search", on_trial=lambda trial, best: seen.append(trial))
         error = failure_of(study)
     assert "overloaded" in error.message
-    assert [trial.number for trial in seen] == [0]
+    # Two more are the first again, by kept answers; the next would have been all outage.
+    assert [trial.estimate.value for trial in seen] == [0.0] * 3
+    assert {trial.state.hash for trial in seen} == {seen[0].state.hash}
 
 
 def test_a_metric_that_raises_is_told_with_its_place_and_ends_the_study(
@@ -138,13 +137,13 @@ def test_a_metric_that_raises_is_told_with_its_place_and_ends_the_study(
 
 
 def test_a_budget_that_is_used_up_keeps_the_best_so_far(bench: Make, served: Provider) -> None:
-    one = bench(served, max_tokens=45_000)
-    study = one.study("random-search", options=Options(trials=40, threads=2, demos=2))
+    one = bench(served, max_tokens=600, profile={"max_tokens": 20})
+    study = one.study("random-search", options=Options(trials=40, threads=1, demos=2))
     found = study.run()
     assert (found.ended, found.partial) == (BUDGET, True)
     assert found.best is not None
     assert found.program is not None
-    assert one.engine.spent.tokens <= 45_000
+    assert one.engine.spent.tokens <= 600
 
 
 def test_an_interrupt_keeps_the_best_so_far(bench: Make, served: Provider) -> None:
@@ -166,15 +165,15 @@ def test_a_row_that_nobody_can_measure_is_left_out_and_never_zero(
     bench: Make, served: Provider
 ) -> None:
     def partly(case: Case, answer: Answer) -> Score:
-        if case.example_id in ("e21", "e3"):
+        if case.example_id in ("e21", "e0"):
             return Score(None, "its environment cannot be built")
         return exact(case, answer)
 
     found = bench(served).study("random-search", measure=partly).run()
-    assert dict(found.unknown) == dict.fromkeys(("e21", "e3"), "its environment cannot be built")
+    assert dict(found.unknown) == dict.fromkeys(("e21", "e0"), "its environment cannot be built")
     assert found.best is not None
     assert (found.best.estimate.value, found.best.estimate.n) == (1.0, 5)
-    assert "e3" not in found.trained_on
+    assert "e0" not in found.trained_on
 
 
 def test_too_many_rows_that_nobody_can_measure_end_the_study(bench: Make, served: Provider) -> None:
