@@ -1,4 +1,4 @@
-"""`flywheel versions` and what is done with them: look, compare, deploy, roll back, share traffic."""
+"""`flywheel versions` and what is done with them: looked at, compared, deployed, rolled back."""
 
 from __future__ import annotations
 

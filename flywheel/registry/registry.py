@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +38,7 @@ from flywheel.registry.version import (
 )
 from flywheel.store import (
     DEMO,
+    DEPLOY,
     TRAIN,
     VALIDATION,
     Deployment,
@@ -193,16 +194,7 @@ class Registry:
 
     def deployed(self, module: str) -> Standing:
         """What is deployed of a module."""
-        held: list[Deployment] = []
-        number = 0
-        for one in deployments(self.store, module):
-            number = one.number
-            if one.action == "deploy":
-                held.append(one)
-            elif held:
-                held.pop()
-        version_id = held[-1].version_id if held else f"{module}@{BASE}"
-        return Standing(version_id, number, tuple(held))
+        return standing_of(module, deployments(self.store, module))
 
     @contextmanager
     def changing(self, module: str, doing: str) -> Iterator[None]:
@@ -262,6 +254,18 @@ class Registry:
             cause=f"there are: {module}@{BASE}, {', '.join(ids)}",
             hint=f"Did you mean {near[0]}?" if near else f"flywheel versions --module {module}",
         )
+
+
+def standing_of(module: str, rows: Sequence[Deployment]) -> Standing:
+    """What is deployed after some deployments of a module, in their order."""
+    held: list[Deployment] = []
+    for one in rows:
+        if one.action == DEPLOY:
+            held.append(one)
+        elif held:
+            held.pop()
+    version_id = held[-1].version_id if held else f"{module}@{BASE}"
+    return Standing(version_id, rows[-1].number if rows else 0, tuple(held))
 
 
 def _manifest(draft: DraftVersion, written: str) -> Manifest:
