@@ -101,11 +101,13 @@ class Seen:
     number: int
     """The trial."""
     phase: str
-    """Its kind, or `bootstrap`, `propose`, `sample`."""
+    """Its kind, or `bootstrap`, `sample`."""
     done: int
     """Rows measured."""
     total: int
     """Rows of it, 0 where that is not known."""
+    detail: str = ""
+    """What a person may want to read beside the numbers."""
 
 
 _ROW: ContextVar[Row | None] = ContextVar("row", default=None)

@@ -61,11 +61,15 @@ def test_it_ends_with_a_version_and_the_next_command(
     assert study.version_id in ran.out
     trials = trials_of(store, study.study_id)
     assert [one.number for one in trials] == list(range(len(trials)))
-    assert (trials[0].value, trials[0].n, trials[0].reasons) == (0.0, 6, {"another text than the known fix": 6})
+    assert (trials[0].value, trials[0].n, trials[0].reasons) == (
+        0.0,
+        6,
+        {"another text than the known fix": 6},
+    )
     assert max(one.value or 0.0 for one in trials) == 1.0
     assert trials[0].tokens > 0
     shown = flywheel("version", "show", study.version_id, "--json").json
-    assert shown["manifest"]["study"] == study.study_id
+    assert shown["study"] == study.study_id
 
 
 def test_run_again_it_asks_nothing_and_gives_the_same_version(
@@ -149,9 +153,11 @@ def test_a_judge_that_may_drive_nothing_drives_by_force_and_the_version_says_so(
     flywheel: Run, served: Provider
 ) -> None:
     served.script[:] = [
-        lambda body: Behaviour(text='{"score": 7, "reason": "well"}')
-        if "score" in json.dumps(body)
-        else student(body)
+        lambda body: (
+            Behaviour(text='{"score": 10, "reason": "well"}')
+            if "score" in json.dumps(body)
+            else student(body)
+        )
     ]
     ran = flywheel(
         "optimize", "--module", "repair", "--metric", "plan_judge", "--force", "--json",
@@ -160,7 +166,7 @@ def test_a_judge_that_may_drive_nothing_drives_by_force_and_the_version_says_so(
     assert ran.code == 0, ran.err
     assert ran.json["forced"] is True
     shown = flywheel("version", "show", ran.json["version"], "--json").json
-    assert shown["manifest"]["optimizer"]["options"]["forced"] is True
+    assert shown["optimizer"]["options"]["forced"] is True
 
 
 def test_a_dataset_without_a_validation_is_refused(

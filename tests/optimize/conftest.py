@@ -21,7 +21,6 @@ from flywheel.programs import Answer, Case, Score
 from flywheel.programs.row import FIELDS, Row
 from tests.fakes.provider import Behaviour, Provider, provider
 
-
 TOLD = "Count one higher, always."
 """What a proposer says, and what helps a student."""
 
