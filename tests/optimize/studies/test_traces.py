@@ -21,7 +21,7 @@ from flywheel.optimize.watch import Watch
 from flywheel.programs import Score
 from flywheel.programs.row import Row
 from tests.fakes.provider import Behaviour, Provider, provider
-from tests.optimize.conftest import Bench, Mend, exact, rows, said
+from tests.optimize.studies.conftest import Bench, Mend, exact, rows, said
 
 Make = Callable[..., Bench]
 

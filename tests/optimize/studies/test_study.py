@@ -17,7 +17,7 @@ from flywheel.optimize.study import Models
 from flywheel.optimize.trial import Trial
 from flywheel.programs import Answer, Case, Score
 from tests.fakes.provider import Behaviour, Provider, provider
-from tests.optimize.conftest import Bench, Mend, exact, failure_of, rows, said, student
+from tests.optimize.studies.conftest import Bench, Mend, exact, failure_of, rows, said, student
 
 Make = Callable[..., Bench]
 OVERLOADED = Behaviour(status=529, kind="overloaded_error", message="Overloaded")
