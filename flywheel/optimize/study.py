@@ -175,7 +175,7 @@ class Study:
             self.stop.because(Interrupted("the user stopped the study"), INTERRUPTED)
         except FlywheelError as error:
             self.stop.because(error)
-        except Exception as error:  # noqa: BLE001  told below as a failure of the optimiser
+        except Exception as error:
             raise self.stop.because(self._failed(error)).error from error
         if self.stop.ended == FAILED and self.stop.error is not None:
             raise self.stop.error

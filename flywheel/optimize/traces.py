@@ -114,7 +114,7 @@ def _of(program: Any, example: Any, teacher: str, watch: Watch, threshold: float
             score=outcome.value,
             origin=teacher,
             kept=one.kept and enough,
-            reason=one.reason or ("" if enough else outcome.reason),
+            reason=one.reason or outcome.reason,
         )
         for one in heard
     ]

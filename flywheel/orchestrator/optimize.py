@@ -371,7 +371,7 @@ class _Work:
         usd, tokens = self._spending()
         (usd_before, tokens_before), total = self._spent, sum(tokens.values())
         self._spent = usd, total
-        unpriced = usd is None or usd_before is None
+        cost = None if usd is None or usd_before is None else usd - usd_before
         estimate, state = trial.estimate, trial.state
         record_trials(
             self._store,
@@ -389,7 +389,7 @@ class _Work:
                     instructions=dict(state.instructions),
                     demos=state.shown,
                     reasons=dict(trial.reasons.most_common(REASONS)),
-                    usd=None if unpriced else usd - usd_before,
+                    usd=cost,
                     tokens=total - tokens_before,
                     seconds=trial.seconds,
                 )

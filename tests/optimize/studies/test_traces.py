@@ -210,7 +210,10 @@ def test_a_teacher_that_answers_in_another_form_is_counted(bench: Make) -> None:
             found = collect(
                 program, examples(some, ("bad", "error")), teacher, watch, threshold=1.0, threads=1
             )
-    assert [(one.kept, one.reason) for one in found] == [(True, ""), (False, "another number")]
+    assert [(one.kept, one.reason) for one in found] == [
+        (True, "the fix"),
+        (False, "another number"),
+    ]
     assert found[0].origin == teacher.model
     assert watch.bootstraps["kept"] == 1
     assert watch.bootstraps["another number"] == 1
