@@ -136,7 +136,7 @@ def shares_of(registry: Registry, module: str, arguments: Sequence[str]) -> dict
     if sum(shares.values()) != WHOLE:
         raise UsageError(
             f"The shares sum to {float(sum(shares.values())):g}, and must sum to {WHOLE}.",
-            hint="nothing was changed",
+            hint="nothing was changed; write them all: base=90 HASH=10",
         )
     return {key: float(percent) for key, percent in shares.items()}
 

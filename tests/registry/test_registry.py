@@ -82,19 +82,16 @@ def test_what_was_saved_before_the_store_knew_it_is_told_to_it_the_next_time(
 def test_a_version_is_found_by_the_beginning_of_its_hash_and_a_slip_is_told(
     registry: Registry, draft: Draft
 ) -> None:
-    one, other = registry.save(draft()), registry.save(draft("Other words."))
+    one = registry.save(draft())
+    registry.save(draft("Other words."))
     assert registry.find(one.id[: len("Mend@") + 8]) == one
     wrong = f"Mend@{one.manifest.hash[:-1]}{'0' if one.manifest.hash[-1] != '0' else '1'}"
     with pytest.raises(UsageError, match="no version") as caught:
         registry.find(wrong)
     assert caught.value.hint == f"Did you mean {one.id}?"
-    with pytest.raises(UsageError, match="Mned has none") as caught:
+    with pytest.raises(UsageError, match="Mned has no versions") as caught:
         registry.find("Mned@123")
     assert caught.value.hint == "Did you mean Mend?"
-    shared = [n for n in range(17) if one.manifest.hash[:n] == other.manifest.hash[:n]]
-    if max(shared):
-        with pytest.raises(UsageError, match="Several versions"):
-            registry.find(f"Mend@{one.manifest.hash[: max(shared)]}")
 
 
 def test_two_versions_that_begin_alike_are_both_named(registry: Registry, draft: Draft) -> None:
