@@ -21,12 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from flywheel.core.errors import LMError
+from flywheel.core.errors import LMError, UsageError
 from flywheel.core.events import EventBus, Warned
 from flywheel.core.settings import LMProfile
-from flywheel.lm.backends import Backend, backend_of, meant
+from flywheel.lm.backends import Backend, Processes, backend_of, meant
 from flywheel.lm.batch import PRICE, Asked, Bulk
 from flywheel.lm.breaker import Breaker, Circuit, Permit
 from flywheel.lm.budget import Budget, Spending, unpriced
@@ -83,21 +84,21 @@ class Engine:
         max_tokens: int | None = None,
         bus: EventBus | None = None,
         secrets: Secrets | None = None,
-        backends: Callable[[Profile, Secrets], Backend] = backend_of,
+        backends: Callable[[Profile, Secrets], Backend] | None = None,
     ) -> None:
         """`chosen` are the profiles that the command line names for roles.
 
         Nothing is started or imported before the first question. Raises `UsageError` for a profile
         that is not there.
         """
-        self._profiles = profiles
+        self._profiles = dict(profiles)
         self._chosen = dict(chosen or {})
         for role in self._chosen:
             self.chain(role)
         self._journal = journal
         self._bus = bus or EventBus()
         self._secrets = secrets or Secrets()
-        self._backends = backends
+        self._backends = backends or partial(backend_of, processes=Processes())
         self._limits = (max_usd, max_tokens)
         self._lines: dict[str, Line] = {}
         self._flying: dict[tuple[str, bool], asyncio.Future[Reply]] = {}
@@ -110,26 +111,39 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def chain(self, role: Role) -> tuple[Profile, ...]:
-        """The profile that plays a role, and those that stand in for it. Raises `UsageError`."""
-        profile = profile_of(role, self._profiles, self._chosen.get(role))
-        return fallbacks_of(profile, self._profiles)
+    def add(self, name: str, settings: LMProfile) -> None:
+        """Let questions name one more profile: a model that was trained just now.
 
-    def check(self, role: Role, *, batch: bool = False) -> None:
+        Raises `UsageError` where the name stands for another one.
+        """
+        if self._profiles.setdefault(name, settings) != settings:
+            raise UsageError(f"there is another language model profile {name!r} already")
+
+    def chain(self, role: Role, profile: str = "") -> tuple[Profile, ...]:
+        """The profile that plays a role, and those that stand in for it; `profile` names another.
+
+        Raises `UsageError`.
+        """
+        plays = profile_of(role, self._profiles, profile or self._chosen.get(role))
+        return fallbacks_of(plays, self._profiles)
+
+    def check(self, role: Role, profile: str = "", *, batch: bool = False) -> None:
         """See that a role can be played before anything is asked; reaches no provider.
+
+        `profile` names another than the settings say.
 
         Raises `LMError` where a key is missing, `UsageError` where a model, or its price, is, and
         where it is to be asked in batches and takes none.
         """
 
         async def look() -> None:
-            chain = self.chain(role)
-            for profile in chain:
+            chain = self.chain(role, profile)
+            for one in chain:
                 # At an address of its own names may be any.
-                if not profile.settings.api_base and (near := meant(profile)) is not None:
-                    told = f"no model {profile.settings.model} is known; did you mean {near}?"
+                if not one.settings.api_base and (near := meant(one)) is not None:
+                    told = f"no model {one.settings.model} is known; did you mean {near}?"
                     self._bus.publish(Warned("lm-model", told))
-                line = self._line(profile)
+                line = self._line(one)
                 if self._limits[0] is not None and not line.priced:
                     raise unpriced()
             if batch:
@@ -149,7 +163,7 @@ class Engine:
         """
 
         async def look() -> str:
-            return self._line(self.chain(purpose.role)[0]).backend.server
+            return self._line(self.chain(purpose.role, purpose.profile)[0]).backend.server
 
         return asyncio.run_coroutine_threadsafe(look(), self._running()).result()
 
@@ -177,11 +191,13 @@ class Engine:
             future.cancel()
             raise
 
-    def estimate(self, role: Role, asked: Sequence[Request], *, batch: bool = False) -> Estimate:
+    def estimate(
+        self, role: Role, asked: Sequence[Request], profile: str = "", *, batch: bool = False
+    ) -> Estimate:
         """What questions to a role will take at the most; asks nothing."""
 
         async def look() -> Estimate:
-            line = self._line(self.chain(role)[0])
+            line = self._line(self.chain(role, profile)[0])
             keys = {line.key(one): line.completed(one) for one in asked}
             left = [one for key, one in keys.items() if self._journal.answer(key) is None]
             most = [line.most(one) for one in left]
@@ -279,7 +295,7 @@ class Engine:
             self._asks.discard(task)
 
     async def _of_chain(self, request: Request, purpose: Purpose, on_text: OnText | None) -> Reply:
-        chain = self.chain(purpose.role)
+        chain = self.chain(purpose.role, purpose.profile)
         if self._bulk:
             line = self._line(chain[0])
             if (bought := self._bulk.get(line.key(request))) is not None:
@@ -296,7 +312,8 @@ class Engine:
         return await self._of_line(self._line(chain[-1]), request, purpose, on_text, False)
 
     async def _in_bulk(self, asked: Sequence[tuple[Request, Purpose]]) -> None:
-        line = self._line(self.chain(asked[0][1].role)[0])
+        first = asked[0][1]
+        line = self._line(self.chain(first.role, first.profile)[0])
         backend, settings = line.batches(), line.profile.settings
         wanted: dict[str, Asked] = {}
         for request, purpose in asked:
