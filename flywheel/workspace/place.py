@@ -59,7 +59,7 @@ class Workspace:
 
     @property
     def adapters(self) -> Path:
-        """Weights that were trained here, one folder an adapter, by its hash."""
+        """Trained weights of versions, one folder an adapter, by its hash."""
         return self.state / "adapters"
 
     @property
