@@ -101,9 +101,9 @@ class Seen:
     number: int
     """The trial."""
     phase: str
-    """Its kind, or `bootstrap`, `sample`."""
+    """Its kind, or `bootstrap`, `sample`, `propose`."""
     done: int
-    """Rows measured."""
+    """Rows measured; of proposals the questions asked."""
     total: int
     """Rows of it, 0 where that is not known."""
     detail: str = ""
@@ -170,7 +170,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         self._steps: dict[str, tuple[tuple[Any, Any] | None, Mapping[str, Any]]] = {}
         """Calls of steps -> what was at work before, and what they were given."""
         self._origins: dict[str, str] = {}
-        self._between = 0
+        self._between = self._proposed = 0
         self.validation: frozenset[str] = frozenset()
         """Examples that full trials are scored on."""
         self.lenient = False
@@ -286,7 +286,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             kind = FULL if ids == self.validation else MINIBATCH
         with self._lock:
             number = len(self.trials) + len(self._open)
-            self._between = 0
+            self._between = self._proposed = 0
             self._open[call_id] = _Open(
                 number, program, kind, examples, time.monotonic(), state_of(program)
             )
@@ -336,6 +336,9 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             if own:
                 _ROW.set(self._by_inputs.get(key))
                 _STEP.set((instance, None))
+            else:
+                self._proposed += 1
+                self._tell(len(self.trials), "propose", self._proposed, 0)
         if isinstance(instance, dspy.Predict):
             before = _STEP.get()
             self._steps[call_id] = before, inputs.get("kwargs") or {}
