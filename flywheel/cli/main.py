@@ -155,6 +155,7 @@ for _module in (
         "audit",
         "dataset",
         "metric",
+        "optimize",
         "evaluate",
         "versions",
         "history",

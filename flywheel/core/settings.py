@@ -224,6 +224,41 @@ class MetricSettings(Section):
     """Seed of the draws that an interval is made of, and of the models' sampling."""
 
 
+class OptimizeSettings(Section):
+    """How programs are made better."""
+
+    dataset: str = "repair-sft"
+    """Dataset whose training rows are learnt from: its newest version, or one as NAME@HASH."""
+    metric: str = "tests_pass"
+    """Metric that an optimiser goes by."""
+    optimizer: str = "miprov2"
+    """Optimiser, by its name: miprov2, bootstrap-finetune, bootstrap-fewshot, gepa, and others."""
+    student: str | None = None
+    """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
+    teacher: str | None = None
+    """Language model whose answers are learnt from; none: what is known, else the student's."""
+    proposer: str | None = None
+    """Language model that proposes instructions; none: lm.proposer, lm.default, or the local."""
+    auto: Literal["light", "medium", "heavy"] = "light"
+    """How much work, where no number of trials is given."""
+    trials: int | None = Field(default=None, ge=1)
+    """States of the program that are scored, about; none: as auto says."""
+    rows: int | None = Field(default=None, ge=2)
+    """Rows that are learnt from, and rows that trials are scored on, at the most; none: by auto."""
+    demos: int = Field(default=4, ge=0)
+    """Examples that a step of a program may show its model."""
+    threshold: float = Field(default=1.0, gt=0, le=1)
+    """Value from which an answer is one to learn from."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """US dollars that models may cost; none: no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that models may read and write; none: no limit."""
+    time_limit: Seconds | None = Field(default=None, gt=0)
+    """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
+    seed: int = 0
+    """Seed of the draw of rows, and of the optimiser."""
+
+
 class SandboxSettings(Section):
     """What one candidate may use before it is stopped."""
 
@@ -326,6 +361,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     metric: MetricSettings = MetricSettings()
+    optimize: OptimizeSettings = OptimizeSettings()
     sandbox: SandboxSettings = SandboxSettings()
     paths: PathSettings = PathSettings()
     lm: dict[str, LMProfile] = Field(default_factory=dict)
@@ -339,6 +375,7 @@ _SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
         "audit": AuditSettings,
         "evaluate": EvaluateSettings,
         "metric": MetricSettings,
+        "optimize": OptimizeSettings,
         "sandbox": SandboxSettings,
         "paths": PathSettings,
     }

@@ -56,6 +56,7 @@ from flywheel.store.figures import (
     EVALUATE,
     HARVEST,
     METRIC,
+    OPTIMIZE,
     Figure,
     figures,
     record_figures,
@@ -129,6 +130,14 @@ from flywheel.store.scored import (
 )
 from flywheel.store.snapshot import Snapshot, Snapshots
 from flywheel.store.store import Store
+from flywheel.store.studies import (
+    Study,
+    StudyTrial,
+    record_study,
+    record_trials,
+    studies,
+    trials_of,
+)
 from flywheel.store.versions import (
     DEMO,
     DEPLOY,
@@ -166,6 +175,7 @@ __all__ = [
     "JUDGED_AGAIN",
     "KEPT",
     "METRIC",
+    "OPTIMIZE",
     "REJECTED",
     "RETIRED",
     "ROLLBACK",
@@ -211,6 +221,8 @@ __all__ = [
     "Snapshots",
     "Standing",
     "Store",
+    "Study",
+    "StudyTrial",
     "SurvivorGroup",
     "TrafficRow",
     "Trialled",
@@ -266,7 +278,9 @@ __all__ = [
     "record_revision",
     "record_run",
     "record_scores",
+    "record_study",
     "record_traffic",
+    "record_trials",
     "record_tried",
     "record_version",
     "replayable",
@@ -280,7 +294,9 @@ __all__ = [
     "seen_by",
     "sql",
     "standing",
+    "studies",
     "survivors",
+    "trials_of",
     "tried_before",
     "usd_of",
     "whole_runs",

@@ -53,6 +53,11 @@ class Workspace:
         return self.state / "datasets"
 
     @property
+    def studies(self) -> Path:
+        """What optimisers leave while they work, one folder a study."""
+        return self.state / "studies"
+
+    @property
     def adapters(self) -> Path:
         """Trained weights of versions, one folder an adapter, by its hash."""
         return self.state / "adapters"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.core.errors import Interrupted, TrainingError, UsageError
+from flywheel.core.errors import Interrupted
 from flywheel.optimize.finetune import Progress, Trained, TrainOptions, find_adapter, train
-from tests.optimize.conftest import NEEDS_TRAIN, QUICK, trace, traces
+from tests.optimize.conftest import NEEDS_TRAIN, QUICK, traces
 
 pytestmark = NEEDS_TRAIN
 
