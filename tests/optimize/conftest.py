@@ -19,7 +19,7 @@ TEMPLATE = (
 )
 QUICK = TrainOptions(
     rank=2, alpha=4, learning_rate=0.02, epochs=2, batch_rows=4, batch_tokens=300,
-    validations=2, checkpoint_steps=3, seed=1,
+    validations=2, patience=100, checkpoint_steps=3, seed=1,
 )  # fmt: skip
 
 
