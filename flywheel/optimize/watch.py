@@ -228,14 +228,10 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         try:
             answer = answer_of(prediction)
             score = self._measure(row.case, answer)
-        except FlywheelError as error:
-            # A metric that is wrong, a critic that died: neither is the answer's fault.
-            raise self._stop.because(error) from error
         except Exception as error:
-            wrong = FlywheelError(
-                f"measuring an answer to {row.id} failed", cause=f"{type(error).__name__}: {error}"
-            )
-            raise self._stop.because(wrong) from error
+            # A metric that is wrong, a critic that died: neither is the answer's fault.
+            ours = _as_ours(error, f"measuring an answer to {row.id}")
+            raise self._stop.because(ours) from error
         return Outcome(
             row.id, answer.text, answer.code, score.value, score.reason, dict(score.parts)
         )
@@ -310,7 +306,11 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             better = self._is_best(trial)
             if better:
                 self.best = Best(trial, evaluation.program.deepcopy())
-        self._on_trial(trial, better)
+        try:
+            self._on_trial(trial, better)
+        except Exception as error:
+            # DSPy takes what a callback raises for a warning: a trial that is lost is none.
+            raise self._stop.because(_as_ours(error, f"keeping trial {trial.number}")) from error
 
     def _is_best(self, trial: Trial) -> bool:
         """Whether it is better than every changed state before; of equals the first stays."""
@@ -371,6 +371,13 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         with self._lock:
             counted = self.bootstraps if root.own else self.proposals
             counted[f"{failure}: {reason}"] += 1
+
+
+def _as_ours(error: Exception, doing: str) -> FlywheelError:
+    """An error of ours as it is, and any other as a failure of what was done."""
+    if isinstance(error, FlywheelError):
+        return error
+    return FlywheelError(f"{doing} failed", cause=f"{type(error).__name__}: {error}")
 
 
 def _of(evaluation: _Open, example: Any) -> Outcome:
