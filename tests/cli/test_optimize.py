@@ -14,6 +14,7 @@ from flywheel.workspace import find
 from tests.cli.conftest import Ran
 from tests.fakes.provider import Behaviour, Provider, provider
 from tests.fakes.versions import version
+from tests.optimize.studies.conftest import NEEDS_OPTUNA
 
 Run = Callable[..., Ran]
 OPTIMIZE = ("optimize", "--module", "repair", "--metric", "exact_match")
@@ -45,7 +46,9 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
         yield one
 
 
-@pytest.mark.parametrize("optimizer", ["bootstrap-fewshot", "miprov2"])
+@pytest.mark.parametrize(
+    "optimizer", ["bootstrap-fewshot", pytest.param("miprov2", marks=NEEDS_OPTUNA)]
+)
 def test_it_ends_with_a_version_and_the_next_command(
     flywheel: Run, served: Provider, folder: Path, optimizer: str
 ) -> None:
@@ -75,7 +78,7 @@ def test_it_ends_with_a_version_and_the_next_command(
 def test_run_again_it_asks_nothing_and_gives_the_same_version(
     flywheel: Run, served: Provider
 ) -> None:
-    command = (*OPTIMIZE, "--optimizer", "miprov2", "--trials", "3", "--json")
+    command = (*OPTIMIZE, "--optimizer", "random-search", "--trials", "6", "--json")
     first = flywheel(*command).json
     asked = len(served.asked)
     again = flywheel(*command).json
@@ -122,7 +125,7 @@ def test_a_metric_that_raises_is_told_with_its_line(
     (folder / "metrics" / "mine.py").write_text(
         'VERSION = "1"\n\n\ndef mine(case, answer):\n    return 1 / 0\n'
     )
-    ran = flywheel("optimize", "--module", "repair", "--metric", "mine")
+    ran = flywheel("optimize", "--module", "repair", "--metric", "mine", "--optimizer", "simba")
     assert (ran.code, ran.out) == (2, "")
     assert "mine.py:5" in ran.err
     assert "ZeroDivisionError" in ran.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from flywheel.programs import Answer, Case, Score
 from flywheel.programs.row import FIELDS, Row
 from tests.fakes.provider import Behaviour, Provider, provider
 
+NEEDS_OPTUNA = pytest.mark.skipif(
+    importlib.util.find_spec("optuna") is None, reason="the extra `optimize` is not installed"
+)
 TOLD = "Count one higher, always."
 """What a proposer says, and what helps a student."""
 

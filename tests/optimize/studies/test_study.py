@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +19,30 @@ from flywheel.optimize.study import Models
 from flywheel.optimize.trial import FULL, Trial
 from flywheel.programs import Answer, Case, Score
 from tests.fakes.provider import Behaviour, Provider, provider
-from tests.optimize.studies.conftest import Bench, Mend, exact, failure_of, rows, said, student
+from tests.optimize.studies.conftest import (
+    NEEDS_OPTUNA,
+    Bench,
+    Mend,
+    exact,
+    failure_of,
+    rows,
+    said,
+    student,
+)
 
 Make = Callable[..., Bench]
 OVERLOADED = Behaviour(status=529, kind="overloaded_error", message="Overloaded")
 
 
 @pytest.mark.parametrize(
-    "optimizer", ["bootstrap-fewshot", "random-search", "miprov2", "simba", "gepa"]
+    "optimizer",
+    [
+        "bootstrap-fewshot",
+        "random-search",
+        pytest.param("miprov2", marks=NEEDS_OPTUNA),
+        "simba",
+        "gepa",
+    ],
 )
 def test_an_optimiser_finds_what_helps_and_its_trials_are_seen(
     bench: Make, served: Provider, optimizer: str
@@ -67,6 +84,7 @@ def test_the_scores_are_those_of_dspys_own_evaluation(bench: Make, served: Provi
     assert ours == scores
 
 
+@NEEDS_OPTUNA
 def test_run_again_it_asks_and_measures_nothing_and_finds_the_same(
     bench: Make, served: Provider, journal: Journal
 ) -> None:
@@ -202,6 +220,7 @@ def test_a_teacher_is_asked_where_one_is_named(bench: Make, journal: Journal) ->
     assert found.demos == ("e0",)
 
 
+@NEEDS_OPTUNA
 def test_optimisers_print_nothing(
     bench: Make, served: Provider, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +230,15 @@ def test_optimisers_print_nothing(
     assert "Bootstrapping set" in (study.folder / "optimizer.log").read_text()
 
 
+def test_an_optimiser_whose_package_is_missing_says_which(
+    bench: Make, served: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    error = failure_of(bench(served).study("miprov2"))
+    assert error.message == "miprov2 needs the package optuna, which is not installed"
+    assert served.asked == []
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Minibatches that a small validation carries."""
@@ -218,6 +246,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flywheel.optimize.optimizers.miprov2.MINIBATCH_FROM", 8)
 
 
+@NEEDS_OPTUNA
 def test_minibatches_are_no_full_trials_and_the_best_is_scored_on_all_rows(
     bench: Make, served: Provider, small: None
 ) -> None:
@@ -229,6 +258,7 @@ def test_minibatches_are_no_full_trials_and_the_best_is_scored_on_all_rows(
     assert (found.best.kind, found.best.estimate.n) == (FULL, 8)
 
 
+@NEEDS_OPTUNA
 def test_a_search_that_has_scored_all_there_is_ends_well(
     bench: Make, served: Provider, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +274,7 @@ def test_a_search_that_has_scored_all_there_is_ends_well(
     assert found.best.estimate.value == 1.0
 
 
+@NEEDS_OPTUNA
 @pytest.mark.parametrize("seed", [0, 9])
 def test_every_seed_is_itself(
     bench: Make, served: Provider, monkeypatch: pytest.MonkeyPatch, seed: int

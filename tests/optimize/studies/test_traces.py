@@ -21,7 +21,7 @@ from flywheel.optimize.watch import Watch
 from flywheel.programs import Score
 from flywheel.programs.row import Row
 from tests.fakes.provider import Behaviour, Provider, provider
-from tests.optimize.studies.conftest import Bench, Mend, exact, rows, said
+from tests.optimize.studies.conftest import NEEDS_OPTUNA, Bench, Mend, exact, rows, said
 
 Make = Callable[..., Bench]
 
@@ -164,6 +164,7 @@ def test_a_student_is_trained_on_its_traces_and_scored_as_trained(
     assert isinstance(traces[0].messages[0], Message)
 
 
+@NEEDS_OPTUNA
 def test_prompt_and_weights_are_made_better_together(bench: Make, served: Provider) -> None:
     one = bench(served)
     trainer = Trainer(Mend().known)
@@ -176,6 +177,7 @@ def test_prompt_and_weights_are_made_better_together(bench: Make, served: Provid
     assert trainer.given[0]
 
 
+@NEEDS_OPTUNA
 def test_a_training_that_fails_ends_the_study_with_its_reason(
     bench: Make, served: Provider
 ) -> None:
