@@ -29,12 +29,13 @@ def numbered(code: str) -> str:
     return "\n".join(f"{n}: {line}" for n, line in enumerate(code.split("\n"), start=1))
 
 
-def choices(code: str) -> list[str]:
-    """Every way to name lines of a definition: one that says something, or a run of a few."""
-    lines = code.split("\n")
-    said = [n for n, line in enumerate(lines, start=1) if line.strip()]
-    runs = [f"{n}-{m}" for n in said for m in said if n < m < n + LONGEST]
-    return [*map(str, said), *runs]
+def pattern(code: str) -> str:
+    """What names lines of a definition, one or a run, as a regular expression.
+
+    Few alternatives: a local server follows all of them at every token.
+    """
+    number = f"({'|'.join(_numbers(code.count(chr(10)) + 1))})"
+    return f"^{number}(-{number})?$"
 
 
 def applied(change: Change, code: str) -> str | None:
@@ -80,6 +81,19 @@ def change_between(bad: str, good: str) -> Change | None:
         if last - first <= LONGEST and applied(change, bad) == good:
             return change
     return None
+
+
+def _numbers(most: int) -> list[str]:
+    """Patterns of the numbers from 1 to `most`, with as many digits as it has or fewer."""
+    digits = str(most)
+    found = ["[1-9]" + "[0-9]" * (length - 1) for length in range(1, len(digits))]
+    for place, digit in enumerate(digits):
+        least = 1 if place == 0 else 0
+        last = int(digit) if place == len(digits) - 1 else int(digit) - 1
+        if last >= least:
+            rest = "[0-9]" * (len(digits) - place - 1)
+            found.append(f"{digits[:place]}[{least}-{last}]{rest}")
+    return found
 
 
 def _laid(code: str, indent: str) -> list[str]:

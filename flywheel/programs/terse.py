@@ -8,7 +8,6 @@ schema of the outputs, so that every answer can be read.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from flywheel.lm.bridge import dspy
@@ -52,14 +51,14 @@ class TerseAdapter(dspy.JSONAdapter):  # type: ignore[misc]  # DSPy is not typed
         return json.dumps(said, ensure_ascii=False, default=str)
 
 
-def response_format(signature: Any, **values: Sequence[str]) -> dict[str, Any]:
-    """What holds a model to the outputs of a signature; `values` are all that some of them may be.
+def response_format(signature: Any, **patterns: str) -> dict[str, Any]:
+    """What holds a model to the outputs of a signature; `patterns` are what some must match.
 
     A program passes it as its predictor's `config` where a row narrows what can be answered.
     """
     schema = _schema_of(signature)
-    for name, one in values.items():
-        schema["properties"][name] = {"type": "string", "enum": list(one)}
+    for name, one in patterns.items():
+        schema["properties"][name] = {"type": "string", "pattern": one}
     return {
         "type": "json_schema",
         "json_schema": {"name": "answer", "strict": True, "schema": schema},

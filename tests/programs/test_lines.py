@@ -1,8 +1,10 @@
 """Lines written anew: a change says a fix, and says it back."""
 
+import re
+
 import pytest
 
-from flywheel.programs.lines import Change, applied, change_between, choices, numbered
+from flywheel.programs.lines import Change, applied, change_between, numbered, pattern
 
 GOOD = """def clamp(value, low, high):
     if value < low:
@@ -51,9 +53,10 @@ def test_new_lines_take_the_indentation_of_the_old() -> None:
     assert applied(Change("3", "        return 0"), GOOD) == applied(Change("3", "return 0"), GOOD)
 
 
-def test_each_line_that_says_something_may_be_named_and_runs_of_a_few() -> None:
-    said = choices(GOOD)
-    assert said[:4] == ["1", "2", "3", "5"]
-    assert "2-3" in said
-    assert "3-2" not in said
-    assert all(applied(Change(one, "pass"), GOOD) is not None for one in said)
+@pytest.mark.parametrize("count", [1, 5, 9, 10, 19, 20, 47, 100, 123, 300])
+def test_the_numbers_of_all_lines_and_no_others_may_be_named(count: int) -> None:
+    named = re.compile(pattern("\n" * (count - 1)))
+    assert [n for n in range(500) if named.match(str(n))] == list(range(1, count + 1))
+    assert named.match(f"1-{count}")
+    assert not named.match(f"1-{count + 1}")
+    assert not named.match("01")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.programs.lines import Change, applied, change_between, choices
+from flywheel.programs.lines import Change, applied, change_between, pattern
 from flywheel.programs.modules.shown import code_shown, instructions
 from flywheel.programs.row import Row
 from flywheel.programs.terse import TerseAdapter, response_format
@@ -30,7 +30,7 @@ class Breaker(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
     def forward(self, good: str) -> Any:
         """The definition with a bug; `bad` is None where the answer names lines not there."""
         with dspy.context(adapter=TerseAdapter()):
-            form = response_format(self.break_.signature, lines=choices(good))
+            form = response_format(self.break_.signature, lines=pattern(good))
             said = self.break_(code=code_shown(good), config={"response_format": form})
         bad = applied(Change(said.lines, said.broken), good)
         return dspy.Prediction(lines=said.lines, broken=said.broken, bad=bad)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.programs.lines import change_between, choices
+from flywheel.programs.lines import change_between, pattern
 from flywheel.programs.modules.shown import code_shown, error_shown, instructions
 from flywheel.programs.row import Row
 from flywheel.programs.terse import TerseAdapter, response_format
@@ -30,7 +30,7 @@ class Locate(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
     def forward(self, bad: str, error: str) -> Any:
         """The wrong lines, as `7` or `7-9`."""
         with dspy.context(adapter=TerseAdapter()):
-            form = response_format(self.point.signature, lines=choices(bad))
+            form = response_format(self.point.signature, lines=pattern(bad))
             return self.point(
                 code=code_shown(bad), error=error_shown(error), config={"response_format": form}
             )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.programs.lines import Change, applied, change_between, choices
+from flywheel.programs.lines import Change, applied, change_between, pattern
 from flywheel.programs.modules.shown import code_shown, error_shown, instructions
 from flywheel.programs.row import Row
 from flywheel.programs.terse import TerseAdapter, response_format
@@ -34,7 +34,7 @@ class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
     def forward(self, bad: str, error: str) -> Any:
         """The definition mended; `good` is None where the answer names lines that are not there."""
         with dspy.context(adapter=TerseAdapter()):
-            form = response_format(self.mend.signature, lines=choices(bad))
+            form = response_format(self.mend.signature, lines=pattern(bad))
             said = self.mend(
                 code=code_shown(bad), error=error_shown(error), config={"response_format": form}
             )
