@@ -207,25 +207,31 @@ def _print_scores(session: Session, done: Evaluated, seed: int) -> None:
     session.out.print(visible(title), markup=False, style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("version", overflow="fold")
-    for name in ("score", "n", "95 %", "$ a row", "p50", "p90", "read", "written", "new"):
+    for name in ("score", "n", "95 %", "$ a row", "p50 / p90", "tokens", "new"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in done.standings:
-        mean, tokens = one.estimate(seed), one.tokens or (None, None)
+        mean = one.estimate(seed)
         table.add_row(
-            escape(visible(one.version.id)),
+            escape(visible(_brief(one.version.id))),
             _number(mean.value, ".3f"),
             str(mean.n),
             "–" if mean.low is None else f"{mean.low:.3f} to {mean.high:.3f}",
             _number(one.usd, ".5f"),
-            *(_number(one.latency(percentile), ".1f", " s") for percentile in (50, 90)),
-            *(_number(count, ".0f") for count in tokens),
+            f"{_number(one.latency(50), '.1f')} / {_number(one.latency(90), '.1f')} s",
+            "–" if one.tokens is None else f"{one.tokens[0]:.0f} + {one.tokens[1]:.0f}",
             str(one.now),
         )
     session.out.print(table)
 
 
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "–" if value is None else f"{value:{form}}{unit}"
+def _brief(version_id: str) -> str:
+    """A version with as much of its hash as a person tells apart, and commands take."""
+    name, _, digits = version_id.rpartition("@")
+    return f"{name}@{digits[:8]}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"
 
 
 def _print_unknown(session: Session, done: Evaluated) -> None:

@@ -1,4 +1,4 @@
-"""`flywheel versions` and what is done with them: look, compare, deploy, roll back, share traffic."""
+"""`flywheel versions` and what is done with them: looked at, compared, deployed, rolled back."""
 
 from __future__ import annotations
 
@@ -57,19 +57,12 @@ def versions(
     as_json: Json = False,
 ) -> None:
     """List the versions of programs, the newest first, and which one is deployed."""
-    from flywheel.core.errors import UsageError
-
     session = Session.of(context)
     registry = _registry(session)
     damaged: list[str] = []
     found = registry.list(module, on_damaged=lambda error: damaged.append(error.message))
-    if module is not None and not found and not damaged:
-        there = ", ".join(registry.modules())
-        raise UsageError(
-            f"{module} has no versions.",
-            cause=f"there are versions of {there}" if there else None,
-            hint=f"flywheel optimize --module {module} makes one",
-        )
+    if module is not None:
+        registry.known(module)
     names = sorted({one.manifest.module.name for one in found})
     shared = {name: _traffic(registry, name) for name in names}
     if as_json:
@@ -79,7 +72,7 @@ def versions(
         session.warn(message, "flywheel version show says why")
     if not found:
         session.out.print("There are no versions yet.")
-        session.next_step("optimize", "--module", "repair")
+        session.next_step("optimize", "--module", module or "repair")
         return
     for name in names:
         _print_list(session, registry, [one for one in found if one.id.startswith(f"{name}@")])
@@ -278,6 +271,7 @@ def _print_list(session: Session, registry: Registry, found: Sequence[Version]) 
     from rich.markup import escape
     from rich.table import Table
 
+    from flywheel.curate.split import HOLDOUT
     from flywheel.registry import BASE
     from flywheel.store import gates
 
@@ -286,11 +280,11 @@ def _print_list(session: Session, registry: Registry, found: Sequence[Version]) 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("", "version", "made by", "from", "score"):
         table.add_column(name)
-    for name in ("beside the deployed", "cost", "when"):
+    for name in ("gain on the hold-out", "cost", "when"):
         table.add_column(name, justify="right")
     for one in found:
         said = one.manifest
-        compared = gates(registry.store, challenger=one.id)
+        compared = [g for g in gates(registry.store, challenger=one.id) if g.split == HOLDOUT]
         made = (said.optimizer.name if said.optimizer else "hand") + (
             " [yellow](partial)[/yellow]" if said.partial else ""
         )
@@ -300,7 +294,9 @@ def _print_list(session: Session, registry: Registry, found: Sequence[Version]) 
             made,
             escape(_short(said.parent)),
             escape(_score(said.scores[-1])) if said.scores else "–",
-            _gain(compared[0]) if compared else "not compared",
+            f"{_gain(compared[0])} on {_tail(compared[0].champion)[:8]}"
+            if compared
+            else "not compared",
             _usd(said.cost.usd),
             f"{said.created_at:%Y-%m-%d %H:%M}",
         )
@@ -355,7 +351,8 @@ def _print_gates(session: Session, compared: Sequence[Gate]) -> None:
     for one in compared:
         session.out.print(
             f"{'[green]✓[/green]' if one.better else '[yellow]–[/yellow]'}"
-            f" {_gain(one)} beside {escape(_short(one.champion))}, p = {one.p_value:.2g},"
+            f" {escape(one.metric.partition('@')[0])} {_gain(one)} on"
+            f" {escape(_short(one.champion))}, p = {one.p_value:.2g},"
             f" {one.n:,} rows of {escape(one.dataset)} {one.split},"
             f" {one.regressions:,} worse and {one.gains:,} better"
         )

@@ -296,6 +296,8 @@ class LMProfile(Section):
 
     model: str = Field(min_length=1)
     """"anthropic/MODEL", "openai/MODEL", "gemini/MODEL" …, "local" or "local/FILE.gguf"."""
+    adapter: UserPath | None = None
+    """LoRA adapter of a local model, a GGUF file; none: the model as it is."""
     api_base: str | None = None
     """Address of the server; none: the provider's own."""
     api_key_env: str | None = None
@@ -337,6 +339,12 @@ class LMProfile(Section):
         if value is not None and not re.match(r"https?://[^/\s]", value):
             raise ValueError(f"{value!r} is no address; write http://… or https://…")
         return value
+
+    @model_validator(mode="after")
+    def _adapts_a_local_model(self) -> LMProfile:
+        if self.adapter is not None and self.model.partition("/")[0] != "local":
+            raise ValueError(f"an adapter is for a model that is served here, not {self.model}")
+        return self
 
     @model_validator(mode="after")
     def _has_both_prices(self) -> LMProfile:
@@ -574,7 +582,7 @@ def _file_layer(file: Path) -> Layer:
             name = f"{section}.{field}"
             if field not in _SECTIONS[section].model_fields:
                 raise _unknown(name, f"{file}{shown}")
-            values[name] = _beside(file, value) if _is_path(name) else value
+            values[name] = _beside(file, value) if _is_path(_SECTIONS[section], field) else value
     return Layer(values, dict.fromkeys(values, f"{file}{shown}"))
 
 
@@ -595,13 +603,12 @@ def _profile_values(tables: Mapping[str, object], file: Path, shown: str) -> dic
                     f"There is no setting {name!r}, asked for in {file}{shown}.",
                     hint=_did_you_mean(name, known),
                 )
-            values[name] = value
+            values[name] = _beside(file, value) if _is_path(LMProfile, field) else value
     return values
 
 
-def _is_path(name: str) -> bool:
-    section, _, field = name.partition(".")
-    return _SECTIONS[section].model_fields[field].annotation == UserPath | None
+def _is_path(section: type[Section], field: str) -> bool:
+    return section.model_fields[field].annotation == UserPath | None
 
 
 def _beside(file: Path, value: object) -> object:

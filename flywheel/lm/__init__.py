@@ -16,6 +16,8 @@ from flywheel.lm.failure import OF_BATCHES as OF_BATCHES
 from flywheel.lm.failure import Failure as Failure
 from flywheel.lm.journal import Journal as Journal
 from flywheel.lm.line import Purpose as Purpose
+from flywheel.lm.model_file import identity_of as identity_of
+from flywheel.lm.model_file import read_head as read_head
 from flywheel.lm.profile import LOCAL as LOCAL
 from flywheel.lm.profile import Profile as Profile
 from flywheel.lm.profile import Role as Role
@@ -53,5 +55,7 @@ __all__ = [
     "Usage",
     "cache_saving",
     "check_local",
+    "identity_of",
     "profile_of",
+    "read_head",
 ]

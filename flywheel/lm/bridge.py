@@ -12,13 +12,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 from flywheel.core.errors import BudgetError, FlywheelError, LMError
 from flywheel.lm.engine import Engine
 from flywheel.lm.failure import Failure
 from flywheel.lm.line import Purpose
-from flywheel.lm.profile import Role
+from flywheel.lm.profile import Profile, Role
 from flywheel.lm.records import Message, Reply, Request
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "true")  # else importing asks the network
@@ -47,22 +48,28 @@ def listening(heard: Heard) -> Iterator[None]:
 
 
 def language_model(engine: Engine, purpose: Purpose, **defaults: Any) -> dspy.LM:
-    """A model for DSPy, played by the profile of the purpose's role.
+    """A model for DSPy, played by the purpose's profile, or by that of its role.
 
     `defaults` are `dspy.LM`'s, such as `temperature` and `max_tokens`. The engine is borrowed:
-    it stays open as long as programs run. Raises `UsageError` for a profile that is not there.
+    it stays open as long as programs run. A copy with another `model` is played by the profile that
+    this names as `model_name` does. Raises `UsageError` for a profile that is not there.
     """
-    profile = engine.chain(purpose.role, purpose.profile)[0]
-    # Its name is part of what DSPy calls the same, so it holds the profile as well as the model.
-    name = f"{profile.name}/{profile.settings.model}"
     return _Model(
-        name,
+        model_name(engine.chain(purpose.role, purpose.profile)[0]),
         engine=_Sync(engine, purpose),
         async_engine=_Async(engine, purpose),
         cache=False,
         num_retries=0,
         **defaults,
     )
+
+
+def model_name(profile: Profile) -> str:
+    """What DSPy calls the model of a profile.
+
+    It is part of what DSPy calls the same, so it holds the profile as well as the model.
+    """
+    return f"{profile.name}/{profile.settings.model}"
 
 
 class _Model(dspy.LM):  # type: ignore[misc]  # DSPy is not typed
@@ -78,6 +85,20 @@ class _Model(dspy.LM):  # type: ignore[misc]  # DSPy is not typed
         with self._rollout(kwargs):
             return await super().acall(prompt, messages=messages, **kwargs)
 
+    def copy(self, **kwargs: Any) -> _Model:
+        """As `dspy.LM`; another `model` is played by the profile it names.
+
+        Raises `UsageError` for a profile that is not there.
+        """
+        if (model := kwargs.get("model")) is not None:
+            side: _Side = self.engine
+            purpose = replace(side.purpose, profile=str(model).partition("/")[0])
+            side.engine.chain(purpose.role, purpose.profile)
+            sides = {"engine": _Sync(side.engine, purpose)}
+            kwargs = {**kwargs, **sides, "async_engine": _Async(side.engine, purpose)}
+        copied: _Model = super().copy(**kwargs)
+        return copied
+
     @contextmanager
     def _rollout(self, kwargs: dict[str, Any]) -> Iterator[None]:
         wanted = {**self.kwargs, **kwargs}.get("rollout_id")
@@ -92,7 +113,7 @@ class _Side:
     """What both of DSPy's ways to ask have in common."""
 
     def __init__(self, engine: Engine | None, purpose: Purpose) -> None:
-        self._engine, self._purpose = engine, purpose
+        self._engine, self.purpose = engine, purpose
 
     def __deepcopy__(self, memo: object) -> _Side:
         """Itself: copies of a program share one engine."""
@@ -100,12 +121,14 @@ class _Side:
 
     def dump_state(self) -> dict[str, str]:
         """What a saved program says of it: who plays it is set again where it is loaded."""
-        return {"role": self._purpose.role.value, "purpose": self._purpose.name}
+        purpose = self.purpose
+        return {"role": purpose.role.value, "purpose": purpose.name, "profile": purpose.profile}
 
     @classmethod
     def load_state(cls, state: dict[str, str]) -> _Side:
         """A side without an engine, which answers nothing."""
-        return cls(None, Purpose(Role(state["role"]), state["purpose"]))
+        profile = state.get("profile", "")  # not there, where an older program was saved
+        return cls(None, Purpose(Role(state["role"]), state["purpose"], profile=profile))
 
     @property
     def engine(self) -> Engine:
@@ -121,7 +144,7 @@ class _Sync(_Side):
     def complete(self, request: lm15.Request) -> lm15.Response:
         """One answer. Raises `lm15.LM15Error`."""
         try:
-            reply = self.engine.ask(_request(request), self._purpose)
+            reply = self.engine.ask(_request(request), self.purpose)
         except FlywheelError as error:
             raise _raised(error) from error
         _tell(reply)
@@ -133,7 +156,7 @@ class _Async(_Side):
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         """One answer. Raises `lm15.LM15Error`."""
-        asked = self.engine.submit(_request(request), self._purpose)
+        asked = self.engine.submit(_request(request), self.purpose)
         try:
             reply = await asyncio.wrap_future(asked)
         except FlywheelError as error:

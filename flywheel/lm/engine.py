@@ -21,12 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from flywheel.core.errors import LMError, UsageError
 from flywheel.core.events import EventBus, Warned
 from flywheel.core.settings import LMProfile
-from flywheel.lm.backends import Backend, backend_of, meant
+from flywheel.lm.backends import Backend, Processes, backend_of, meant
 from flywheel.lm.batch import PRICE, Asked, Bulk
 from flywheel.lm.breaker import Breaker, Circuit, Permit
 from flywheel.lm.budget import Budget, Spending, unpriced
@@ -83,7 +84,7 @@ class Engine:
         max_tokens: int | None = None,
         bus: EventBus | None = None,
         secrets: Secrets | None = None,
-        backends: Callable[[Profile, Secrets], Backend] = backend_of,
+        backends: Callable[[Profile, Secrets], Backend] | None = None,
     ) -> None:
         """`chosen` are the profiles that the command line names for roles.
 
@@ -97,7 +98,7 @@ class Engine:
         self._journal = journal
         self._bus = bus or EventBus()
         self._secrets = secrets or Secrets()
-        self._backends = backends
+        self._backends = backends or partial(backend_of, processes=Processes())
         self._limits = (max_usd, max_tokens)
         self._lines: dict[str, Line] = {}
         self._flying: dict[tuple[str, bool], asyncio.Future[Reply]] = {}
@@ -190,11 +191,13 @@ class Engine:
             future.cancel()
             raise
 
-    def estimate(self, role: Role, asked: Sequence[Request], *, batch: bool = False) -> Estimate:
+    def estimate(
+        self, role: Role, asked: Sequence[Request], profile: str = "", *, batch: bool = False
+    ) -> Estimate:
         """What questions to a role will take at the most; asks nothing."""
 
         async def look() -> Estimate:
-            line = self._line(self.chain(role)[0])
+            line = self._line(self.chain(role, profile)[0])
             keys = {line.key(one): line.completed(one) for one in asked}
             left = [one for key, one in keys.items() if self._journal.answer(key) is None]
             most = [line.most(one) for one in left]
@@ -309,7 +312,8 @@ class Engine:
         return await self._of_line(self._line(chain[-1]), request, purpose, on_text, False)
 
     async def _in_bulk(self, asked: Sequence[tuple[Request, Purpose]]) -> None:
-        line = self._line(self.chain(asked[0][1].role)[0])
+        first = asked[0][1]
+        line = self._line(self.chain(first.role, first.profile)[0])
         backend, settings = line.batches(), line.profile.settings
         wanted: dict[str, Asked] = {}
         for request, purpose in asked:

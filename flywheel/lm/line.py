@@ -48,7 +48,7 @@ class Line:
         self.profile = profile
         self.backend = backend
         self.breaker = Breaker(on_change=on_change)
-        self.slots = asyncio.Semaphore(backend.slots or settings.concurrency)
+        self.slots = backend.slots or asyncio.Semaphore(settings.concurrency)
         requests, tokens = settings.requests_per_minute, settings.tokens_per_minute
         self.requests = Bucket(requests or _UNLIMITED)
         self.tokens = Bucket(tokens or _UNLIMITED)

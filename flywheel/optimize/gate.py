@@ -198,8 +198,11 @@ def needed(difference: float = EFFECT, discordant: float = DISCORDANT) -> int:
 
 def mcnemar(gains: int, regressions: int) -> float:
     """Two-sided p-value of so many rows one way and so many the other; 1 where none differs."""
-    differing, fewer = gains + regressions, min(gains, regressions)
-    tail = sum(math.comb(differing, k) for k in range(fewer + 1))
+    differing = gains + regressions
+    ways = tail = 1
+    for fewer in range(min(gains, regressions)):
+        ways = ways * (differing - fewer) // (fewer + 1)
+        tail += ways
     return min(1.0, 2 * tail / (1 << differing))
 
 

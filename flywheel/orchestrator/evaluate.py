@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flywheel.core.errors import BudgetError, DatasetError, UsageError
-from flywheel.core.events import EventBus, RowEvaluated
+from flywheel.core.events import EventBus, RowEvaluated, Warned
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.curate import SPLITS
@@ -41,7 +41,7 @@ from flywheel.orchestrator.measure import (
 from flywheel.orchestrator.models import OUT_OF_BUDGET, Allowance, Models
 from flywheel.orchestrator.tools import Toolbox
 from flywheel.programs import Answer, Case, Estimate, Metric, Score, mean_of
-from flywheel.programs.program import find_program
+from flywheel.programs.program import Program, find_program
 from flywheel.programs.row import Row, rows_of
 from flywheel.registry import Registry, Version
 from flywheel.store import (
@@ -273,7 +273,7 @@ def evaluate(
         ) as models,
         Toolbox(metric, settings, workspace, store, bus, run_id=run_id) as tools,
     ):  # fmt: skip
-        crew = [_Player(one, registry, models, drawn, tools) for one in versions]
+        crew = [_Player(one, registry, models, drawn, tools, bus) for one in versions]
         done = Evaluated(run_id, drawn, metric, tools.judge, [one.standing for one in crew])
         loop = _Loop(crew, done, models, tools, store, bus, on_progress)
         try:
@@ -304,7 +304,13 @@ class _Player:
     """A version, ready to answer."""
 
     def __init__(
-        self, version: Version, registry: Registry, models: Models, drawn: Drawn, tools: Toolbox
+        self,
+        version: Version,
+        registry: Registry,
+        models: Models,
+        drawn: Drawn,
+        tools: Toolbox,
+        bus: EventBus,
     ) -> None:
         from flywheel.lm.bridge import dspy  # noqa: PLC0415  a second, when something is to be run
 
@@ -312,14 +318,22 @@ class _Player:
         program = find_program(said.module.spec, registry.workspace.root)
         program.check()
         self.module = program.make()
+        """The program in the version's state."""
+        profile = ""
         if version.folder is not None:
-            registry.load(version, self.module, base=models.server)
+            registry.load(version, self.module, base=models.server())
+            if said.adapter is not None:
+                folder = registry.workspace.adapters / said.adapter.hash
+                profile = models.with_adapter(folder / "adapter.gguf")
+            _warn(version, program, models, bus)
         self.standing = Standing(
             version,
             Trialled(
                 version_id=version.id,
                 module=said.module.name,
-                answered_by=content_hash("answers", program.hash, said.state, models.server),
+                answered_by=content_hash(
+                    "answers", program.hash, said.state, models.server(profile)
+                ),
                 dataset=drawn.dataset.id,
                 split=drawn.split,
                 metric=tools.metric.name,
@@ -328,9 +342,20 @@ class _Player:
             ),
             models.profile.settings.model,
         )
-        with dspy.context(lm=models.for_programs(f"program:{said.module.name}")):
+        with dspy.context(lm=models.for_programs(f"program:{said.module.name}", profile)):
             self.context: Context = copy_context()
-        """DSPy's settings with the version's model."""
+        """DSPy's settings, with the model that answers."""
+
+
+def _warn(version: Version, program: Program, models: Models, bus: EventBus) -> None:
+    """Say where a version is not run as it was made."""
+    said = version.manifest
+    if said.module.hash != program.hash:
+        told = f"the code of {program.spec} is not what {version.id} was made of"
+        bus.publish(Warned("program-changed", told))
+    if said.lm is not None and said.lm.server != models.server():
+        told = f"{version.id} was made for {said.lm.model}, and another model answers"
+        bus.publish(Warned("other-model", told))
 
 
 class _Loop:

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pydantic import ValidationError
+
+from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus, PhaseStarted, Warned
-from flywheel.core.settings import Settings
+from flywheel.core.settings import LMProfile, Settings
 from flywheel.lm import Engine, Estimate, Journal, Profile, Purpose, Reply, Request, Role, Spending
 from flywheel.orchestrator.cost import take_calls
 from flywheel.store import Store
@@ -116,21 +120,41 @@ class Models:
         """The profile that plays the role."""
         return self._engine.chain(self._role)[0]
 
-    @property
-    def server(self) -> str:
+    def server(self, profile: str = "") -> str:
         """Identity of what answers; of a local model, that of its weights."""
-        return self._engine.server(self._purpose(""))
+        return self._engine.server(self._purpose("", profile))
+
+    def with_adapter(self, adapter: Path) -> str:
+        """The name of the profile that plays the role with trained weights beside its model's.
+
+        Raises `UsageError` where the model is not one that is served here.
+        """
+        plays = self.profile
+        name = f"{plays.name}+{adapter.parent.name}"
+        told = plays.settings.model_dump() | {"adapter": adapter, "fallbacks": ()}
+        try:
+            self._engine.add(name, LMProfile.model_validate(told))
+        except ValidationError as error:
+            raise UsageError(
+                f"{plays.settings.model} of the profile {plays.name} can have no adapter",
+                cause=str(error.errors()[0]["msg"]),
+                hint="name the profile of the local model that it was trained on: --student",
+            ) from error
+        return name
 
     @property
     def spent(self) -> Spending:
         """What the calls of this run have cost."""
         return self._engine.spent
 
-    def for_programs(self, purpose: str) -> dspy.LM:
-        """The role as DSPy's programs ask it, for a purpose in the ledger."""
+    def for_programs(self, purpose: str, profile: str = "") -> dspy.LM:
+        """The role as DSPy's programs ask it, for a purpose in the ledger.
+
+        `profile` is one of `with_adapter`, empty for the one that plays the role.
+        """
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy takes a second
 
-        return language_model(self._engine, self._purpose(purpose))
+        return language_model(self._engine, self._purpose(purpose, profile))
 
     def summary(self) -> dict[str, Any]:
         """Who was asked, and what that took."""
@@ -176,8 +200,8 @@ class Models:
         interrupted = kind is not None and not issubclass(kind, Exception)
         self.close(patience=0.0 if interrupted else PATIENCE)
 
-    def _purpose(self, name: str) -> Purpose:
-        return Purpose(self._role, name, self._run_id)
+    def _purpose(self, name: str, profile: str = "") -> Purpose:
+        return Purpose(self._role, name, self._run_id, profile)
 
     def _told(self, estimate: Estimate) -> str:
         """An estimate in words."""

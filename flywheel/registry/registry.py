@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from flywheel.core.errors import RegistryError, UsageError
 from flywheel.core.identity import bytes_hash
+from flywheel.programs.modules import SHIPPED
 from flywheel.programs.program import Program, find_program
 from flywheel.registry import state as states
 from flywheel.registry.version import (
@@ -38,6 +39,7 @@ from flywheel.registry.version import (
 )
 from flywheel.store import (
     DEMO,
+    DEPLOY,
     TRAIN,
     VALIDATION,
     Deployment,
@@ -193,16 +195,7 @@ class Registry:
 
     def deployed(self, module: str) -> Standing:
         """What is deployed of a module."""
-        held: list[Deployment] = []
-        number = 0
-        for one in deployments(self.store, module):
-            number = one.number
-            if one.action == "deploy":
-                held.append(one)
-            elif held:
-                held.pop()
-        version_id = held[-1].version_id if held else f"{module}@{BASE}"
-        return Standing(version_id, number, tuple(held))
+        return standing_of(module, deployments(self.store, module))
 
     @contextmanager
     def changing(self, module: str, doing: str) -> Iterator[None]:
@@ -231,12 +224,9 @@ class Registry:
             ) from error
 
     def known(self, module: str) -> None:
-        """Raise `UsageError` for a module that has no version and is no program."""
-        if not self._folders(module):
-            try:
-                self.program(module)
-            except UsageError as error:
-                raise self._none(module, module, ()) from error
+        """Raise `UsageError` for a module that has no version and does not come with flywheel."""
+        if module not in SHIPPED and not self._folders(module):
+            raise self._none(module, module, ())
 
     def modules(self) -> tuple[str, ...]:
         """Modules that have versions."""
@@ -249,19 +239,32 @@ class Registry:
     def _none(self, asked: str, module: str, folders: tuple[Path, ...]) -> UsageError:
         if not folders:
             names = self.modules()
-            near = difflib.get_close_matches(module, names, n=1)
+            near = difflib.get_close_matches(module, {*names, *SHIPPED}, n=1)
             return UsageError(
-                f"There is no version {asked!r}: {module} has none.",
+                f"{module} has no versions{f', so there is no {asked}' if asked != module else ''}.",
                 cause=f"there are versions of {', '.join(names)}" if names else None,
                 hint=f"Did you mean {near[0]}?" if near else f"flywheel optimize --module {module}",
             )
-        ids = [f"{module}@{one.name}" for one in folders]
-        near = difflib.get_close_matches(asked, ids, n=1, cutoff=0.4)
+        hashes = [BASE, *(one.name for one in folders)]
+        near = difflib.get_close_matches(asked.rpartition("@")[2], hashes, n=1)
+        hint = f"Did you mean {module}@{near[0]}?" if near else None
         return UsageError(
             f"There is no version {asked!r}.",
-            cause=f"there are: {module}@{BASE}, {', '.join(ids)}",
-            hint=f"Did you mean {near[0]}?" if near else f"flywheel versions --module {module}",
+            cause=f"there are: {', '.join(f'{module}@{one}' for one in hashes)}",
+            hint=hint or f"flywheel versions --module {module}",
         )
+
+
+def standing_of(module: str, rows: Sequence[Deployment]) -> Standing:
+    """What is deployed after some deployments of a module, in their order."""
+    held: list[Deployment] = []
+    for one in rows:
+        if one.action == DEPLOY:
+            held.append(one)
+        elif held:
+            held.pop()
+    version_id = held[-1].version_id if held else f"{module}@{BASE}"
+    return Standing(version_id, rows[-1].number if rows else 0, tuple(held))
 
 
 def _manifest(draft: DraftVersion, written: str) -> Manifest:

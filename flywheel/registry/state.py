@@ -98,12 +98,12 @@ def state_of(program: dspy.Module) -> dict[str, PredictorState]:
     dumped = program.dump_state()
     told = {}
     for one in predictors:
-        shown = {*one.fields, AUGMENTED}
+        shown = (*one.fields, AUGMENTED)
         kept = {
             key: dumped[one.name][key] for key in ("signature", "fields") if key in dumped[one.name]
         }
         demos = [
-            {name: value for name, value in dict(demo).items() if name in shown}
+            {name: demo[name] for name in shown if name in demo}
             for demo in dumped[one.name]["demos"]
         ]
         told[one.name] = kept | {"demos": demos}
@@ -123,7 +123,7 @@ def write(state: State) -> str:
     for one in told.values():
         if not one["fields"]:
             del one["fields"]  # as DSPy writes it
-    return json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 
 
 def parse(written: str) -> dict[str, PredictorState]:

@@ -22,12 +22,12 @@ from flywheel.core.errors import UsageError
 from flywheel.core.identity import content_hash
 from flywheel.core.lock import locked
 from flywheel.optimize.sequential import ALPHA, Evidence, Stream, evidence, interval
-from flywheel.registry.registry import Registry
+from flywheel.registry.registry import Registry, standing_of
 from flywheel.store import (
     LiveCount,
     LiveOutcome,
     TrafficRow,
-    last_traffic,
+    live,
     live_counts,
     record_live,
     record_traffic,
@@ -66,12 +66,10 @@ class Traffic:
 class Routed:
     """Which version answers a request."""
 
-    module: str
-    """Name of the module."""
+    traffic: Traffic
+    """The shares by which it was decided."""
     version_id: str
     """The version."""
-    experiment: int
-    """The experiment that its outcome belongs to, 0 where there is none."""
     key: str
     """Hash of the request's key."""
 
@@ -103,8 +101,8 @@ class Arm:
 
 def traffic_of(registry: Registry, module: str) -> Traffic:
     """How the traffic of a module is shared: all is the deployed version's unless it was set."""
-    standing = registry.deployed(module)
-    rows = last_traffic(registry.store, module)
+    deployed, rows = live(registry.store, module)
+    standing = standing_of(module, deployed)
     if not rows or rows[0].deployment != standing.number or len(rows) == 1:
         reason = rows[0].reason if rows and rows[0].deployment == standing.number else ""
         champion = standing.version_id
@@ -138,7 +136,7 @@ def shares_of(registry: Registry, module: str, arguments: Sequence[str]) -> dict
     if sum(shares.values()) != WHOLE:
         raise UsageError(
             f"The shares sum to {float(sum(shares.values())):g}, and must sum to {WHOLE}.",
-            hint="nothing was changed",
+            hint="nothing was changed; write them all: base=90 HASH=10",
         )
     return {key: float(percent) for key, percent in shares.items()}
 
@@ -178,9 +176,7 @@ def share(registry: Registry, module: str, shares: Mapping[str, float]) -> Traff
 
 def route(traffic: Traffic, key: str) -> Routed:
     """Which version answers a request with a key."""
-    return Routed(
-        traffic.module, traffic.version_for(key), traffic.experiment, content_hash("key", key)
-    )
+    return Routed(traffic, traffic.version_for(key), content_hash("key", key))
 
 
 def record_outcome(
@@ -196,9 +192,10 @@ def record_outcome(
 
     Gives how traffic is shared anew, nothing where it stays as it is.
     """
+    before = routed.traffic
     outcome = LiveOutcome(
-        module=routed.module,
-        experiment=routed.experiment,
+        module=before.module,
+        experiment=before.experiment,
         version_id=routed.version_id,
         key=routed.key,
         success=success,
@@ -206,16 +203,20 @@ def record_outcome(
         usd=usd,
         seconds=seconds,
     )
-    record_live(registry.store, outcome)
-    if success is None or not routed.experiment:
+    counts = record_live(registry.store, outcome)
+    if success is None or not _worse(_arms(before, counts)):
         return ()
-    with locked(registry.root / routed.module / LOCK):
-        return _without_the_worse(registry, routed)
+    with locked(registry.root / before.module / LOCK):
+        now = traffic_of(registry, before.module)
+        return _without_the_worse(registry, now) if now.experiment == before.experiment else ()
 
 
 def arms(registry: Registry, traffic: Traffic) -> tuple[Arm, ...]:
     """What came of each version under the traffic that is shared now, the champion first."""
-    counts = live_counts(registry.store, traffic.module, traffic.experiment)
+    return _arms(traffic, live_counts(registry.store, traffic.module, traffic.experiment))
+
+
+def _arms(traffic: Traffic, counts: Mapping[str, LiveCount]) -> tuple[Arm, ...]:
     none = {one: LiveCount(one, 0, 0, 0, 0, None, None) for one in traffic.shares}
     every = none | {one: counts[one] for one in none if one in counts}
     alpha = ALPHA / max(1, len(every) - 1)  # of several challengers (Bonferroni)
@@ -230,12 +231,13 @@ def arms(registry: Registry, traffic: Traffic) -> tuple[Arm, ...]:
     return tuple(found)
 
 
-def _without_the_worse(registry: Registry, routed: Routed) -> tuple[TrafficRow, ...]:
-    now = traffic_of(registry, routed.module)
-    if now.experiment != routed.experiment:
-        return ()
+def _worse(found: Sequence[Arm]) -> list[Arm]:
+    return [one for one in found if one.evidence is not None and one.evidence.shown_worse]
+
+
+def _without_the_worse(registry: Registry, now: Traffic) -> tuple[TrafficRow, ...]:
     found = arms(registry, now)
-    worse = [one for one in found if one.evidence is not None and one.evidence.shown_worse]
+    worse = _worse(found)
     if not worse:
         return ()
     gone = {one.version_id for one in worse}

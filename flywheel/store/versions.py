@@ -297,14 +297,18 @@ def record_deployment(
 def deployments(store: Store, module: str | None = None) -> tuple[Deployment, ...]:
     """What was deployed, in order; of all modules where none is named."""
     with store.reading() as connection:
-        return tuple(
-            Deployment(*row)
-            for row in connection.execute(
-                f"SELECT {_columns(Deployment)} FROM deployments"
-                " WHERE coalesce(module = $module, true) ORDER BY module, number",
-                {"module": module},
-            ).fetchall()
-        )
+        return _deployments(connection, module)
+
+
+def _deployments(
+    connection: duckdb.DuckDBPyConnection, module: str | None
+) -> tuple[Deployment, ...]:
+    rows = connection.execute(
+        f"SELECT {_columns(Deployment)} FROM deployments"
+        " WHERE coalesce(module = $module, true) ORDER BY module, number",
+        {"module": module},
+    ).fetchall()
+    return tuple(Deployment(*row) for row in rows)
 
 
 def record_traffic(
@@ -338,49 +342,57 @@ def record_traffic(
     return made
 
 
-def last_traffic(store: Store, module: str) -> tuple[TrafficRow, ...]:
-    """How the traffic of a module was last shared, the champion first; nothing where it was not."""
+def live(store: Store, module: str) -> tuple[tuple[Deployment, ...], tuple[TrafficRow, ...]]:
+    """What was deployed of a module, in order, and how its traffic was last shared.
+
+    The champion's share is the first; there are none where traffic was never shared.
+    """
     with store.reading() as connection:
-        return tuple(
-            TrafficRow(*row)
-            for row in connection.execute(
-                f"SELECT {_columns(TrafficRow)} FROM traffic WHERE module = $module"
-                " AND number = (SELECT max(number) FROM traffic WHERE module = $module)"
-                " ORDER BY champion DESC, version_id",
-                {"module": module},
-            ).fetchall()
-        )
+        shared = connection.execute(
+            f"SELECT {_columns(TrafficRow)} FROM traffic WHERE module = $module"
+            " AND number = (SELECT max(number) FROM traffic WHERE module = $module)"
+            " ORDER BY champion DESC, version_id",
+            {"module": module},
+        ).fetchall()
+        return _deployments(connection, module), tuple(TrafficRow(*row) for row in shared)
 
 
-def record_live(store: Store, outcome: LiveOutcome) -> None:
-    """Store what came of a live answer."""
+def record_live(store: Store, outcome: LiveOutcome) -> dict[str, LiveCount]:
+    """Store what came of a live answer; gives what came of all answers of its experiment."""
     with store.writing() as connection:
         number = _next(connection, "live_outcomes", outcome.module)
         _append(connection, "live_outcomes", asdict(outcome) | {"number": number})
+        return _counts(connection, outcome.module, outcome.experiment)
 
 
 def live_counts(store: Store, module: str, experiment: int) -> dict[str, LiveCount]:
     """What came of the live answers of an experiment, by version."""
     with store.reading() as connection:
-        rows = connection.execute(
-            """
-            WITH own AS (FROM live_outcomes WHERE module = $module AND experiment = $experiment),
-            firsts AS (
-                SELECT version_id, key, arg_min(success, number) AS success
-                FROM own WHERE success IS NOT NULL GROUP BY version_id, key
-            ),
-            known AS (
-                SELECT version_id, count(*) AS keys, count_if(success) AS successes
-                FROM firsts GROUP BY version_id
-            )
-            SELECT own.version_id, count(*), count_if(own.success IS NULL),
-                coalesce(any_value(known.keys), 0), coalesce(any_value(known.successes), 0),
-                avg(own.usd), avg(own.seconds)
-            FROM own LEFT JOIN known ON known.version_id = own.version_id
-            GROUP BY own.version_id ORDER BY own.version_id
-            """,
-            {"module": module, "experiment": experiment},
-        ).fetchall()
+        return _counts(connection, module, experiment)
+
+
+def _counts(
+    connection: duckdb.DuckDBPyConnection, module: str, experiment: int
+) -> dict[str, LiveCount]:
+    rows = connection.execute(
+        """
+        WITH own AS (FROM live_outcomes WHERE module = $module AND experiment = $experiment),
+        firsts AS (
+            SELECT version_id, key, arg_min(success, number) AS success
+            FROM own WHERE success IS NOT NULL GROUP BY version_id, key
+        ),
+        known AS (
+            SELECT version_id, count(*) AS keys, count_if(success) AS successes
+            FROM firsts GROUP BY version_id
+        )
+        SELECT own.version_id, count(*), count_if(own.success IS NULL),
+            coalesce(any_value(known.keys), 0), coalesce(any_value(known.successes), 0),
+            avg(own.usd), avg(own.seconds)
+        FROM own LEFT JOIN known ON known.version_id = own.version_id
+        GROUP BY own.version_id ORDER BY own.version_id
+        """,
+        {"module": module, "experiment": experiment},
+    ).fetchall()
     return {row[0]: LiveCount(*row) for row in rows}
 
 

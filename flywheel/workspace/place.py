@@ -58,6 +58,11 @@ class Workspace:
         return self.state / "studies"
 
     @property
+    def adapters(self) -> Path:
+        """Trained weights of versions, one folder an adapter, by its hash."""
+        return self.state / "adapters"
+
+    @property
     def logs(self) -> Path:
         """Event logs, one a run."""
         return self.state / "logs"

@@ -10,12 +10,14 @@ from flywheel.lm.backends.choose import backend_of as backend_of
 from flywheel.lm.backends.choose import check_local as check_local
 from flywheel.lm.backends.prices import cache_saving as cache_saving
 from flywheel.lm.backends.prices import meant as meant
+from flywheel.lm.backends.served import Processes as Processes
 
 __all__ = [
     "Backend",
     "Batch",
     "BatchBackend",
     "BatchItem",
+    "Processes",
     "backend_of",
     "cache_saving",
     "check_local",

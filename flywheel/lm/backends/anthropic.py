@@ -6,6 +6,7 @@ library's own retries are off, the engine has its own. Many requests at once go 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -46,7 +47,7 @@ class AnthropicBackend:
         return f"anthropic/{self._profile.model} at {self._client.base_url}"
 
     @property
-    def slots(self) -> int | None:
+    def slots(self) -> asyncio.Semaphore | None:
         """As many as the profile allows."""
         return None
 

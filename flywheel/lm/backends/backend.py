@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +20,8 @@ class Backend(Protocol):
         """Identity of what answers: provider, model and address, and of a local model its file."""
 
     @property
-    def slots(self) -> int | None:
-        """Calls that it serves at once, None for as many as the profile allows."""
+    def slots(self) -> asyncio.Semaphore | None:
+        """What its calls wait for, which backends of one process share; None: the profile's own."""
 
     async def complete(
         self, request: Request, *, on_text: Callable[[str], None] | None = None

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from flywheel.lm.backends.backend import Backend
+from flywheel.lm.backends.served import Processes
 from flywheel.lm.profile import LOCAL, Profile
 from flywheel.lm.secret import Secrets
 
 
-def backend_of(profile: Profile, secrets: Secrets) -> Backend:
-    """What answers for a profile.
+def backend_of(profile: Profile, secrets: Secrets, processes: Processes | None = None) -> Backend:
+    """What answers for a profile; `processes` are those that local models share.
 
     Raises `LMError` where a key is missing, `UsageError` where a local model is.
     """
     if profile.provider == LOCAL:
         from flywheel.lm.backends.local import LocalBackend  # noqa: PLC0415  a library is imported when it is asked
 
-        return LocalBackend(profile)
+        return LocalBackend(profile, processes)
     key = secrets.key(profile)
     if profile.provider == "anthropic":
         from flywheel.lm.backends.anthropic import AnthropicBackend  # noqa: PLC0415  a library is imported when it is asked

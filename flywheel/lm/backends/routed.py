@@ -5,10 +5,11 @@ One attempt a call: neither DSPy's retries nor its cache are used, the engine ha
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flywheel.core.errors import LMError
@@ -40,11 +41,16 @@ class RoutedBackend:
         key: str | None,
         model: str | None = None,
         server: str | None = None,
+        fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """`model` is another name for DSPy to route by, `server` another identity."""
+        """`model` is another name for DSPy to route by, `server` another identity.
+
+        `fields` are those of a request that only this server knows.
+        """
         # It warns of each answer that is cut; here that is said by `finish`.
         logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
         self._profile = profile
+        self._fields = dict(fields) if fields is not None else None
         self._model = model or profile.settings.model
         settings = profile.settings
         self._server = server or f"{self._model} at {settings.api_base or 'its provider'}"
@@ -66,7 +72,7 @@ class RoutedBackend:
         return self._server
 
     @property
-    def slots(self) -> int | None:
+    def slots(self) -> asyncio.Semaphore | None:
         """As many as the profile allows."""
         return None
 
@@ -123,6 +129,7 @@ class RoutedBackend:
                 stop=request.stop,
                 seed=request.seed,
                 response_format=form,
+                extensions=self._fields,
             ),
         )
 

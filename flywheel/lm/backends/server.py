@@ -1,7 +1,8 @@
 """The local model's process: serves one GGUF file on loopback until its parent closes its input.
 
-Run as a program: `python -m flywheel.lm.backends.server MODEL CONTEXT SLOTS THREADS`. Prints the
-address on one line when it is ready. Whatever ends the parent closes the pipe, so none is left.
+Run as a program: `python -m flywheel.lm.backends.server MODEL CONTEXT SLOTS THREADS [ADAPTER …]`.
+Prints the address on one line when it is ready. Whatever ends the parent closes the pipe, so none
+is left. Adapters are loaded and off: a question says which one it is for.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ def main() -> int:
     for share in (parameters.cpuparams, parameters.cpuparams_batch):
         # Threads that spin while they wait for one that is not running cost more than they give.
         share.n_threads, share.poll = threads, 0
+    parameters.lora_adapters = [
+        xllamacpp.CommonAdapterLoraInfo(adapter, 0.0) for adapter in sys.argv[5:]
+    ]
     parameters.offline = True
     parameters.verbosity = 1  # its errors
     server = xllamacpp.Server(parameters)
