@@ -163,6 +163,8 @@ class CorrectSettings(Section):
 
     corrector: str | None = None
     """Language model that mends, by its profile; none: lm.corrector, lm.default, or the local."""
+    program: str | None = None
+    """Program that mends, MODULE or MODULE@HASH, by lm.student or corrector; none: a question."""
     turns: int = Field(default=2, ge=1)
     """Answers a conversation may have: each after the first is told how the last one failed."""
     samples: int = Field(default=1, ge=1)
