@@ -12,7 +12,7 @@ from flywheel.cli.session import Session, visible
 
 if TYPE_CHECKING:
     from flywheel.core.events import Event
-    from flywheel.orchestrator.rounds import Round, Spread
+    from flywheel.orchestrator.rounds import Round
     from flywheel.orchestrator.spin import Spun
 
 STAGES = {
@@ -186,6 +186,8 @@ def _print(session: Session, done: Spun) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from flywheel.orchestrator.spin_report import verdict_of
+
     title = f"{done.module} by {done.metric}: {len(done.rounds)} rounds"
     session.out.print(visible(title), markup=False, style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -201,10 +203,7 @@ def _print(session: Session, done: Spun) -> None:
         table.add_row(*(escape(visible(cell)) for cell in _cells(one)))
     session.out.print(table)
     for one in done.rounds:
-        if one.gated is not None:
-            told = f"round {one.number}: {one.gated.why}"
-            kept = "" if one.gated.deployed else f" {one.champion} stays."
-            session.out.print(visible(told.rstrip(".") + "." + kept), markup=False)
+        session.out.print(visible(f"round {one.number}: {verdict_of(one)}"), markup=False)
     if done.ended in WHY:
         session.out.print(f"ended: {done.ended}; {WHY[done.ended]}", markup=False)
     if done.report.exists():
@@ -215,29 +214,18 @@ def _print(session: Session, done: Spun) -> None:
 
 def _cells(one: Round) -> tuple[str, ...]:
     """A round as a line of the table."""
+    from flywheel.orchestrator.spin_report import deployed, score
+
     data, found, gated = one.composed, one.harvested, one.gated
     return (
         str(one.number),
         "–" if data is None else f"{data.examples:,}",
         "–" if found is None else f"{found.new:,}",
         "–" if found is None or found.drawn.value is None else f"{found.drawn.value:.0%}",
-        "–" if gated is None else _score(gated.champion_score),
-        "–" if gated is None else _score(gated.challenger_score),
+        "–" if gated is None else score(gated.champion_score),
+        "–" if gated is None else score(gated.challenger_score),
         "–" if gated is None or gated.p_value is None else f"{gated.p_value:.2g}",
         "–" if one.usd is None else f"${one.usd:.4f}",
         f"{one.seconds:.0f} s",
-        _deployed(one),
+        deployed(one),
     )
-
-
-def _deployed(one: Round) -> str:
-    if one.gated is None:
-        return "not finished"
-    return one.deployed if one.gated.deployed else "no"
-
-
-def _score(found: Spread | None) -> str:
-    if found is None or found.value is None:
-        return "–"
-    spread = "" if found.low is None else f" ({found.low:.3f} to {found.high:.3f})"
-    return f"{found.value:.3f}{spread}, n {found.n}"

@@ -38,7 +38,9 @@ from flywheel.orchestrator.rounds import (
     Rounds,
     Spread,
     Studied,
+    write,
 )
+from flywheel.orchestrator.spin_report import report
 from flywheel.orchestrator.tools import find_metric
 from flywheel.programs import share_of
 from flywheel.registry import Registry, Version, deploy, verdict
@@ -84,8 +86,8 @@ class Spun:
     """Where its rounds and its report lie."""
     rounds: list[Round] = field(default_factory=list)
     """The rounds, the last of them perhaps not finished."""
-    ended: str = DONE
-    """`done`, `no-improvement`, `nothing-new`, `budget`, `time-limit` or `interrupted`."""
+    ended: str = ""
+    """Empty while it goes on; `done`, `no-improvement`, `nothing-new`, `budget`, `time-limit` or `interrupted`."""
 
     @property
     def report(self) -> Path:
@@ -177,6 +179,7 @@ class _Spin:
             while not (reason := self._over()):
                 self._round()
                 self._record(spun.rounds[-1])
+                write(spun.report, report(spun))
                 self._on_round(spun)
             spun.ended = reason
         except KeyboardInterrupt:
@@ -185,6 +188,7 @@ class _Spin:
             spun.ended = OUT_OF_BUDGET
         except _Stop as stop:
             spun.ended = stop.reason
+        write(spun.report, report(spun))
 
     def _over(self) -> str:
         """Why there is no further round, empty where there is one."""
