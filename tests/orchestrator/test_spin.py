@@ -251,7 +251,7 @@ def place(
         yield place_of(root, repo, cache, served)
 
 
-def test_a_better_version_is_deployed_and_its_failures_become_examples(place: Place) -> None:
+def test_a_better_version_is_deployed_and_tries_training_examples_alone(place: Place) -> None:
     done = place.run(rounds=2)
     first, second = done.rounds
     # The harvest was done before the spin was killed, and is not done again.
@@ -299,7 +299,7 @@ def test_a_better_version_is_deployed_and_its_failures_become_examples(place: Pl
 
 def test_a_round_that_is_lost_says_so_and_the_champion_stays(place: Place) -> None:
     place.served.script[:] = [never_learns]
-    done = place.run()
+    done = place.run(attempts=4)
     (one,) = done.rounds
     assert one.gated is not None
     assert (one.gated.deployed, one.lost, one.deployed) == (False, True, "Mend@base")
@@ -307,10 +307,13 @@ def test_a_round_that_is_lost_says_so_and_the_champion_stays(place: Place) -> No
     assert verdict_of(one).endswith("Mend@base stays.")
     assert one.attempted is not None
     assert one.attempted.by == "Mend@base"
+    # What fails is a bug of its own, for the next round to learn from.
+    written = sql(place.store, "SELECT count(*) FROM examples WHERE source = 'written'")
+    assert one.attempted.bugs == written.item() > 0
     assert place.registry.deployed("Mend").number == 0
     # Run again, nothing is asked and nothing is done.
     asked = len(place.served.asked)
-    assert place.run().rounds == done.rounds
+    assert place.run(attempts=4).rounds == done.rounds
     assert len(place.served.asked) == asked
 
 
