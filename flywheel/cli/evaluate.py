@@ -146,6 +146,8 @@ def _versions(registry: Registry, module: str, asked: str | None) -> list[Versio
     else:
         given = [one.strip() for one in asked.split(",") if one.strip()]
         names = dict.fromkeys(one if "@" in one else f"{program.name}@{one}" for one in given)
+    if not names:
+        raise UsageError("no version is named", hint="--versions base,HASH")
     found = [
         registry.base(program) if name.endswith("@base") else registry.find(name) for name in names
     ]

@@ -98,7 +98,9 @@ class Shown:
     def _progress(self, event: events.TrialProgressed) -> None:
         of = f" of {self._trials}" if self._trials else ""
         text = f"trial {event.number}{of}, {event.phase}: {event.done}"
-        text += f" of {event.total} rows" if event.total else " answers"
+        unit = "steps" if event.phase == "tune" else "rows"
+        text += f" of {event.total} {unit}" if event.total else " answers"
+        text += f" · {event.detail}" if event.detail else ""
         self._status(text + self._best + self._beside, event.done, event.total or None)
 
     def _status(self, text: str, done: int, total: int | None) -> None:

@@ -17,6 +17,7 @@ FlywheelError                exit 1
 │   └── LeakError            exit 3   what is held out is in another split too
 ├── RegistryError            exit 1   a version cannot be kept or read, or may not be deployed
 ├── LMError                  exit 1   a language model gave no answer
+├── TrainingError            exit 1   a model's training went wrong
 ├── BudgetError              exit 4   what may be spent is spent
 └── Interrupted              exit 130
 """
@@ -124,6 +125,10 @@ class LMError(FlywheelError):
         """Its kind: one of `flywheel.lm.Failure`."""
         self.retry_after = retry_after
         """Seconds after which the provider wants to be asked again, None where it did not say."""
+
+
+class TrainingError(FlywheelError):
+    """The training of a model went wrong; its last checkpoint is kept."""
 
 
 class BudgetError(FlywheelError):

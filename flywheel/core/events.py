@@ -174,11 +174,11 @@ class TrialProgressed(Event):
     number: int
     """The trial that is under way; the one to come where none is."""
     phase: str
-    """`full`, `minibatch`, `train`: a trial; `bootstrap`, `propose`, `sample`: between trials."""
+    """`full`, `minibatch`, `train`: a trial; `bootstrap`, `sample`, `tune`: between trials."""
     done: int
-    """Rows measured of it."""
+    """Rows measured of it; of a training its steps."""
     total: int
-    """Its rows, 0 where that is not known."""
+    """All of them, 0 where that is not known."""
     detail: str = ""
     """What a person may want to read beside the numbers."""
 

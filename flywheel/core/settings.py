@@ -234,7 +234,7 @@ class OptimizeSettings(Section):
     metric: str = "tests_pass"
     """Metric that an optimiser goes by."""
     optimizer: str = "miprov2"
-    """Optimiser, by its name: miprov2, bootstrap-finetune, bootstrap-fewshot, random-search …"""
+    """Optimiser, by its name: miprov2, bootstrap-finetune, bootstrap-fewshot, gepa, and others."""
     student: str | None = None
     """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
     teacher: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flywheel.lm.backends import cache_saving as cache_saving
 from flywheel.lm.backends import check_local as check_local
+from flywheel.lm.backends import local_file as local_file
 from flywheel.lm.batch import PRICE as BATCH_PRICE
 from flywheel.lm.budget import Spending as Spending
 from flywheel.lm.engine import Engine as Engine
@@ -56,6 +57,7 @@ __all__ = [
     "cache_saving",
     "check_local",
     "identity_of",
+    "local_file",
     "profile_of",
     "read_head",
 ]

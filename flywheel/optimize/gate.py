@@ -185,11 +185,12 @@ def needed(difference: float = EFFECT, discordant: float = DISCORDANT) -> int:
     if rows > _EXACT_UP_TO:
         return rows
     low, high = LEAST, rows
-    while _power(high, size, discordant) < POWER:
+    power = _Power(size, discordant)
+    while power.of(high) < POWER:
         low, high = high, high + max(1, high // 4)
     while low < high:
         middle = (low + high) // 2
-        if _power(middle, size, discordant) < POWER:
+        if power.of(middle) < POWER:
             low = middle + 1
         else:
             high = middle
@@ -259,18 +260,30 @@ def _distances(drawn: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
     return found
 
 
-def _power(rows: int, difference: float, discordant: float) -> float:
-    """How often the exact test finds a gain of so much in so many rows."""
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, rows + 1)))])
-    gain = (discordant + difference) / (2 * discordant)
-    seen = _binomial(rows, discordant, logs)
-    found = 0.0
-    for differing in np.flatnonzero(seen > seen.max() * _PRECISION):
-        chance = np.cumsum(_binomial(int(differing), 0.5, logs))
-        most = int((2 * chance < ALPHA).sum())  # regressions with which it is still significant
-        if most:
-            found += seen[differing] * _binomial(int(differing), 1 - gain, logs)[:most].sum()
-    return float(found)
+class _Power:
+    """How often the exact test finds a gain of a size, in any number of rows."""
+
+    def __init__(self, difference: float, discordant: float) -> None:
+        self._discordant = discordant
+        self._gain = (discordant + difference) / (2 * discordant)
+        self._known: dict[int, float] = {}
+
+    def of(self, rows: int) -> float:
+        """How often in so many rows."""
+        logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, rows + 1)))])
+        seen = _binomial(rows, self._discordant, logs)
+        likely = np.flatnonzero(seen > seen.max() * _PRECISION)
+        return float(sum(seen[one] * self._among(int(one), logs) for one in likely))
+
+    def _among(self, differing: int, logs: NDArray[np.float64]) -> float:
+        """How often where so many rows differ; it does not depend on how many do not."""
+        if differing not in self._known:
+            chance = np.cumsum(_binomial(differing, 0.5, logs))
+            # Counts of regressions with which a gain is still significant.
+            few = int((2 * chance < ALPHA).sum())
+            regressions = _binomial(differing, 1 - self._gain, logs)
+            self._known[differing] = float(regressions[:few].sum())
+        return self._known[differing]
 
 
 def _binomial(tries: int, share: float, logs: NDArray[np.float64]) -> NDArray[np.float64]:

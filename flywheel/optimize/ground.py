@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from flywheel.optimize.finetune import Trace
 from flywheel.optimize.known import KNOWN
 from flywheel.optimize.watch import Watch
 
@@ -36,6 +37,23 @@ class Options:
     """Rows that a program is run on at once."""
 
 
+class Tuner(Protocol):
+    """Port: trains the student's own model."""
+
+    def check(self) -> None:
+        """See that it can be trained. Raises `UsageError`."""
+        ...
+
+    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> Any:
+        """The model, trained on what it is to say, a `dspy.LM`.
+
+        Of `validation` the loss is taken. `folder` holds what is half done: called again with the
+        same traces, it goes on. Raises `UsageError` where there is nothing to learn,
+        `TrainingError` where it goes wrong, `Interrupted` where a person stopped it.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What an optimiser is given."""
@@ -58,6 +76,8 @@ class Ground:
     """How far to go."""
     folder: Path
     """Of the study: what an optimiser writes stays there."""
+    tuner: Tuner | None
+    """Trains the student's model, None where that cannot be trained here."""
     score: Callable[[Any], None]
     """Makes a trial of a program, on all of the validation."""
 

@@ -42,15 +42,3 @@ def _taken(name: str, handler: logging.Handler) -> tuple[list[logging.Handler], 
     held = logger.handlers, logger.propagate
     logger.handlers, logger.propagate = [handler], False
     return held
-
-
-@contextmanager
-def optuna_quiet() -> Iterator[None]:
-    """Let Optuna log where the study logs, and not to the terminal."""
-    import optuna  # noqa: PLC0415  heavy, and only one optimiser needs it
-
-    optuna.logging.disable_default_handler()
-    try:
-        yield
-    finally:
-        optuna.logging.enable_default_handler()

@@ -31,6 +31,8 @@ from flywheel.programs.row import Row
 
 AHEAD = 16
 """Answers that wait to be measured, and those that are measured at once."""
+POLL_SECONDS = 0.5
+"""How long to wait before an interrupt is looked for: another thread may have been told of it."""
 UNREADABLE, RAISED = "unreadable", "raised"
 """Why a program gave no answer, beside what models say: the answer has another form than it was
 asked for, or the program itself has a mistake."""
@@ -159,7 +161,7 @@ def work(
             if not asked and not measured:
                 return
             under_way: list[Future[Any]] = [*waiting, *measured]
-            wait(under_way, return_when=FIRST_COMPLETED)
+            wait(under_way, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             ended = {future for future in measured if future.done()}
             measured -= ended
             # What is known goes before what ended the work.

@@ -34,6 +34,11 @@ class Stop:
         """What stopped it, None while nothing has."""
         return self._error
 
+    @property
+    def left(self) -> float | None:
+        """Seconds until the time limit, None where there is none."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
     def because(self, error: FlywheelError, ended: str | None = None) -> Stopped:
         """Stop everybody for this reason; the first reason counts. Gives what is to be raised."""
         with self._lock:

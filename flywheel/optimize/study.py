@@ -23,7 +23,7 @@ from typing import Any
 from flywheel.core.errors import DatasetError, FlywheelError, Interrupted
 from flywheel.core.identity import content_hash
 from flywheel.lm.bridge import dspy, listening
-from flywheel.optimize.ground import NEVER, Ground, Options, Plan
+from flywheel.optimize.ground import NEVER, Ground, Options, Plan, Tuner
 from flywheel.optimize.known import KNOWN, known_model
 from flywheel.optimize.optimizers import find_optimizer
 from flywheel.optimize.quiet import quiet
@@ -64,6 +64,8 @@ class Models:
     teacher: Any | None
     """Gives answers to learn from; None: what is known, where the program can say it, else the
     student."""
+    tuner: Tuner | None = None
+    """Trains the student, None where it cannot be trained here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,6 @@ class Study:
             self.stop.because(Interrupted("the user stopped the study"), INTERRUPTED)
         except FlywheelError as error:
             self.stop.because(error)
-            raise
         except Exception as error:
             raise self.stop.because(self._failed(error)).error from error
         if self.stop.ended == FAILED and self.stop.error is not None:
@@ -255,6 +256,7 @@ class Study:
             watch=watch,
             options=self.options,
             folder=self.folder,
+            tuner=self.models.tuner,
             score=lambda program: self._score(program, watch),
         )
 

@@ -11,39 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dspy.utils.callback import BaseCallback
 
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.known import KNOWN
+from flywheel.optimize.finetune import Message, Trace
 from flywheel.optimize.watch import Watch, step_at_work
 
 NOT_TEXT = "its messages are not text alone"
 """Why a step is left out of training."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """One step of a program at work at one row."""
-
-    example_id: str
-    """The row's example."""
-    predictor: str
-    """The step, as `named_predictors` calls it."""
-    messages: tuple[tuple[str, str], ...]
-    """What it was asked, as role and text; the last is a user's."""
-    completion: str
-    """What was answered."""
-    score: float | None
-    """What the program's answer was worth; None where it gave none."""
-    origin: str
-    """Who answered: `known`, or the model that taught."""
-    kept: bool
-    """Whether a student may learn from it."""
-    reason: str
-    """Why not; empty where it may."""
 
 
 _HEARD: ContextVar[list[Trace] | None] = ContextVar("heard", default=None)
@@ -79,12 +57,11 @@ class _Scribe(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             return
         if heard is None or step is None or asked is None:
             return
-        messages = tuple((one["role"], one["content"]) for one in asked)
-        plain = all(isinstance(text, str) for _, text in messages)
+        plain = all(isinstance(one["content"], str) for one in asked)
+        turns = asked if plain else ()
+        messages = tuple(Message(one["role"], one["content"]) for one in turns)
         reason = "" if plain else NOT_TEXT
-        heard.append(
-            Trace("", step.name, messages if plain else (), completion, None, "", plain, reason)
-        )
+        heard.append(Trace("", step.name, messages, completion, None, "", plain, reason))
 
 
 def collect(
@@ -102,10 +79,12 @@ def collect(
     counted by the watch.
     """
     callbacks = [*dspy.settings.callbacks, _Scribe()]
+    taught = program.deepcopy()
+    taught.set_lm(None)  # a model of a step's own would go before the teacher
 
     def run(example: Any) -> list[Trace]:
         with dspy.context(lm=teacher, callbacks=callbacks, trace=[]):
-            return _of(program.deepcopy(), example, teacher.model, watch, threshold)
+            return _of(taught, example, teacher.model, watch, threshold)
 
     # Left by hand: the end of a block would wait for all that is under way.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="flywheel-traces")
@@ -128,15 +107,14 @@ def _of(program: Any, example: Any, teacher: str, watch: Watch, threshold: float
         _HEARD.reset(token)
     outcome = watch.judged(example, prediction, dspy.settings.trace)
     enough = outcome.value is not None and outcome.value >= threshold
-    origin = KNOWN if teacher == KNOWN else teacher
     return [
         replace(
             one,
             example_id=example.example_id,
             score=outcome.value,
-            origin=origin,
+            origin=teacher,
             kept=one.kept and enough,
-            reason=one.reason or ("" if enough else outcome.reason),
+            reason=one.reason or outcome.reason,
         )
         for one in heard
     ]

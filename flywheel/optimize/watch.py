@@ -101,11 +101,13 @@ class Seen:
     number: int
     """The trial."""
     phase: str
-    """Its kind, or `bootstrap`, `propose`, `sample`."""
+    """Its kind, or `bootstrap`, `sample`."""
     done: int
     """Rows measured."""
     total: int
     """Rows of it, 0 where that is not known."""
+    detail: str = ""
+    """What a person may want to read beside the numbers."""
 
 
 _ROW: ContextVar[Row | None] = ContextVar("row", default=None)
@@ -223,12 +225,17 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
     def _outcome(self, row: Row, prediction: Any) -> Outcome:
         if prediction is None or not hasattr(prediction, "items"):
             return Outcome(row.id, "", None, 0.0, "the program gave no answer", failure=UNREADABLE)
-        answer = answer_of(prediction)
         try:
+            answer = answer_of(prediction)
             score = self._measure(row.case, answer)
         except FlywheelError as error:
             # A metric that is wrong, a critic that died: neither is the answer's fault.
             raise self._stop.because(error) from error
+        except Exception as error:
+            wrong = FlywheelError(
+                f"measuring an answer to {row.id} failed", cause=f"{type(error).__name__}: {error}"
+            )
+            raise self._stop.because(wrong) from error
         return Outcome(
             row.id, answer.text, answer.code, score.value, score.reason, dict(score.parts)
         )

@@ -42,11 +42,10 @@ from flywheel.orchestrator.player import Player, ready
 from flywheel.orchestrator.tools import Toolbox
 from flywheel.programs import Answer, Case, Estimate, Metric, Score, mean_of
 from flywheel.programs.row import Row, rows_of
-from flywheel.registry import Registry, Version
+from flywheel.registry import Registry, Version, record_comparison
 from flywheel.store import (
     EVALUATE,
     Figure,
-    Gate,
     KeptOutcome,
     Run,
     Store,
@@ -54,7 +53,6 @@ from flywheel.store import (
     bought,
     outcomes_of,
     record_figures,
-    record_gate,
     record_outcomes,
     record_run,
     seen_by,
@@ -294,7 +292,7 @@ def evaluate(
         done.usd, done.tokens = spent.usd, spent.tokens
     done.judged = tools.prover.judged if tools.prover is not None else 0
     done.seconds = time.monotonic() - clock
-    _conclude(done, settings, store)
+    _conclude(done, registry, settings.evaluate.seed)
     summary = {"command": "evaluate", **evaluated_summary(done, settings.evaluate.seed)}
     repos = ", ".join(sorted({row.fields["repo"] for row in drawn.rows}))
     record_run(store, Run(run_id, repos, started, datetime.now(UTC), summary))
@@ -441,18 +439,28 @@ def _sum(values: Sequence[float | None]) -> float | None:
     return sum(known) if len(known) == len(values) else None
 
 
-def _conclude(done: Evaluated, settings: Settings, store: Store) -> None:
+def _conclude(done: Evaluated, registry: Registry, seed: int) -> None:
     """Compare the versions, and record what was measured of all rows."""
-    seed = settings.evaluate.seed
+    store = registry.store
     champion, *others = done.standings
     done.compared = [_compared(done, champion, one, store, seed) for one in others]
     if done.ended != ENDED:
         # What came first of a run that was cut short is no sample of the rest.
         return
     record_figures(store, _figures(done, seed))
-    for one in done.compared:
+    for standing, one in zip(others, done.compared, strict=True):
         if one.comparison is not None and not one.refused:
-            record_gate(store, _gate(done, one, one.comparison))
+            record_comparison(
+                registry,
+                one.comparison,
+                champion=champion.version,
+                challenger=standing.version,
+                dataset=done.drawn.dataset.id,
+                split=done.drawn.split,
+                metric=f"{done.metric.name}@{done.metric.hash}",
+                examples=[row.id for row in done.drawn.rows],
+                run_id=done.run_id,
+            )
 
 
 def _compared(
@@ -531,33 +539,6 @@ def _figures(done: Evaluated, seed: int) -> list[Figure]:
             )
         )
     return found
-
-
-def _gate(done: Evaluated, one: Compared, found: Comparison) -> Gate:
-    """A comparison as the registry goes by it."""
-    metric = f"{done.metric.name}@{done.metric.hash}"
-    return Gate(
-        gate_id=content_hash("gate", done.run_id, one.champion, one.challenger),
-        module=done.standings[0].version.manifest.module.name,
-        champion=one.champion,
-        challenger=one.challenger,
-        dataset=done.drawn.dataset.id,
-        split=done.drawn.split,
-        metric=metric,
-        n=found.n,
-        unknown=found.unknown,
-        champion_value=found.champion.value or 0.0,
-        challenger_value=found.challenger.value or 0.0,
-        difference=found.difference,
-        low=found.low,
-        high=found.high,
-        p_value=found.p_value,
-        test=found.test,
-        gains=len(found.gains),
-        regressions=len(found.regressions),
-        better=found.better,
-        run_id=done.run_id,
-    )
 
 
 def evaluated_summary(done: Evaluated, seed: int) -> dict[str, Any]:

@@ -14,7 +14,18 @@ from pydantic import ValidationError
 from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus, PhaseStarted, Warned
 from flywheel.core.settings import LMProfile, Settings
-from flywheel.lm import Engine, Estimate, Journal, Profile, Purpose, Reply, Request, Role, Spending
+from flywheel.lm import (
+    LOCAL,
+    Engine,
+    Estimate,
+    Journal,
+    Profile,
+    Purpose,
+    Reply,
+    Request,
+    Role,
+    Spending,
+)
 from flywheel.orchestrator.cost import take_calls
 from flywheel.store import Store
 from flywheel.workspace import Workspace
@@ -123,6 +134,11 @@ class Models:
     def server(self, profile: str = "") -> str:
         """Identity of what answers; of a local model, that of its weights."""
         return self._engine.server(self._purpose("", profile))
+
+    @property
+    def weights(self) -> str | None:
+        """Identity of a local model's weights, which adapters are for; None of any other model."""
+        return self.server().partition("#")[2] if self.profile.provider == LOCAL else None
 
     def with_adapter(self, adapter: Path) -> str:
         """The name of the profile that plays the role with trained weights beside its model's.

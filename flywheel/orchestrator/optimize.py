@@ -27,11 +27,13 @@ from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.measure import agreement_of, version_of
 from flywheel.orchestrator.scoring import Scoring
 from flywheel.orchestrator.tools import Toolbox, find_metric
+from flywheel.orchestrator.tuning import Tuning
 from flywheel.programs import Metric
 from flywheel.programs.program import Program, find_program
 from flywheel.programs.row import Row, rows_of
 from flywheel.registry.registry import Registry
 from flywheel.registry.version import (
+    Adapter,
     Cost,
     DraftVersion,
     Model,
@@ -53,6 +55,7 @@ from flywheel.store import Study as Kept
 from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
+    from flywheel.optimize.finetune import Progress, Trained
     from flywheel.optimize.ground import Options, Plan
     from flywheel.optimize.study import Studied, Study
     from flywheel.optimize.trial import Trial
@@ -181,6 +184,7 @@ class _Work:
         self._study_id = ""
         self._journal = Journal(workspace.journal_path)
         self._plan: Plan | None = None
+        self._tuning: Tuning | None = None
         self._took: list[float] = []
         self._spent: tuple[float | None, int] = (0.0, 0)
 
@@ -254,18 +258,33 @@ class _Work:
         from flywheel.optimize.stop import Stop  # noqa: PLC0415
         from flywheel.optimize.study import Models, Study, Subject  # noqa: PLC0415
 
-        models = {name: language_model(engine, one) for name, one in self._purposes().items()}
+        purposes = self._purposes()
+        models = {name: language_model(engine, one) for name, one in purposes.items()}
         program, module = self._program, self._program.make()
+        stop = Stop(seconds=self._wanted.time_limit)
+        self._tuning = Tuning(
+            engine,
+            purposes["student"],
+            self._workspace.adapters,
+            seed=options.seed,
+            left=lambda: stop.left,
+            on_progress=self._trained,
+        )
         return Study(
             subject=Subject(program.name, program.hash, program.fields, module),
             optimizer=self._wanted.optimizer,
-            models=Models(models["student"], models["proposer"], models.get("teacher")),
+            models=Models(
+                models["student"],
+                models["proposer"],
+                models.get("teacher"),
+                self._tuning if self._tuning.possible else None,
+            ),
             train=train,
             validation=validation,
             measure=scoring,
             options=options,
             folder=folder,
-            stop=Stop(seconds=self._wanted.time_limit),
+            stop=stop,
             on_plan=lambda plan: self._planned(plan, module, len(train), len(validation)),
             on_trial=self._trial,
             on_seen=self._seen,
@@ -331,7 +350,19 @@ class _Work:
 
     def _seen(self, seen: Seen) -> None:
         self._bus.publish(
-            TrialProgressed(self._study_id, seen.number, seen.phase, seen.done, seen.total)
+            TrialProgressed(
+                self._study_id, seen.number, seen.phase, seen.done, seen.total, seen.detail
+            )
+        )
+
+    def _trained(self, progress: Progress) -> None:
+        detail = f"loss {progress.loss:.3f}, {progress.tokens_per_second:.0f} tokens/s"
+        if progress.validation_loss is not None:
+            detail += f", {progress.validation_loss:.3f} on the validation"
+        self._bus.publish(
+            TrialProgressed(
+                self._study_id, len(self._took), "tune", progress.step, progress.steps, detail
+            )
         )
 
     def _trial(self, trial: Trial, best: bool) -> None:
@@ -340,7 +371,7 @@ class _Work:
         usd, tokens = self._spending()
         (usd_before, tokens_before), total = self._spent, sum(tokens.values())
         self._spent = usd, total
-        unpriced = usd is None or usd_before is None
+        cost = None if usd is None or usd_before is None else usd - usd_before
         estimate, state = trial.estimate, trial.state
         record_trials(
             self._store,
@@ -358,7 +389,7 @@ class _Work:
                     instructions=dict(state.instructions),
                     demos=state.shown,
                     reasons=dict(trial.reasons.most_common(REASONS)),
-                    usd=None if unpriced else usd - usd_before,
+                    usd=cost,
                     tokens=total - tokens_before,
                     seconds=trial.seconds,
                 )
@@ -481,19 +512,17 @@ class _Work:
         studied = done.studied
         if studied.best is None or studied.program is None:
             return None
-        scores = []
-        for trial in (studied.best,):
-            one = trial.estimate
-            scores.append(
-                VersionScore(
-                    split=VALIDATION,
-                    metric=self._metric.name,
-                    value=one.value,
-                    n=one.n,
-                    low=one.low,
-                    high=one.high,
-                )
-            )
+        one, trained = studied.best.estimate, self._adapter(studied.best)
+        if trained is not None:
+            done.learned = trained.manifest.model_dump(mode="json")
+        score = VersionScore(
+            split=VALIDATION,
+            metric=self._metric.name,
+            value=one.value,
+            n=one.n,
+            low=one.low,
+            high=one.high,
+        )
         draft = DraftVersion(
             module=ModuleName(
                 name=self._program.name, spec=self._program.spec, hash=self._program.hash
@@ -509,7 +538,10 @@ class _Work:
             metric=f"{self._metric.name}@{self._metric.hash}",
             lm=lm,
             cost=Cost(usd=done.usd, tokens=sum(done.tokens.values()), seconds=studied.seconds),
-            scores=tuple(scores),
+            scores=(score,),
+            adapter=None
+            if trained is None
+            else Adapter(hash=trained.hash, base=trained.manifest.base),
             study=self._study_id,
             partial=studied.partial,
             trained_on=studied.trained_on,
@@ -518,6 +550,13 @@ class _Work:
             trials=len(studied.trials),
         )
         return Registry(self._workspace, self._store).save(draft).id
+
+    def _adapter(self, best: Trial) -> Trained | None:
+        """The weights that the best state goes with, None where those are the model's own."""
+        if self._tuning is None:
+            return None
+        found = (self._tuning.trained.get(name) for name in best.state.models.values())
+        return next((one for one in found if one is not None), None)
 
     def _figures(self, done: Optimized) -> list[Figure]:
         """The best trial of a study that ran to its end."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.core.events import EventBus, Warned
+from flywheel.optimize.finetune import find_adapter
 from flywheel.orchestrator.models import Models
 from flywheel.programs.program import Program, find_program
 from flywheel.registry import Registry, Version
@@ -42,10 +43,10 @@ def ready(version: Version, registry: Registry, models: Models, bus: EventBus) -
     module = program.make()
     profile = ""
     if version.folder is not None:
-        registry.load(version, module, base=models.server())
+        registry.load(version, module, base=models.weights)
         if said.adapter is not None:
-            folder = registry.workspace.adapters / said.adapter.hash
-            profile = models.with_adapter(folder / "adapter.gguf")
+            trained = find_adapter(registry.workspace.adapters, said.adapter.hash)
+            profile = models.with_adapter(trained.gguf)
         _warn(version, program, models, bus)
     with dspy.context(lm=models.for_programs(f"program:{said.module.name}", profile)):
         context = copy_context()

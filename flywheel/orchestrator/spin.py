@@ -358,6 +358,9 @@ class _Spin:
         (compared,) = done.compared
         deployed = self._deploy(now, challenger, compared)
         found = compared.comparison
+        why = compared.refused or (found.sentence if found is not None else "")
+        if found is not None and found.better and not compared.refused and not deployed:
+            why = verdict(self._registry, challenger).sentence
         scores = [Spread.of(one.estimate(wanted.seed)) for one in done.standings]
         return Gated(
             champion_score=scores[0],
@@ -369,7 +372,7 @@ class _Spin:
             rows=found.n if found is not None else 0,
             compared=found is not None and not compared.refused,
             deployed=deployed,
-            why=compared.refused or (found.sentence if found is not None else ""),
+            why=why,
             usd=done.usd,
             tokens=done.tokens,
             seconds=time.monotonic() - began,

@@ -1,6 +1,6 @@
 """Floor 8: versions of programs: what each is, where it came from, and which one is deployed."""
 
-from flywheel.registry.deploy import Verdict, deploy, rollback, verdict
+from flywheel.registry.deploy import Verdict, deploy, record_comparison, rollback, verdict
 from flywheel.registry.diff import (
     FieldChange,
     PredictorDifference,
@@ -65,6 +65,7 @@ __all__ = [
     "deploy",
     "difference",
     "parse",
+    "record_comparison",
     "record_outcome",
     "rollback",
     "route",

@@ -1,18 +1,31 @@
 """Deploying: which version answers, changed only by what was proven, or by force that is told.
 
-A version may take the place of another that it was shown to beat, on the hold-out of a dataset.
+A version may take the place of another that it was shown to beat, on rows of a hold-out that it has
+never seen, and that nothing has seen from which it was made.
 Deployments are never changed; a rollback is one more, and takes away the last that still holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flywheel.core.errors import RegistryError, UsageError
+from flywheel.core.errors import LeakError, RegistryError, UsageError
+from flywheel.core.identity import content_hash
 from flywheel.curate.split import HOLDOUT
+from flywheel.optimize.gate import Comparison
 from flywheel.registry.registry import Registry
 from flywheel.registry.version import BASE, Version
-from flywheel.store import DEPLOY, ROLLBACK, Deployment, Gate, gates, record_deployment
+from flywheel.store import (
+    DEPLOY,
+    ROLLBACK,
+    Deployment,
+    Gate,
+    gates,
+    record_deployment,
+    record_gate,
+    seen_by,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +36,13 @@ class Verdict:
     """What is deployed."""
     gate: Gate | None
     """The newest comparison of the two on a hold-out, None where there is none."""
+    current: bool
+    """Whether the module's code is still the one that was compared."""
 
     @property
     def allows(self) -> bool:
         """Whether it may."""
-        return self.gate is not None and self.gate.better
+        return self.gate is not None and self.gate.better and self.current
 
     @property
     def sentence(self) -> str:
@@ -39,15 +54,74 @@ class Verdict:
             f" {100 * self.gate.high:+.1f}), p = {self.gate.p_value:.2g},"
             f" on {self.gate.n:,} rows of {self.gate.dataset}"
         )
-        said = "It beats" if self.allows else "It was not shown to beat"
+        if not self.current:
+            return f"The module's code has changed since it was compared with {self.champion}."
+        said = "It beats" if self.gate.better else "It was not shown to beat"
         return f"{said} {self.champion}: {found}."
+
+
+def record_comparison(
+    registry: Registry,
+    comparison: Comparison,
+    *,
+    champion: Version,
+    challenger: Version,
+    dataset: str,
+    split: str,
+    metric: str,
+    examples: Iterable[str],
+    run_id: str,
+) -> Gate:
+    """Keep what a comparison found; on a hold-out it is what allows or forbids to deploy.
+
+    `examples` are the ids of the rows that were compared. Raises `LeakError` where the challenger,
+    or a version that it came from, has seen some of a hold-out: then nothing is kept.
+    """
+    seen = seen_by(registry.store, challenger.id, examples) if split == HOLDOUT else {}
+    if seen:
+        key, role = next(iter(seen.items()))
+        raise LeakError(
+            f"{challenger.id} has seen {len(seen):,} of the rows that it was to be measured on.",
+            cause=f"example {key} was among those of its {role}",
+            hint="compare on a dataset whose hold-out it was not made from",
+        )
+    assert comparison.champion.value is not None
+    assert comparison.challenger.value is not None
+    gate = Gate(
+        gate_id=content_hash("gate", champion.id, challenger.id, dataset, split, metric, run_id),
+        module=challenger.manifest.module.name,
+        champion=champion.id,
+        challenger=challenger.id,
+        dataset=dataset,
+        split=split,
+        metric=metric,
+        n=comparison.n,
+        unknown=comparison.unknown,
+        champion_value=comparison.champion.value,
+        challenger_value=comparison.challenger.value,
+        difference=comparison.difference,
+        low=comparison.low,
+        high=comparison.high,
+        p_value=comparison.p_value,
+        test=comparison.test,
+        gains=len(comparison.gains),
+        regressions=len(comparison.regressions),
+        better=comparison.better,
+        code=registry.program(challenger.manifest.module.name).hash,
+        run_id=run_id,
+    )
+    record_gate(registry.store, gate)
+    return gate
 
 
 def verdict(registry: Registry, version: Version) -> Verdict:
     """What is known of a version beside the one that is deployed."""
-    champion = registry.deployed(version.manifest.module.name).version_id
+    module = version.manifest.module.name
+    champion = registry.deployed(module).version_id
     found = gates(registry.store, challenger=version.id, champion=champion)
-    return Verdict(champion, next((one for one in found if one.split == HOLDOUT), None))
+    gate = next((one for one in found if one.split == HOLDOUT), None)
+    current = gate is not None and gate.code == registry.program(module).hash
+    return Verdict(champion, gate, current)
 
 
 def deploy(registry: Registry, version: Version, *, force: bool = False) -> Deployment | None:
@@ -68,7 +142,7 @@ def deploy(registry: Registry, version: Version, *, force: bool = False) -> Depl
                 cause=found.sentence,
                 hint=f"flywheel evaluate --module {module} --versions {old},{start}"
                 f" --dataset NAME@HASH --split {HOLDOUT}"
-                if found.gate is None
+                if not found.current
                 else f"flywheel deploy {version.id} --force deploys it all the same",
             )
         return record_deployment(

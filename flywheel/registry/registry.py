@@ -97,6 +97,10 @@ class Registry:
                 hint="letters, digits, _ and -, beginning with a letter",
             )
         written = states.write(states.state_of(draft.program))
+        if draft.optimizer is not None:
+            states.refuse_secret(
+                json.dumps(draft.optimizer.options), "The optimiser's options have"
+            )
         manifest = _manifest(draft, written)
         folder = self.root / draft.module.name / manifest.hash
         if not folder.exists():
@@ -240,8 +244,9 @@ class Registry:
         if not folders:
             names = self.modules()
             near = difflib.get_close_matches(module, {*names, *SHIPPED}, n=1)
+            wanted = f", so there is no {asked}" if asked != module else ""
             return UsageError(
-                f"{module} has no versions{f', so there is no {asked}' if asked != module else ''}.",
+                f"{module} has no versions{wanted}.",
                 cause=f"there are versions of {', '.join(names)}" if names else None,
                 hint=f"Did you mean {near[0]}?" if near else f"flywheel optimize --module {module}",
             )

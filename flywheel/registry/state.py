@@ -201,13 +201,18 @@ def refuse_secrets(state: State) -> None:
             for field, value in demo.items()
         ]
         for place, text in places:
-            for found in findings(text):
-                if found.kind == "key" and not found.placeholder:
-                    raise RegistryError(
-                        f"The predictor {name} has a secret in {place}: nothing was saved.",
-                        cause=f"{found.rule}: {found.excerpt}",
-                        hint="take the example out of the dataset, and optimise again",
-                    )
+            refuse_secret(text, f"The predictor {name} has in {place}")
+
+
+def refuse_secret(text: str, where: str) -> None:
+    """Raise `RegistryError` where a text holds a key or a password; `where` begins its message."""
+    for found in findings(text):
+        if found.kind == "key" and not found.placeholder:
+            raise RegistryError(
+                f"{where} a secret: nothing was saved.",
+                cause=f"{found.rule}: {found.excerpt}",
+                hint="take it out where it came from (an example, an option), and optimise again",
+            )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -136,10 +136,10 @@ def studies(store: Store, *, module: str | None = None) -> tuple[Study, ...]:
             " WHERE ? IS NULL OR module = ? ORDER BY started_at DESC, study_id",
             [module, module],
         ).fetchall()
-    return tuple(
-        Study(*row[:6], json.loads(row[6]), *row[7:9], json.loads(row[9]), *row[10:])
-        for row in rows
+    found = (
+        (*row[:6], json.loads(row[6]), *row[7:9], json.loads(row[9]), *row[10:]) for row in rows
     )
+    return tuple(Study(*values) for values in found)
 
 
 def trials_of(store: Store, study_id: str) -> tuple[StudyTrial, ...]:
@@ -151,7 +151,7 @@ def trials_of(store: Store, study_id: str) -> tuple[StudyTrial, ...]:
             " WHERE study_id = ? ORDER BY number",
             [study_id],
         ).fetchall()
-    return tuple(
-        StudyTrial(*row[:9], json.loads(row[9]), row[10], json.loads(row[11]), *row[12:])
-        for row in rows
+    found = (
+        (*row[:9], json.loads(row[9]), row[10], json.loads(row[11]), *row[12:]) for row in rows
     )
+    return tuple(StudyTrial(*values) for values in found)

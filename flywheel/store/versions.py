@@ -105,6 +105,8 @@ class Gate:
     """Rows that it does worse."""
     better: bool
     """Whether the challenger is significantly better."""
+    code: str
+    """Hash of the module's code under which both were run."""
     run_id: str
     """The run that compared them."""
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))

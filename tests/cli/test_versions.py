@@ -30,7 +30,7 @@ Flywheel = Callable[..., Any]
 DATASET = "repair-sft@" + "d" * 16
 GATE = Gate(
     "g1", "repair", "repair@base", "", DATASET, "holdout", "tests_pass@f", 212, 3, 0.12, 0.25,
-    0.13, 0.07, 0.19, 2e-5, "mcnemar-exact", 34, 6, True, "r1",
+    0.13, 0.07, 0.19, 2e-5, "mcnemar-exact", 34, 6, True, "", "r1",
 )  # fmt: skip
 
 
@@ -67,10 +67,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     )  # fmt: skip
     better = registry.save(draft).id
     equal = registry.save(replace(draft, dataset="another@1", partial=True)).id
-    record_gate(registry.store, replace(GATE, challenger=better))
+    gate = replace(GATE, code=program.hash)
+    record_gate(registry.store, replace(gate, challenger=better))
     record_gate(
         registry.store,
-        replace(GATE, gate_id="g2", challenger=equal, better=False, p_value=0.4, low=-0.01),
+        replace(gate, gate_id="g2", challenger=equal, better=False, p_value=0.4, low=-0.01),
     )
     return root, better, equal
 

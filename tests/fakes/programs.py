@@ -87,7 +87,8 @@ def programs(store: Store) -> None:
             gate_id="gate1", module="repair", champion=BASE, challenger=BETTER, dataset=DATASET,
             split="holdout", metric="tests_pass@1", n=40, unknown=1, champion_value=0.2,
             challenger_value=0.45, difference=0.25, low=0.1, high=0.4, p_value=0.002,
-            test="mcnemar-exact", gains=11, regressions=1, better=True, run_id="r",
+            test="mcnemar-exact", gains=11, regressions=1, better=True, code="c",
+            run_id="r",
         ),
     )  # fmt: skip
     record_deployment(

@@ -113,7 +113,7 @@ def draft(program: Program) -> Callable[..., DraftVersion]:
 
 
 @pytest.fixture
-def judge(registry: Registry) -> Callable[..., Gate]:
+def judge(registry: Registry, program: Program) -> Callable[..., Gate]:
     """Keep the verdict of a comparison, of a hold-out and for the challenger unless told."""
 
     def make(champion: str, challenger: Version, **changes: Any) -> Gate:
@@ -137,6 +137,7 @@ def judge(registry: Registry) -> Callable[..., Gate]:
             gains=50,
             regressions=10,
             better=True,
+            code=program.hash,
             run_id="r1",
         )
         gate = replace(gate, **changes)

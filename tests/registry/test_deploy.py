@@ -9,9 +9,18 @@ from collections.abc import Callable
 
 import pytest
 
-from flywheel.core.errors import RegistryError, UsageError
-from flywheel.registry import DraftVersion, Registry, deploy, rollback, verdict
-from flywheel.store import Gate, deployments, sql
+from flywheel.core.errors import LeakError, RegistryError, UsageError
+from flywheel.optimize.gate import compare
+from flywheel.registry import (
+    DraftVersion,
+    Registry,
+    deploy,
+    record_comparison,
+    rollback,
+    verdict,
+)
+from flywheel.store import Gate, deployments, gates, sql
+from tests.registry.conftest import SOURCE
 
 Draft = Callable[..., DraftVersion]
 Judge = Callable[..., Gate]
@@ -87,6 +96,20 @@ def test_a_comparison_with_what_was_deployed_before_does_not_count(
     assert deploy(registry, other) is not None
 
 
+def test_a_comparison_under_other_code_does_not_count(
+    registry: Registry, draft: Draft, judge: Judge
+) -> None:
+    version = registry.save(draft())
+    judge("Mend@base", version)
+    (registry.workspace.root / "mine.py").write_text(SOURCE.replace("Mend the code.", "Mend."))
+    with pytest.raises(RegistryError, match="was not deployed") as caught:
+        deploy(registry, version)
+    assert "code has changed since it was compared" in (caught.value.cause or "")
+    assert "flywheel evaluate" in (caught.value.hint or "")
+    (registry.workspace.root / "mine.py").write_text(SOURCE)
+    assert deploy(registry, version) is not None
+
+
 def test_a_rollback_goes_back_one_by_one_down_to_the_base(registry: Registry, draft: Draft) -> None:
     one, two, three = (registry.save(draft(f"Words {n}.")) for n in range(3))
     for version in (one, two):
@@ -137,6 +160,37 @@ def test_a_spin_that_was_killed_holds_nothing(registry: Registry, draft: Draft) 
         spin.kill()
         spin.communicate()
     assert deploy(registry, version, force=True) is not None
+
+
+def test_a_comparison_is_kept_as_it_was_found_and_allows_what_it_showed(
+    registry: Registry, draft: Draft
+) -> None:
+    version, base = registry.save(draft()), registry.find("mine.py:Mend@base")
+    ids = [f"h{number}" for number in range(30)]
+    found = compare(dict.fromkeys(ids, 0.0), {key: float(key > "h2") for key in ids})
+    told = {"champion": base, "challenger": version, "dataset": "d@1", "metric": "tests_pass@f"}
+    gate = record_comparison(registry, found, **told, split="holdout", examples=ids, run_id="r1")
+    assert (gate.n, gate.gains, gate.better) == (30, len(found.gains), True)
+    # The same run leaves it once.
+    record_comparison(registry, found, **told, split="holdout", examples=ids, run_id="r1")
+    assert gates(registry.store, challenger=version.id) == (gate,)
+    assert deploy(registry, version) is not None
+
+
+def test_rows_that_a_version_has_seen_prove_nothing(registry: Registry, draft: Draft) -> None:
+    first = registry.save(draft(trained_on=("h7",)))
+    version = registry.save(draft("More.", parent=first.id))
+    base = registry.find("mine.py:Mend@base")
+    ids = [f"h{number}" for number in range(30)]
+    found = compare(dict.fromkeys(ids, 0.0), dict.fromkeys(ids, 1.0))
+    told = {"champion": base, "challenger": version, "dataset": "d@1", "metric": "tests_pass@f"}
+    with pytest.raises(LeakError, match="has seen 1 of the rows") as caught:
+        record_comparison(registry, found, **told, split="holdout", examples=ids, run_id="r1")
+    assert caught.value.cause == "example h7 was among those of its train"
+    assert gates(registry.store) == ()
+    record_comparison(registry, found, **told, split="train", examples=ids, run_id="r1")
+    with pytest.raises(RegistryError, match="was not deployed"):
+        deploy(registry, version)
 
 
 def test_lineage_leads_from_an_example_to_what_was_gained(

@@ -10,7 +10,15 @@ import pytest
 
 from flywheel.core.errors import RegistryError, UsageError
 from flywheel.programs.program import Program
-from flywheel.registry import Adapter, Cost, DraftVersion, ModuleName, Registry, VersionScore
+from flywheel.registry import (
+    Adapter,
+    Cost,
+    DraftVersion,
+    ModuleName,
+    Optimizer,
+    Registry,
+    VersionScore,
+)
 from flywheel.store import seen_by, sql
 from tests.registry.conftest import DEMO, SOURCE
 
@@ -178,6 +186,16 @@ def test_an_adapter_of_another_model_is_refused_and_nothing_is_set(
         assert fresh.dump_state() == before
     registry.load(saved, fresh, base="b" * 16)
     assert fresh.fix.predict.signature.instructions == "Mend it well."
+
+
+def test_a_key_among_the_options_of_an_optimiser_is_not_kept(
+    registry: Registry, draft: Draft
+) -> None:
+    key = "ghp_" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"
+    told = Optimizer(name="gepa", options={"headers": {"Authorization": f"Bearer {key}"}}, seed=0)
+    with pytest.raises(RegistryError, match="options have a secret"):
+        registry.save(draft(optimizer=told))
+    assert registry.list() == ()
 
 
 def test_a_name_that_is_no_folder_is_refused(registry: Registry, draft: Draft) -> None:

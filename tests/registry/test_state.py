@@ -60,7 +60,7 @@ def test_a_key_in_what_would_be_shown_is_refused_and_not_told(draft: Draft, plac
     key = "ghp_" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"
     said = f"Use {key}." if place == "instructions" else "Mend."
     demo = DEMO | {"error": f"token={key}"} if place == "demo" else DEMO
-    with pytest.raises(RegistryError, match=r"fix\.predict has a secret in") as caught:
+    with pytest.raises(RegistryError, match=r"fix\.predict has in .* a secret") as caught:
         state_of(draft(said, demo).program)
     assert key not in f"{caught.value.message} {caught.value.cause} {caught.value.hint}"
 

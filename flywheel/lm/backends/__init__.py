@@ -8,6 +8,7 @@ from flywheel.lm.backends.backend import BatchBackend as BatchBackend
 from flywheel.lm.backends.backend import BatchItem as BatchItem
 from flywheel.lm.backends.choose import backend_of as backend_of
 from flywheel.lm.backends.choose import check_local as check_local
+from flywheel.lm.backends.choose import local_file as local_file
 from flywheel.lm.backends.prices import cache_saving as cache_saving
 from flywheel.lm.backends.prices import meant as meant
 from flywheel.lm.backends.served import Processes as Processes
@@ -21,5 +22,6 @@ __all__ = [
     "backend_of",
     "cache_saving",
     "check_local",
+    "local_file",
     "meant",
 ]

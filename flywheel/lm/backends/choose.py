@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from flywheel.core.errors import UsageError
 from flywheel.lm.backends.backend import Backend
 from flywheel.lm.backends.served import Processes
 from flywheel.lm.profile import LOCAL, Profile
@@ -25,6 +28,17 @@ def backend_of(profile: Profile, secrets: Secrets, processes: Processes | None =
     from flywheel.lm.backends.routed import RoutedBackend  # noqa: PLC0415  a library is imported when it is asked
 
     return RoutedBackend(profile, key=key)
+
+
+def local_file(profile: Profile) -> Path:
+    """The file of a local model. Raises `UsageError` where there is none, or it is not local."""
+    if profile.provider != LOCAL:
+        raise UsageError(
+            f"{profile.settings.model} of the profile {profile.name} is not served here"
+        )
+    from flywheel.lm.backends.local import model_file  # noqa: PLC0415  a library is imported when it is asked
+
+    return model_file(profile)
 
 
 def check_local(profile: Profile) -> str:

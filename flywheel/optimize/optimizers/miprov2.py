@@ -7,6 +7,8 @@ numbers: its `auto` chooses minibatches that small validations do not carry.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flywheel.core.errors import UsageError
@@ -40,43 +42,65 @@ class Chosen:
 
     def compile(self, ground: Ground) -> Any:
         """See the port."""
-        from flywheel.optimize.quiet import optuna_quiet  # noqa: PLC0415  with optuna
-
-        options, sizes = ground.options, _sizes(ground)
-        optimizer = dspy.MIPROv2(
-            metric=ground.watch.metric,
-            prompt_model=ground.proposer_model,
-            task_model=ground.student_model,
-            teacher_settings={"lm": ground.teacher_model},
-            max_bootstrapped_demos=options.demos,
-            max_labeled_demos=ground.labelled,
-            auto=None,
-            num_candidates=sizes["demonstrations"],
-            num_threads=options.threads,
-            max_errors=NEVER,
-            # Given here and not to `compile`, which takes 0 for "none given".
-            seed=options.seed,
-            track_stats=False,
-            metric_threshold=options.threshold,
-        )
-        optimizer.num_instruct_candidates = sizes["instructions"]
         with optuna_quiet():
             try:
-                return optimizer.compile(
+                return made(ground).compile(
                     ground.student,
                     trainset=list(ground.train),
                     valset=list(ground.validation),
-                    num_trials=sizes["trials"],
-                    minibatch=_minibatch(ground),
-                    minibatch_size=MINIBATCH,
-                    minibatch_full_eval_steps=FULL_EVERY,
-                    view_data_batch_size=VIEWED,
+                    **arguments(ground),
                 )
             except ValueError as error:
                 # Every combination that was drawn has been scored in full: there is nothing left.
                 if "No valid program found" in str(error) and ground.watch.best is not None:
                     return ground.watch.best.program
                 raise
+
+
+def made(ground: Ground) -> Any:
+    """DSPy's optimiser."""
+    options, sizes = ground.options, _sizes(ground)
+    optimizer = dspy.MIPROv2(
+        metric=ground.watch.metric,
+        prompt_model=ground.proposer_model,
+        task_model=ground.student_model,
+        teacher_settings={"lm": ground.teacher_model},
+        max_bootstrapped_demos=options.demos,
+        max_labeled_demos=ground.labelled,
+        auto=None,
+        num_candidates=sizes["demonstrations"],
+        num_threads=options.threads,
+        max_errors=NEVER,
+        # Given here and not to `compile`, which takes 0 for "none given".
+        seed=options.seed,
+        track_stats=False,
+        metric_threshold=options.threshold,
+    )
+    optimizer.num_instruct_candidates = sizes["instructions"]
+    return optimizer
+
+
+def arguments(ground: Ground) -> dict[str, Any]:
+    """What it is told when it compiles, beside program and rows."""
+    return {
+        "num_trials": _sizes(ground)["trials"],
+        "minibatch": _minibatch(ground),
+        "minibatch_size": MINIBATCH,
+        "minibatch_full_eval_steps": FULL_EVERY,
+        "view_data_batch_size": VIEWED,
+    }
+
+
+@contextmanager
+def optuna_quiet() -> Iterator[None]:
+    """Let Optuna log where the study logs, and not to the terminal."""
+    import optuna  # noqa: PLC0415  heavy, and only this optimiser needs it
+
+    optuna.logging.disable_default_handler()
+    try:
+        yield
+    finally:
+        optuna.logging.enable_default_handler()
 
 
 def _sizes(ground: Ground) -> dict[str, int]:

@@ -32,7 +32,8 @@ CREATE TABLE version_rows (
 
 -- Verdicts of comparisons of two versions on the same rows. `difference` is challenger less
 -- champion, `low` and `high` its 95 % interval, `n` the rows known of both, `unknown` the others;
--- `gains` and `regressions` count rows. `better`: significantly, by `test`.
+-- `gains` and `regressions` count rows. `better`: significantly, by `test`. `code` is the hash of the
+-- module's code under which both were run.
 CREATE TABLE gates (
     gate_id VARCHAR NOT NULL,
     module VARCHAR NOT NULL,
@@ -53,6 +54,7 @@ CREATE TABLE gates (
     gains INTEGER NOT NULL,
     regressions INTEGER NOT NULL,
     better BOOLEAN NOT NULL,
+    code VARCHAR NOT NULL,
     run_id VARCHAR NOT NULL,
     created_at TIMESTAMPTZ NOT NULL
 );

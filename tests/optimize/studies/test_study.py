@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,10 @@ from flywheel.lm import Journal, Role
 from flywheel.optimize.ground import Options
 from flywheel.optimize.stop import BUDGET, DONE, INTERRUPTED, TIME_LIMIT, Stop
 from flywheel.optimize.study import Models
-from flywheel.optimize.trial import Trial
+from flywheel.optimize.trial import FULL, Trial
 from flywheel.programs import Answer, Case, Score
 from tests.fakes.provider import Behaviour, Provider, provider
-from tests.optimize.conftest import Bench, Mend, exact, failure_of, rows, said, student
+from tests.optimize.studies.conftest import Bench, Mend, exact, failure_of, rows, said, student
 
 Make = Callable[..., Bench]
 OVERLOADED = Behaviour(status=529, kind="overloaded_error", message="Overloaded")
@@ -208,3 +209,89 @@ def test_optimisers_print_nothing(
     study.run()
     assert capfd.readouterr() == ("", "")
     assert "Bootstrapping set" in (study.folder / "optimizer.log").read_text()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Minibatches that a small validation carries."""
+    monkeypatch.setattr("flywheel.optimize.optimizers.miprov2.MINIBATCH", 4)
+    monkeypatch.setattr("flywheel.optimize.optimizers.miprov2.MINIBATCH_FROM", 8)
+
+
+def test_minibatches_are_no_full_trials_and_the_best_is_scored_on_all_rows(
+    bench: Make, served: Provider, small: None
+) -> None:
+    options = Options(trials=6, threads=8, demos=2)
+    found = bench(served).study("miprov2", options=options, validation=rows(20, 8)).run()
+    kinds = {trial.kind: len(trial.outcomes) for trial in found.trials}
+    assert kinds == {"full": 8, "minibatch": 4}
+    assert found.best is not None
+    assert (found.best.kind, found.best.estimate.n) == (FULL, 8)
+
+
+def test_a_search_that_has_scored_all_there_is_ends_well(
+    bench: Make, served: Provider, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So many whole scorings that DSPy finds no combination left, and raises.
+    monkeypatch.setattr("flywheel.optimize.optimizers.miprov2.FULL_EVERY", 1)
+    options = Options(trials=24, threads=8, demos=1)
+    study = bench(served).study(
+        "miprov2", options=options, train=rows(0, 2), validation=rows(20, 8)
+    )
+    found = study.run()
+    assert found.ended == DONE
+    assert found.best is not None
+    assert found.best.estimate.value == 1.0
+
+
+@pytest.mark.parametrize("seed", [0, 9])
+def test_every_seed_is_itself(
+    bench: Make, served: Provider, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    given: list[int] = []
+    search = dspy.MIPROv2._optimize_prompt_parameters
+
+    def seen(self: Any, *arguments: Any) -> Any:
+        given.append(arguments[-1])
+        return search(self, *arguments)
+
+    monkeypatch.setattr(dspy.MIPROv2, "_optimize_prompt_parameters", seen)
+    options = Options(trials=2, threads=4, demos=1, seed=seed)
+    bench(served).study("miprov2", options=options).run()
+    assert given == [seed]
+
+
+def test_slow_rows_are_measured_once_though_dspy_sends_them_again(
+    bench: Make, served: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dspy.utils import parallelizer
+
+    init = parallelizer.ParallelExecutor.__init__
+    monkeypatch.setattr(
+        parallelizer.ParallelExecutor,
+        "__init__",
+        lambda self, *given, **more: init(self, *given, **{**more, "timeout": 0.2}),
+    )
+    asked: list[str] = []
+
+    def slow(case: Case, answer: Answer) -> Score:
+        asked.append(case.example_id)
+        time.sleep(2.5 if case.example_id == "e20" else 0)
+        return exact(case, answer)
+
+    found = bench(served).study("bootstrap-fewshot", measure=slow).run()
+    assert found.best is not None
+    assert found.best.estimate.n == 6
+    assert asked.count("e20") > 2  # DSPy has sent it again: who measures must see that it is one
+    assert len({json.dumps(body) for body in served.asked}) == len(served.asked)
+
+
+def test_whatever_else_goes_wrong_in_measuring_ends_the_study(
+    bench: Make, served: Provider
+) -> None:
+    def wrong(case: Case, answer: Answer) -> Score:
+        raise ZeroDivisionError("division by zero")
+
+    error = failure_of(bench(served).study("random-search", measure=wrong))
+    assert error.message.startswith("measuring an answer to e2")
+    assert error.cause == "ZeroDivisionError: division by zero"

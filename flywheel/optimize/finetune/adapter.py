@@ -1,0 +1,178 @@
+"""What a training leaves: a folder named by its adapter's content.
+
+adapters/HASH/adapter.gguf               for the local server
+              adapter_model.safetensors  for PEFT and what reads its form, with
+              adapter_config.json
+              losses.jsonl               the curve
+              manifest.json              what it was trained of, how, and what that took
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flywheel.core.errors import UsageError
+from flywheel.core.identity import bytes_hash
+from flywheel.optimize.finetune.base import Base
+from flywheel.optimize.finetune.gguf import write_adapter
+from flywheel.optimize.finetune.options import TrainOptions
+
+GGUF, WEIGHTS, CONFIG = "adapter.gguf", "adapter_model.safetensors", "adapter_config.json"
+LOSSES, MANIFEST = "losses.jsonl", "manifest.json"
+"""Files of an adapter's folder."""
+
+End = Literal["epochs", "patience", "time"]
+"""Why a training ended: all was seen, validation got no better, or its time was over."""
+
+
+class Manifest(BaseModel):
+    """What an adapter was trained of, how, and what that took."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    format: Literal[1] = 1
+    """Of this file."""
+    hash: str
+    """Of adapter.gguf, and the folder's name."""
+    base: str
+    """Identity of the model it was trained for."""
+    base_name: str
+    """Its file's or folder's name."""
+    fingerprint: str
+    """Of the training: model, traces and options."""
+    options: dict[str, Any]
+    """`TrainOptions`."""
+    train_rows: int
+    """Traces learned from."""
+    validation_rows: int
+    """Traces that the validation loss is of."""
+    left_out: str
+    """Why others were not learned from, with how many; empty where all were."""
+    steps: int
+    """Steps taken."""
+    best_step: int
+    """The step whose weights these are."""
+    loss: float | None
+    """Of the last step, in nats a token."""
+    validation_loss: float | None
+    """The lowest, in nats a token; None without traces to validate with."""
+    end: End
+    """Why it ended."""
+    tokens: int
+    """Tokens of the traces learned from, each as often as it was."""
+    seconds: float
+    """That training took, the loading of the model left out."""
+    device: str
+    """`cpu` or `cuda`."""
+    threads: int
+    """That torch computed with: another number gives other last digits."""
+    libraries: dict[str, str]
+    """Versions of what trained it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """An adapter in its folder."""
+
+    folder: Path
+    """The folder."""
+    manifest: Manifest
+    """What it says of itself."""
+
+    @property
+    def hash(self) -> str:
+        """Its identity."""
+        return self.manifest.hash
+
+    @property
+    def gguf(self) -> Path:
+        """The adapter for the local server: `adapter` of a profile."""
+        return self.folder / GGUF
+
+    @property
+    def weights(self) -> Path:
+        """The adapter in PEFT's form."""
+        return self.folder / WEIGHTS
+
+    @property
+    def losses(self) -> Path:
+        """The curve, as JSON lines."""
+        return self.folder / LOSSES
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens of traces that were learned from in a second."""
+        return self.manifest.tokens / self.manifest.seconds if self.manifest.seconds else 0.0
+
+
+def keep(
+    adapters: Path,
+    working: Path,
+    weights: Mapping[str, Any],
+    *,
+    base: Base,
+    options: TrainOptions,
+    said: Mapping[str, Any],
+) -> Trained:
+    """Write an adapter's folder; `weights` are tensors by PEFT's names, `said` the manifest's rest.
+
+    The folder is there whole or not at all. The same adapter trained again keeps its first folder.
+    """
+    from safetensors.torch import save_file  # noqa: PLC0415  of the extra `train`
+
+    making = working / "adapter"
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    tensors = {name: one.detach().float().cpu().contiguous() for name, one in weights.items()}
+    arrays = {name: one.numpy() for name, one in tensors.items()}
+    write_adapter(making / GGUF, arrays, alpha=options.alpha, base=base)
+    save_file(tensors, making / WEIGHTS, metadata={"format": "pt"})
+    (making / CONFIG).write_text(json.dumps(_config(base, options), indent=2) + "\n")
+    shutil.copyfile(working / LOSSES, making / LOSSES)
+    manifest = Manifest(
+        hash=bytes_hash((making / GGUF).read_bytes()),
+        base=base.identity,
+        base_name=base.path.name,
+        options=asdict(options),
+        **said,
+    )
+    (making / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    folder = adapters / manifest.hash
+    if not folder.exists():
+        adapters.mkdir(parents=True, exist_ok=True)
+        os.replace(making, folder)  # noqa: PTH105  at once
+    shutil.rmtree(making, ignore_errors=True)
+    return find(adapters, manifest.hash)
+
+
+def find(adapters: Path, name: str) -> Trained:
+    """An adapter by its hash. Raises `UsageError` where it is not there, or cannot be read."""
+    folder = adapters / name
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"there is no adapter {name} in {adapters}", cause=str(error)) from error
+    return Trained(folder, manifest)
+
+
+def _config(base: Base, options: TrainOptions) -> dict[str, Any]:
+    """PEFT's own description, so that its `from_pretrained` reads the folder."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base.path.name,
+        "r": options.rank,
+        "lora_alpha": options.alpha,
+        "lora_dropout": 0.0,
+        "target_modules": [one.rpartition(".")[2] for one in options.targets],
+        "bias": "none",
+        "inference_mode": True,
+    }

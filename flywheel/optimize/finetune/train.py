@@ -1,0 +1,373 @@
+"""Training: an adapter learns what a program should answer.
+
+The loss is that of the answer's tokens alone. A step is some traces, in as many passes as they
+need; the same seed, traces and threads give the same weights on a processor. After each so many
+steps everything is written down, and a training that is run again in its folder goes on there, to
+the weights that it would have had without an end between. What validates best is kept.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flywheel.core.errors import Interrupted, TrainingError
+from flywheel.core.identity import content_hash
+from flywheel.optimize.finetune.adapter import LOSSES, End, Trained, find, keep
+from flywheel.optimize.finetune.base import LIBRARIES, Base, base_of, check_libraries
+from flywheel.optimize.finetune.checkpoint import Checkpoint, Standing, begun, judged, load, save
+from flywheel.optimize.finetune.encode import Encoded, Lot, encoded
+from flywheel.optimize.finetune.model import Tuned, tuned
+from flywheel.optimize.finetune.options import TrainOptions
+from flywheel.optimize.finetune.pack import packs
+from flywheel.optimize.finetune.trace import Trace, learned
+
+_ENDED = "trained.json"
+"""Names the adapter of a training that has ended."""
+_LEAST = 0.01
+"""What the learning rate ends at, as a share of its highest."""
+_TIMELESS = ("max_seconds", "checkpoint_steps")
+"""Options that may change when a training goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a training is, after a step or a validation."""
+
+    step: int
+    """Steps taken."""
+    steps: int
+    """Steps of the whole training."""
+    epoch: int
+    """The one that runs, from 1."""
+    loss: float
+    """Of the step's answers, in nats a token."""
+    validation_loss: float | None
+    """That of what is not learned from, None where it was not taken after this step."""
+    tokens_per_second: float
+    """Tokens of traces learned from in a second, since the training began or went on."""
+    eta_seconds: float
+    """What is left, at that speed."""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def train(
+    traces: Sequence[Trace],
+    validation: Sequence[Trace],
+    base: Path,
+    options: TrainOptions,
+    folder: Path,
+    *,
+    adapters: Path,
+    on_progress: OnProgress | None = None,
+) -> Trained:
+    """Train an adapter of a base, or go on where a training of this folder stopped.
+
+    `validation` may be empty: then nothing ends it early and the last weights are kept. Its working
+    files are in `folder`, its adapter in `adapters/HASH`. Run again after its end, it gives that.
+
+    Raises `UsageError` where the extra is not installed, the base cannot be tuned, nothing is to be
+    learned or the folder is another training's; `TrainingError` where it goes wrong; `Interrupted`
+    where a person stopped it.
+    """
+    check_libraries()
+    of = base_of(base)
+    kept, tested = learned(traces), tuple(one for one in validation if one.kept)
+    fingerprint = _fingerprint(of, kept, tested, options)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = load(folder, fingerprint)
+    if (trained := _ended(folder, adapters, fingerprint)) is not None:
+        return trained
+    training = _Training(of, options, folder, kept, tested, on_progress or _unheard)
+    training.begin(found, fingerprint)
+    try:
+        with _repeatable(training.tuned.device):
+            end = training.run()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"training stopped after step {training.standing.step} of {training.steps}",
+            cause=f"the checkpoint after step {training.saved} is kept in {folder}",
+            hint="run the same command again: it goes on from there",
+        ) from None
+    trained = training.keep(adapters, end)
+    (folder / _ENDED).write_text(json.dumps({"hash": trained.hash, "fingerprint": fingerprint}))
+    return trained
+
+
+class _Training:
+    """One training, from its beginning or from a checkpoint."""
+
+    def __init__(
+        self,
+        base: Base,
+        options: TrainOptions,
+        folder: Path,
+        traces: Sequence[Trace],
+        validation: Sequence[Trace],
+        on_progress: OnProgress,
+    ) -> None:
+        self._base, self._options, self._folder = base, options, folder
+        self._told = on_progress
+        self.tuned: Tuned = tuned(base, options)
+        longest = options.row_tokens
+        self._lot: Lot = encoded(traces, self.tuned.tokenizer, longest=longest)
+        tested: Sequence[Encoded] = ()
+        if validation:
+            tested = encoded(validation, self.tuned.tokenizer, longest=longest).rows
+        mixed = random.Random(options.seed).sample(list(tested), len(tested))
+        self._tested = mixed[: options.validation_rows]
+        self._an_epoch = math.ceil(len(self._lot.rows) / options.batch_rows)
+        self.steps = self._an_epoch * options.epochs
+        self.saved = 0
+        """The step of the last checkpoint."""
+        self.standing: Standing
+        self._weights = self.tuned.weights()
+        self._best = self._weights
+        self._optimiser: Any = None
+        self._began: Standing
+
+    def begin(self, found: Checkpoint | None, fingerprint: str) -> None:
+        """At the beginning, or where a checkpoint stands."""
+        import torch  # noqa: PLC0415  of the extra `train`
+
+        self._optimiser = torch.optim.AdamW(self._weights.values(), weight_decay=0.0)
+        if found is None:
+            self.standing = begun(fingerprint)
+            (self._folder / LOSSES).write_text("")
+            self._best = self._copied()
+            self._save()
+        else:
+            self.standing, self.saved = found.standing, found.standing.step
+            self._resume(found)
+            self._cut_losses()
+        self._began = self.standing
+
+    def run(self) -> End:
+        """Step by step to the end."""
+        options = self._options
+        every = max(1, self._an_epoch // options.validations)
+        clock = time.monotonic()
+        spent = self.standing.seconds
+        for step in range(self.standing.step + 1, self.steps + 1):
+            rows = self._rows(step)
+            loss = self._step(rows, step)
+            self.standing = replace(
+                self.standing,
+                step=step,
+                loss=loss,
+                tokens=self.standing.tokens + sum(len(one.tokens) for one in rows),
+                seconds=spent + time.monotonic() - clock,
+            )
+            validation = None
+            over = options.max_seconds is not None and self.standing.seconds > options.max_seconds
+            if self._tested and (step % every == 0 or step == self.steps or over):
+                validation = self._validate()
+                self.standing = replace(self.standing, seconds=spent + time.monotonic() - clock)
+            told = self._noted(loss, validation)
+            stale = self.standing.worse >= options.patience
+            if step % options.checkpoint_steps == 0 or step == self.steps or over or stale:
+                self._save()
+            self._told(told)
+            if stale:
+                return "patience"
+            if over:
+                return "time"
+        return "epochs"
+
+    def keep(self, adapters: Path, end: End) -> Trained:
+        """Write the best weights down."""
+        import torch  # noqa: PLC0415  of the extra `train`
+
+        standing = self.standing
+        return keep(
+            adapters,
+            self._folder,
+            self._best if self._tested else self._weights,
+            base=self._base,
+            options=self._options,
+            said={
+                "fingerprint": standing.fingerprint,
+                "train_rows": len(self._lot.rows),
+                "validation_rows": len(self._tested),
+                "left_out": self._lot.left_out,
+                "steps": standing.step,
+                "best_step": standing.best_step if self._tested else standing.step,
+                "loss": standing.loss,
+                "validation_loss": standing.best_loss,
+                "end": end,
+                "tokens": standing.tokens,
+                "seconds": round(standing.seconds, 3),
+                "device": self.tuned.device,
+                "threads": torch.get_num_threads(),
+                "libraries": {one: importlib.metadata.version(one) for one in LIBRARIES},
+            },
+        )
+
+    # --- one step --------------------------------------------------------------------------------
+
+    def _rows(self, step: int) -> list[Encoded]:
+        """What a step learns from: the order hangs on the seed and the epoch alone."""
+        epoch, place = divmod(step - 1, self._an_epoch)
+        order = list(range(len(self._lot.rows)))
+        random.Random(f"{self._options.seed}/{epoch}").shuffle(order)
+        first = place * self._options.batch_rows
+        return [self._lot.rows[one] for one in order[first : first + self._options.batch_rows]]
+
+    def _step(self, rows: Sequence[Encoded], step: int) -> float:
+        """Learn from some rows; gives their loss a token. Raises `TrainingError`."""
+        import torch  # noqa: PLC0415  of the extra `train`
+
+        options, device = self._options, self.tuned.device
+        learned_tokens = sum(one.learned for one in rows)
+        for group in self._optimiser.param_groups:
+            group["lr"] = options.learning_rate * self._share(step)
+        self._optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        for pack in packs(rows, tokens=options.batch_tokens, device=device):
+            total += self.tuned.learn(pack, of=learned_tokens)
+        loss = total / learned_tokens
+        norm = torch.nn.utils.clip_grad_norm_(self._weights.values(), options.clip)
+        if not (math.isfinite(loss) and math.isfinite(float(norm))):
+            raise TrainingError(
+                f"training broke down in step {step}: its loss is {loss}",
+                cause="its steps are too large, or a weight of the base is no number",
+                hint=f"a learning_rate below {options.learning_rate:g};"
+                f" the checkpoint after step {self.saved} is kept in {self._folder}",
+            )
+        self._optimiser.step()
+        return loss
+
+    def _share(self, step: int) -> float:
+        """The learning rate of a step as a share of the highest.
+
+        It falls with the steps or, where that ends first, with the time.
+        """
+        options = self._options
+        rising = max(1, round(options.warmup * self.steps))
+        if step <= rising:
+            return step / rising
+        done = (step - rising) / max(1, self.steps - rising)
+        if options.max_seconds is not None:
+            done = max(done, min(1.0, self.standing.seconds / options.max_seconds))
+        return _LEAST + (1 - _LEAST) * 0.5 * (1 + math.cos(math.pi * done))
+
+    def _validate(self) -> float:
+        options, device = self._options, self.tuned.device
+        every = packs(self._tested, tokens=options.batch_tokens, device=device)
+        total = sum(self.tuned.loss(pack) for pack in every)
+        loss = total / sum(one.learned for one in self._tested)
+        self.standing = judged(self.standing, loss)
+        if self.standing.best_step == self.standing.step:
+            self._best = self._copied()
+        return loss
+
+    def _noted(self, loss: float, validation: float | None) -> Progress:
+        """How far it is, which is a line of the curve."""
+        standing, began = self.standing, self._began
+        seconds, tokens = standing.seconds - began.seconds, standing.tokens - began.tokens
+        left = seconds / (standing.step - began.step) * (self.steps - standing.step)
+        if self._options.max_seconds is not None:
+            left = min(left, max(0.0, self._options.max_seconds - standing.seconds))
+        told = Progress(
+            step=standing.step,
+            steps=self.steps,
+            epoch=(standing.step - 1) // self._an_epoch + 1,
+            loss=loss,
+            validation_loss=validation,
+            tokens_per_second=tokens / seconds if seconds else 0.0,
+            eta_seconds=left,
+        )
+        line = {"step": standing.step, "loss": loss, "validation_loss": validation,
+                "tokens": standing.tokens, "seconds": round(standing.seconds, 3)}  # fmt: skip
+        with (self._folder / LOSSES).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        return told
+
+    # --- what is written down --------------------------------------------------------------------
+
+    def _copied(self) -> dict[str, Any]:
+        return {name: one.detach().clone() for name, one in self._weights.items()}
+
+    def _save(self) -> None:
+        import torch  # noqa: PLC0415  of the extra `train`
+
+        moments = {
+            f"{name}:{moment}": torch.as_tensor(value)
+            for name, weight in self._weights.items()
+            for moment, value in self._optimiser.state.get(weight, {}).items()
+        }
+        state = torch.get_rng_state()
+        save(self._folder, Checkpoint(self.standing, self._weights, self._best, moments, state))
+        self.saved = self.standing.step
+
+    def _resume(self, found: Checkpoint) -> None:
+        import torch  # noqa: PLC0415  of the extra `train`
+
+        device = self.tuned.device
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(found.weights[name])
+        self._best = {name: one.to(device) for name, one in found.best.items()}
+        for name, value in found.optimiser.items():
+            weight, _, moment = name.rpartition(":")
+            # Counts of steps stay on the processor, as the optimiser keeps them.
+            kept = value if moment == "step" else value.to(device)
+            self._optimiser.state[self._weights[weight]][moment] = kept
+        torch.set_rng_state(found.random)
+
+    def _cut_losses(self) -> None:
+        """Without the steps after the checkpoint, which are taken again."""
+        path = self._folder / LOSSES
+        lines = path.read_text().splitlines() if path.is_file() else []
+        whole = [line for line in lines if line.endswith("}")]
+        kept = [line for line in whole if json.loads(line)["step"] <= self.standing.step]
+        path.write_text("".join(f"{line}\n" for line in kept))
+
+
+def _fingerprint(
+    base: Base, traces: Sequence[Trace], validation: Sequence[Trace], options: TrainOptions
+) -> str:
+    said = {name: one for name, one in asdict(options).items() if name not in _TIMELESS}
+    asked = [
+        content_hash([asdict(message) for message in one.messages], one.completion)
+        for one in (*traces, *validation)
+    ]
+    return content_hash("training", base.identity, said, len(traces), asked)
+
+
+def _ended(folder: Path, adapters: Path, fingerprint: str) -> Trained | None:
+    """The adapter of a training that has ended, where it is still there."""
+    path = folder / _ENDED
+    if not path.is_file():
+        return None
+    said = json.loads(path.read_bytes())
+    if said["fingerprint"] != fingerprint or not (adapters / said["hash"]).is_dir():
+        return None
+    return find(adapters, said["hash"])
+
+
+@contextmanager
+def _repeatable(device: str) -> Iterator[None]:
+    """On a processor, only ways to compute that give the same each time."""
+    import torch  # noqa: PLC0415  of the extra `train`
+
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(device == "cpu")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _unheard(progress: Progress) -> None:
+    """Nobody wants to know."""
