@@ -174,7 +174,7 @@ class TrialProgressed(Event):
     number: int
     """The trial that is under way; the one to come where none is."""
     phase: str
-    """`full`, `minibatch`, `train`: a trial; `bootstrap`, `sample`, `tune`: between trials."""
+    """`full`, `minibatch`, `train`: a trial; `bootstrap`, `sample`, `propose`, `tune`: between."""
     done: int
     """Rows measured of it; of a training its steps."""
     total: int

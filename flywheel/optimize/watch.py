@@ -101,9 +101,9 @@ class Seen:
     number: int
     """The trial."""
     phase: str
-    """Its kind, or `bootstrap`, `sample`."""
+    """Its kind, or `bootstrap`, `sample`, `propose`."""
     done: int
-    """Rows measured."""
+    """Rows measured; of proposals the questions asked."""
     total: int
     """Rows of it, 0 where that is not known."""
     detail: str = ""
@@ -170,7 +170,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         self._steps: dict[str, tuple[tuple[Any, Any] | None, Mapping[str, Any]]] = {}
         """Calls of steps -> what was at work before, and what they were given."""
         self._origins: dict[str, str] = {}
-        self._between = 0
+        self._between = self._proposed = 0
         self.validation: frozenset[str] = frozenset()
         """Examples that full trials are scored on."""
         self.lenient = False
@@ -228,14 +228,10 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         try:
             answer = answer_of(prediction)
             score = self._measure(row.case, answer)
-        except FlywheelError as error:
-            # A metric that is wrong, a critic that died: neither is the answer's fault.
-            raise self._stop.because(error) from error
         except Exception as error:
-            wrong = FlywheelError(
-                f"measuring an answer to {row.id} failed", cause=f"{type(error).__name__}: {error}"
-            )
-            raise self._stop.because(wrong) from error
+            # A metric that is wrong, a critic that died: neither is the answer's fault.
+            ours = _as_ours(error, f"measuring an answer to {row.id}")
+            raise self._stop.because(ours) from error
         return Outcome(
             row.id, answer.text, answer.code, score.value, score.reason, dict(score.parts)
         )
@@ -286,7 +282,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             kind = FULL if ids == self.validation else MINIBATCH
         with self._lock:
             number = len(self.trials) + len(self._open)
-            self._between = 0
+            self._between = self._proposed = 0
             self._open[call_id] = _Open(
                 number, program, kind, examples, time.monotonic(), state_of(program)
             )
@@ -310,7 +306,11 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             better = self._is_best(trial)
             if better:
                 self.best = Best(trial, evaluation.program.deepcopy())
-        self._on_trial(trial, better)
+        try:
+            self._on_trial(trial, better)
+        except Exception as error:
+            # DSPy takes what a callback raises for a warning: a trial that is lost is none.
+            raise self._stop.because(_as_ours(error, f"keeping trial {trial.number}")) from error
 
     def _is_best(self, trial: Trial) -> bool:
         """Whether it is better than every changed state before; of equals the first stays."""
@@ -336,6 +336,9 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             if own:
                 _ROW.set(self._by_inputs.get(key))
                 _STEP.set((instance, None))
+            else:
+                self._proposed += 1
+                self._tell(len(self.trials), "propose", self._proposed, 0)
         if isinstance(instance, dspy.Predict):
             before = _STEP.get()
             self._steps[call_id] = before, inputs.get("kwargs") or {}
@@ -368,6 +371,13 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         with self._lock:
             counted = self.bootstraps if root.own else self.proposals
             counted[f"{failure}: {reason}"] += 1
+
+
+def _as_ours(error: Exception, doing: str) -> FlywheelError:
+    """An error of ours as it is, and any other as a failure of what was done."""
+    if isinstance(error, FlywheelError):
+        return error
+    return FlywheelError(f"{doing} failed", cause=f"{type(error).__name__}: {error}")
 
 
 def _of(evaluation: _Open, example: Any) -> Outcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +57,7 @@ from flywheel.workspace import Workspace
 if TYPE_CHECKING:
     from flywheel.optimize.finetune import Progress, Trained
     from flywheel.optimize.ground import Options, Plan
+    from flywheel.optimize.stop import Stop
     from flywheel.optimize.study import Studied, Study
     from flywheel.optimize.trial import Trial
     from flywheel.optimize.watch import Seen
@@ -69,8 +70,8 @@ PATIENCE = 30.0
 """Seconds that a study waits in its end for answers which are paid for."""
 PURPOSE = "optimize:"
 """How the purpose of a study's calls begins, in the ledger."""
-FAILED = "failed"
-"""Status of a study that gives nothing."""
+FAILED, INTERRUPTED = "failed", "interrupted"
+"""Status of a study that gives nothing, and of one that a person stopped."""
 WEIGHTS = ("bootstrap-finetune", "better-together")
 """Optimisers that train weights: they learn from every row there is."""
 REASONS = 8
@@ -127,7 +128,7 @@ def optimize(
     Raises `UsageError` for what does not fit together, and what `Study.run` raises.
     """
     wanted = settings.optimize
-    program = find_program(spec, Path.cwd())
+    program = find_program(spec, workspace.root)
     program.check()
     metric = find_metric(wanted.metric, settings, workspace)
     version = find_version(workspace.datasets, wanted.dataset)
@@ -185,6 +186,7 @@ class _Work:
         self._journal = Journal(workspace.journal_path)
         self._plan: Plan | None = None
         self._tuning: Tuning | None = None
+        self._stop: Stop | None = None
         self._took: list[float] = []
         self._spent: tuple[float | None, int] = (0.0, 0)
 
@@ -196,8 +198,7 @@ class _Work:
         wanted = self._wanted
         options = Options(wanted.auto, wanted.trials, wanted.demos, wanted.threshold, wanted.seed)
         engine = self._engine()
-        # What is sent is waited for: an answer that is paid for is kept.
-        held.callback(lambda: engine.close(patience=PATIENCE))
+        held.callback(self._closed, engine)
         for purpose in self._purposes().values():
             engine.check(purpose.role, purpose.profile)
         servers = {name: engine.server(one) for name, one in self._purposes().items()}
@@ -231,6 +232,17 @@ class _Work:
             bus=self._bus,
         )
 
+    def _closed(self, engine: Engine) -> None:
+        """End what models are asked, and store the calls.
+
+        What is sent is waited for, that what is paid for is kept; a person does not wait for it.
+        """
+        stopped = self._stop is not None and self._stop.ended == INTERRUPTED
+        # An interrupt in the waiting ends that alone: the study is over already.
+        with suppress(KeyboardInterrupt):
+            engine.close(patience=0.0 if stopped else PATIENCE)
+        take_calls(self._workspace, self._store, self._journal)
+
     def _purposes(self) -> dict[str, Purpose]:
         """Who is asked what for; a teacher only where one is named."""
         wanted = self._wanted
@@ -261,7 +273,7 @@ class _Work:
         purposes = self._purposes()
         models = {name: language_model(engine, one) for name, one in purposes.items()}
         program, module = self._program, self._program.make()
-        stop = Stop(seconds=self._wanted.time_limit)
+        self._stop = stop = Stop(seconds=self._wanted.time_limit)
         self._tuning = Tuning(
             engine,
             purposes["student"],

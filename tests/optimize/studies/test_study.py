@@ -10,7 +10,7 @@ from typing import Any
 import dspy
 import pytest
 
-from flywheel.core.errors import DatasetError, UsageError
+from flywheel.core.errors import DatasetError, StoreError, UsageError
 from flywheel.lm import Journal, Role
 from flywheel.optimize.ground import Options
 from flywheel.optimize.stop import BUDGET, DONE, INTERRUPTED, TIME_LIMIT, Stop
@@ -295,3 +295,11 @@ def test_whatever_else_goes_wrong_in_measuring_ends_the_study(
     error = failure_of(bench(served).study("random-search", measure=wrong))
     assert error.message.startswith("measuring an answer to e2")
     assert error.cause == "ZeroDivisionError: division by zero"
+
+
+def test_a_trial_that_cannot_be_kept_ends_the_study(bench: Make, served: Provider) -> None:
+    def full(trial: Trial, best: bool) -> None:
+        raise StoreError("There is no room to write the store.")
+
+    error = failure_of(bench(served).study("random-search", on_trial=full))
+    assert error.message == "There is no room to write the store."
