@@ -161,6 +161,8 @@ class Regression:
     """Its repository."""
     path: str
     """The file with the bug."""
+    error: str
+    """How the bug fails, in a line."""
     before: float
     """The champion's value."""
     after: float
@@ -504,8 +506,15 @@ def _regression(row: Row, champion: Standing, challenger: Standing) -> Regressio
     before, after = champion.outcomes[row.id], challenger.outcomes[row.id]
     assert before.value is not None
     assert after.value is not None
+    error = (row.fields["error_message"] or row.fields["error"]).strip().partition("\n")[0]
     return Regression(
-        row.id, row.fields["repo"], row.fields["path"], before.value, after.value, after.reason
+        row.id,
+        row.fields["repo"],
+        row.fields["path"],
+        error,
+        before.value,
+        after.value,
+        after.reason,
     )
 
 
