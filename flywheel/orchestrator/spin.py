@@ -87,7 +87,8 @@ class Spun:
     rounds: list[Round] = field(default_factory=list)
     """The rounds, the last of them perhaps not finished."""
     ended: str = ""
-    """Empty while it goes on; `done`, `no-improvement`, `nothing-new`, `budget`, `time-limit` or `interrupted`."""
+    """Empty while it goes on; `done`, `no-improvement`, `nothing-new`, `budget`, `time-limit` or
+    `interrupted`."""
 
     @property
     def report(self) -> Path:
