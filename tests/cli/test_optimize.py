@@ -42,7 +42,7 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
             '[lm.default]\nmodel = "anthropic/claude-sonnet-4-6"\nretries = 0\npatience = 1\n'
             f'api_base = "{one.address}"\napi_key_env = "KEY"\n'
         )
-        version(find(explicit=folder).datasets, train=8, validation=6)
+        version(find(explicit=folder).datasets, train=8, validation=6, holdout=8)
         yield one
 
 
@@ -73,6 +73,10 @@ def test_it_ends_with_a_version_and_the_next_command(
     assert trials[0].tokens > 0
     shown = flywheel("version", "show", study.version_id, "--json").json
     assert shown["study"] == study.study_id
+    next_command = ran.err.rpartition("Next: flywheel ")[2].split()
+    compared = flywheel(*next_command, "--json")
+    assert compared.code == 0, compared.err
+    assert study.version_id in json.dumps(compared.json)
 
 
 def test_run_again_it_asks_nothing_and_gives_the_same_version(
