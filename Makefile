@@ -123,7 +123,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra languages --extra local --extra notebook --group dev --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra languages --extra local --extra notebook --extra optimize --group dev --upgrade \
 	    --python-version 3.11 --universal --generate-hashes --quiet \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    --output-file requirements.lock

@@ -149,7 +149,19 @@ def _shown(value: object) -> str:
 
 # The order is the order of the help: what makes data, what reads it, what looks after the rest.
 for _module in (
-    *("harvest", "correct", "audit", "dataset", "metric", "versions", "history", "read"),
+    *(
+        "harvest",
+        "correct",
+        "audit",
+        "dataset",
+        "metric",
+        "optimize",
+        "evaluate",
+        "spin",
+        "versions",
+        "history",
+        "read",
+    ),
     *("trends", "status", "cost", "doctor"),
 ):
     importlib.import_module(f"flywheel.cli.{_module}").register(app)

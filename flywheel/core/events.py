@@ -140,6 +140,152 @@ class ExampleKept(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StudyStarted(Event):
+    """An optimiser begins to look for a better state of a program."""
+
+    kind: ClassVar[str] = "study-started"
+
+    study_id: str
+    """Its fingerprint: the same work has the same."""
+    module: str
+    """Name of the program."""
+    optimizer: str
+    """Name of the optimiser."""
+    metric: str
+    """What it goes by."""
+    train: int
+    """Rows that it may learn from."""
+    validation: int
+    """Rows that trials are scored on."""
+    trials: int | None
+    """Trials that it will make about, None where that is not known."""
+    instructions: dict[str, str]
+    """What the program says to its models now, by step."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialProgressed(Event):
+    """One more row of a trial is measured, or of the work between two trials."""
+
+    kind: ClassVar[str] = "trial-progressed"
+
+    study_id: str
+    """The study."""
+    number: int
+    """The trial that is under way; the one to come where none is."""
+    phase: str
+    """`full`, `minibatch`, `train`: a trial; `bootstrap`, `sample`, `propose`, `tune`: between."""
+    done: int
+    """Rows measured of it; of a training its steps."""
+    total: int
+    """All of them, 0 where that is not known."""
+    detail: str = ""
+    """What a person may want to read beside the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded(Event):
+    """One state of a program is scored."""
+
+    kind: ClassVar[str] = "trial-ended"
+
+    study_id: str
+    """The study."""
+    number: int
+    """Its number; 0 is the program as it was."""
+    phase: str
+    """`full`: on all of the validation; `minibatch`: on some; `train`: on rows learnt from."""
+    value: float | None
+    """The mean, from 0 to 1; None of nothing."""
+    n: int
+    """Rows with a known value."""
+    low: float | None
+    """Lower end of its 95 % interval."""
+    high: float | None
+    """Upper end."""
+    best: bool
+    """Whether it is the best so far."""
+    instructions: dict[str, str]
+    """What the program says to its models, by step."""
+    demos: int
+    """Examples that it shows them, of all steps."""
+    usd: float | None
+    """US dollars of the whole study so far, None where a price is not known."""
+    tokens: dict[str, int]
+    """Tokens read and written so far, by role."""
+    seconds: float
+    """Wall time of the trial."""
+    left_seconds: float | None
+    """Wall time that the rest will take about, None where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyEnded(Event):
+    """An optimiser is done, or was stopped."""
+
+    kind: ClassVar[str] = "study-ended"
+
+    study_id: str
+    """The study."""
+    reason: str
+    """`done`, `interrupted`, `budget`, `time-limit` or `failed`."""
+    trials: int
+    """Trials that were scored."""
+    best: int | None
+    """Number of the best trial, None where none is better than nothing."""
+    seconds: float
+    """Wall time of this run of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowEvaluated(Event):
+    """A version of a program was tried on one row of a dataset."""
+
+    kind: ClassVar[str] = "row-evaluated"
+
+    run_id: str
+    """Identity of this run."""
+    version_id: str
+    """The version, as `MODULE@HASH`."""
+    example_id: str
+    """The row's example."""
+    value: float | None
+    """From 0 to 1, None where it is not known."""
+    reason: str
+    """Why, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted(Event):
+    """A stage of a round of a spin begins."""
+
+    kind: ClassVar[str] = "stage-started"
+
+    spin_id: str
+    """The spin's fingerprint."""
+    number: int
+    """The round, from 1."""
+    stage: str
+    """`harvested`, `composed`, `studied`, `gated` or `attempted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnded(Event):
+    """A stage of a round of a spin is done, and is not done again."""
+
+    kind: ClassVar[str] = "stage-ended"
+
+    spin_id: str
+    """The spin's fingerprint."""
+    number: int
+    """The round, from 1."""
+    stage: str
+    """The stage that was started."""
+    seconds: float
+    """Wall time it took."""
+
+
+@dataclass(frozen=True, slots=True)
 class Warned(Event):
     """Something a person should know that does not stop the work."""
 

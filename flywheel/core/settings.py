@@ -163,6 +163,8 @@ class CorrectSettings(Section):
 
     corrector: str | None = None
     """Language model that mends, by its profile; none: lm.corrector, lm.default, or the local."""
+    program: str | None = None
+    """Program that mends, MODULE or MODULE@HASH, by lm.student or corrector; none: a question."""
     turns: int = Field(default=2, ge=1)
     """Answers a conversation may have: each after the first is told how the last one failed."""
     samples: int = Field(default=1, ge=1)
@@ -196,6 +198,21 @@ class AuditSettings(Section):
     """Share of wrong fixes rejected below which tests are weak."""
 
 
+class EvaluateSettings(Section):
+    """How versions of programs are run on rows, and compared."""
+
+    metric: str = "tests_pass"
+    """Metric by which answers are measured."""
+    student: str | None = None
+    """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """US dollars that the program's models may cost; none: no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that the program's models may read and write; none: no limit."""
+    seed: int = 0
+    """Seed of the draw of rows, and of the draws that an interval is made of."""
+
+
 class MetricSettings(Section):
     """How answers are measured."""
 
@@ -207,6 +224,70 @@ class MetricSettings(Section):
     """Tokens that models may read and write; none: no limit."""
     seed: int = 0
     """Seed of the draws that an interval is made of, and of the models' sampling."""
+
+
+class OptimizeSettings(Section):
+    """How programs are made better."""
+
+    dataset: str = "repair-sft"
+    """Dataset whose training rows are learnt from: its newest version, or one as NAME@HASH."""
+    metric: str = "tests_pass"
+    """Metric that an optimiser goes by."""
+    optimizer: str = "miprov2"
+    """Optimiser, by its name: miprov2, bootstrap-finetune, bootstrap-fewshot, gepa, and others."""
+    student: str | None = None
+    """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
+    teacher: str | None = None
+    """Language model whose answers are learnt from; none: what is known, else the student's."""
+    proposer: str | None = None
+    """Language model that proposes instructions; none: lm.proposer, lm.default, or the local."""
+    auto: Literal["light", "medium", "heavy"] = "light"
+    """How much work, where no number of trials is given."""
+    trials: int | None = Field(default=None, ge=1)
+    """States of the program that are scored, about; none: as auto says."""
+    rows: int | None = Field(default=None, ge=2)
+    """Rows that are learnt from, and rows that trials are scored on, at the most; none: by auto."""
+    demos: int = Field(default=4, ge=0)
+    """Examples that a step of a program may show its model."""
+    threshold: float = Field(default=1.0, gt=0, le=1)
+    """Value from which an answer is one to learn from."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """US dollars that models may cost; none: no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that models may read and write; none: no limit."""
+    time_limit: Seconds | None = Field(default=None, gt=0)
+    """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
+    seed: int = 0
+    """Seed of the draw of rows, and of the optimiser."""
+
+
+class SpinSettings(Section):
+    """How harvest, dataset, optimiser and gate go round."""
+
+    rounds: int = Field(default=3, ge=1)
+    """Rounds, those that are done already among them."""
+    recipe: str = "repair-sft"
+    """Recipe of the dataset that each round builds."""
+    optimizer: str | None = None
+    """Optimiser that looks for the challenger; none: the one of the settings of optimize."""
+    metric: str = "tests_pass"
+    """Metric that the optimiser and the gate go by."""
+    student: str | None = None
+    """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
+    max_candidates: int = Field(default=500, ge=1)
+    """Candidates that a round draws of each repository."""
+    attempts: int = Field(default=100, ge=0)
+    """Training examples that what is deployed tries to mend in a round."""
+    rows: int | None = Field(default=None, ge=1)
+    """Rows of the hold-out that the gate goes by, drawn by the seed; none: all."""
+    patience: int = Field(default=2, ge=1)
+    """Rounds in a row that the champion may win before the spin ends."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """US dollars that models may cost in all rounds; none: no limit."""
+    time_limit: Seconds | None = Field(default=None, gt=0)
+    """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
+    seed: int = 0
+    """Seed of every random choice."""
 
 
 class SandboxSettings(Section):
@@ -309,7 +390,10 @@ class Settings(Section):
     harvest: HarvestSettings = HarvestSettings()
     correct: CorrectSettings = CorrectSettings()
     audit: AuditSettings = AuditSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
     metric: MetricSettings = MetricSettings()
+    optimize: OptimizeSettings = OptimizeSettings()
+    spin: SpinSettings = SpinSettings()
     sandbox: SandboxSettings = SandboxSettings()
     paths: PathSettings = PathSettings()
     lm: dict[str, LMProfile] = Field(default_factory=dict)
@@ -321,7 +405,10 @@ _SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
         "harvest": HarvestSettings,
         "correct": CorrectSettings,
         "audit": AuditSettings,
+        "evaluate": EvaluateSettings,
         "metric": MetricSettings,
+        "optimize": OptimizeSettings,
+        "spin": SpinSettings,
         "sandbox": SandboxSettings,
         "paths": PathSettings,
     }

@@ -10,6 +10,7 @@ from flywheel.lm.backends import cache_saving as cache_saving
 from flywheel.lm.backends import check_local as check_local
 from flywheel.lm.backends import local_file as local_file
 from flywheel.lm.batch import PRICE as BATCH_PRICE
+from flywheel.lm.budget import Spending as Spending
 from flywheel.lm.engine import Engine as Engine
 from flywheel.lm.engine import Estimate as Estimate
 from flywheel.lm.failure import OF_BATCHES as OF_BATCHES
@@ -51,6 +52,7 @@ __all__ = [
     "Response",
     "Role",
     "Secrets",
+    "Spending",
     "Usage",
     "cache_saving",
     "check_local",

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
-from flywheel.core.errors import BudgetError, LMError
+from flywheel.core.errors import BudgetError, FlywheelError, LMError
 from flywheel.lm.engine import Engine
 from flywheel.lm.failure import Failure
 from flywheel.lm.line import Purpose
@@ -29,6 +29,22 @@ from dspy import lm15
 
 _ROLLOUT: ContextVar[int] = ContextVar("rollout", default=0)
 """Which answer to one question is wanted: DSPy keeps that from engines."""
+_HEARD = "flywheel_heard"
+"""The setting of DSPy's that holds who is told of each call."""
+
+Heard = Callable[[Reply | FlywheelError], None]
+"""Is told of a call: what was answered, or why nothing was; in the thread that asked."""
+
+
+@contextmanager
+def listening(heard: Heard) -> Iterator[None]:
+    """Tell of every call that programs make in the block.
+
+    It reaches what DSPy's settings reach: the threads of `dspy.Parallel` and coroutines, too. What
+    fails is told whatever the program does with the error.
+    """
+    with dspy.context(**{_HEARD: heard}):
+        yield
 
 
 def language_model(engine: Engine, purpose: Purpose, **defaults: Any) -> dspy.LM:
@@ -129,8 +145,9 @@ class _Sync(_Side):
         """One answer. Raises `lm15.LM15Error`."""
         try:
             reply = self.engine.ask(_request(request), self.purpose)
-        except (LMError, BudgetError) as error:
+        except FlywheelError as error:
             raise _raised(error) from error
+        _tell(reply)
         return _response(reply)
 
 
@@ -142,8 +159,9 @@ class _Async(_Side):
         asked = self.engine.submit(_request(request), self.purpose)
         try:
             reply = await asyncio.wrap_future(asked)
-        except (LMError, BudgetError) as error:
+        except FlywheelError as error:
             raise _raised(error) from error
+        _tell(reply)
         return _response(reply)
 
 
@@ -199,12 +217,20 @@ def _response(reply: Reply) -> lm15.Response:
     )
 
 
-def _raised(error: LMError | BudgetError) -> Exception:
-    """An error of ours as DSPy's."""
-    kind: type[Exception] = lm15.BillingError
+def _raised(error: FlywheelError) -> Exception:
+    """An error of ours as DSPy's, told before it is raised."""
+    _tell(error)
+    kind: type[Exception] = lm15.ConfigurationError
     if isinstance(error, LMError):
         kind = _KINDS.get(Failure(error.failure), lm15.ProviderError)
+    elif isinstance(error, BudgetError):
+        kind = lm15.BillingError
     return kind(error.message)
+
+
+def _tell(said: Reply | FlywheelError) -> None:
+    if (heard := dspy.settings.get(_HEARD)) is not None:
+        heard(said)
 
 
 _KINDS: dict[Failure, type[Exception]] = {

@@ -156,6 +156,17 @@ class Engine:
         """What this engine's calls have cost so far."""
         return self._budget.spent if self._budget is not None else Spending()
 
+    def server(self, purpose: Purpose) -> str:
+        """Identity of what answers for a purpose, as that of kept answers holds it.
+
+        Raises as `check` does.
+        """
+
+        async def look() -> str:
+            return self._line(self.chain(purpose.role, purpose.profile)[0]).backend.server
+
+        return asyncio.run_coroutine_threadsafe(look(), self._running()).result()
+
     def submit(
         self, request: Request, purpose: Purpose, *, on_text: OnText | None = None
     ) -> concurrent.futures.Future[Reply]:

@@ -22,6 +22,15 @@ from flywheel.orchestrator.dataset import (
     build_dataset,
     recipes,
 )
+from flywheel.orchestrator.evaluate import (
+    Compared,
+    Drawn,
+    Evaluated,
+    draw,
+    evaluate,
+    evaluated_summary,
+    outcome_rows,
+)
 from flywheel.orchestrator.harvest import harvest
 from flywheel.orchestrator.history import (
     History,
@@ -53,8 +62,11 @@ __all__ = [
     "AuditProgress",
     "Audited",
     "Chosen",
+    "Compared",
     "CorrectTally",
     "Cost",
+    "Drawn",
+    "Evaluated",
     "History",
     "Known",
     "Listed",
@@ -70,11 +82,15 @@ __all__ = [
     "choose",
     "correct",
     "cost",
+    "draw",
+    "evaluate",
+    "evaluated_summary",
     "find_metric",
     "harvest",
     "list_metrics",
     "look_through",
     "measure",
+    "outcome_rows",
     "recipes",
     "replay",
     "status",

@@ -5,15 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pydantic import ValidationError
+
+from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus, PhaseStarted, Warned
-from flywheel.core.settings import Settings
-from flywheel.lm import Engine, Estimate, Journal, Purpose, Reply, Request, Role
+from flywheel.core.settings import LMProfile, Settings
+from flywheel.lm import (
+    LOCAL,
+    Engine,
+    Estimate,
+    Journal,
+    Profile,
+    Purpose,
+    Reply,
+    Request,
+    Role,
+    Spending,
+)
 from flywheel.orchestrator.cost import take_calls
 from flywheel.store import Store
 from flywheel.workspace import Workspace
+
+if TYPE_CHECKING:
+    import dspy
 
 OUT_OF_BUDGET = "budget"
 """How a run ends whose models may spend no more."""
@@ -35,6 +53,18 @@ class Wanted(Protocol):
     @property
     def batch(self) -> bool:
         """Whether questions go out in batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What models may take that are asked one question at a time."""
+
+    max_usd: float | None
+    """US dollars that they may cost, None for no limit."""
+    max_tokens: int | None
+    """Tokens that they may read and write, None for no limit."""
+    batch: bool = False
+    """Whether questions go out in batches."""
 
 
 class Models:
@@ -96,10 +126,55 @@ class Models:
         if buy and self.in_batches and asked:
             self._engine.batch([(request, self._purpose(name)) for request, name in asked])
 
+    @property
+    def profile(self) -> Profile:
+        """The profile that plays the role."""
+        return self._engine.chain(self._role)[0]
+
+    def server(self, profile: str = "") -> str:
+        """Identity of what answers; of a local model, that of its weights."""
+        return self._engine.server(self._purpose("", profile))
+
+    @property
+    def weights(self) -> str | None:
+        """Identity of a local model's weights, which adapters are for; None of any other model."""
+        return self.server().partition("#")[2] if self.profile.provider == LOCAL else None
+
+    def with_adapter(self, adapter: Path) -> str:
+        """The name of the profile that plays the role with trained weights beside its model's.
+
+        Raises `UsageError` where the model is not one that is served here.
+        """
+        plays = self.profile
+        name = f"{plays.name}+{adapter.parent.name}"
+        told = plays.settings.model_dump() | {"adapter": adapter, "fallbacks": ()}
+        try:
+            self._engine.add(name, LMProfile.model_validate(told))
+        except ValidationError as error:
+            raise UsageError(
+                f"{plays.settings.model} of the profile {plays.name} can have no adapter",
+                cause=str(error.errors()[0]["msg"]),
+                hint="name the profile of the local model that it was trained on: --student",
+            ) from error
+        return name
+
+    @property
+    def spent(self) -> Spending:
+        """What the calls of this run have cost."""
+        return self._engine.spent
+
+    def for_programs(self, purpose: str, profile: str = "") -> dspy.LM:
+        """The role as DSPy's programs ask it, for a purpose in the ledger.
+
+        `profile` is one of `with_adapter`, empty for the one that plays the role.
+        """
+        from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy takes a second
+
+        return language_model(self._engine, self._purpose(purpose, profile))
+
     def summary(self) -> dict[str, Any]:
         """Who was asked, and what that took."""
-        profile = self._engine.chain(self._role)[0]
-        spent = self._engine.spent
+        profile, spent = self.profile, self.spent
         return {
             "profile": profile.name,
             "model": profile.settings.model,
@@ -141,8 +216,8 @@ class Models:
         interrupted = kind is not None and not issubclass(kind, Exception)
         self.close(patience=0.0 if interrupted else PATIENCE)
 
-    def _purpose(self, name: str) -> Purpose:
-        return Purpose(self._role, name, self._run_id)
+    def _purpose(self, name: str, profile: str = "") -> Purpose:
+        return Purpose(self._role, name, self._run_id, profile)
 
     def _told(self, estimate: Estimate) -> str:
         """An estimate in words."""

@@ -11,7 +11,7 @@ from flywheel.core.errors import LMError, UsageError
 from flywheel.core.events import EventBus
 from flywheel.core.settings import Settings
 from flywheel.lm import Failure, Message, Request, Role, profile_of
-from flywheel.orchestrator.models import Models
+from flywheel.orchestrator.models import Allowance, Models
 from flywheel.orchestrator.prove import Prover
 from flywheel.programs import Answer, Case, Metric, Score, Tools, load_metric
 from flywheel.store import Store
@@ -66,15 +66,6 @@ class Measurement:
     """Ids of the calls of models; of some no answer may have come."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Spending:
-    """What models may take."""
-
-    max_usd: float | None
-    max_tokens: int | None
-    batch: bool = False
-
-
 class Toolbox:
     """A metric with the tools that it needs, open for one run; leaving the block closes them."""
 
@@ -89,7 +80,9 @@ class Toolbox:
         run_id: str,
     ) -> None:
         """Raises `UsageError` or `LMError` where a model is needed that cannot be asked."""
-        self._metric, self._seed = metric, settings.metric.seed
+        self.metric = metric
+        """The metric."""
+        self._seed = settings.metric.seed
         self._held = ExitStack()
         self.models: Models | None = None
         """The models that judge, None where none is needed."""
@@ -107,7 +100,7 @@ class Toolbox:
                 store,
                 bus,
                 chosen=wanted.judge,
-                wanted=_Spending(wanted.max_usd, wanted.max_tokens),
+                wanted=Allowance(wanted.max_usd, wanted.max_tokens),
                 run_id=run_id,
             )
             self._held.enter_context(self.models)
@@ -118,9 +111,9 @@ class Toolbox:
         """What the metric says of an answer. Raises what `Metric.score` raises."""
         opinions = None
         if self.models is not None:
-            opinions = _Opinions(self.models, f"metric:{self._metric.name}", self._seed)
+            opinions = _Opinions(self.models, f"metric:{self.metric.name}", self._seed)
         tools = Tools(critic=self.prover, judge=opinions)
-        score = _Others(self._metric.uses, tools).of(self._metric, case, answer)
+        score = _Others(self.metric.uses, tools).of(self.metric, case, answer)
         return Measurement(score, tuple(opinions.calls) if opinions is not None else ())
 
     def drop(self) -> None:

@@ -12,6 +12,7 @@ from flywheel.store.ingest import insert
 from flywheel.store.store import Store
 
 HARVEST, CORRECT, AUDIT, METRIC = "harvest", "correct", "audit", "metric"
+EVALUATE, OPTIMIZE, SPIN = "evaluate", "optimize", "spin"
 """Kinds of runs that leave figures."""
 
 
@@ -22,7 +23,7 @@ class Figure:
     run_id: str
     """The run that measured it."""
     kind: str
-    """What kind of a run: `harvest`, `correct`, `audit`, `metric` …"""
+    """What kind of a run: `harvest`, `correct`, `audit`, `metric`, `evaluate` …"""
     subject: str
     """What was measured: a repository, some answers, a dataset or a program with its version."""
     metric: str

@@ -53,6 +53,21 @@ class Workspace:
         return self.state / "datasets"
 
     @property
+    def studies(self) -> Path:
+        """What optimisers leave while they work, one folder a study."""
+        return self.state / "studies"
+
+    @property
+    def spins(self) -> Path:
+        """What spins have found round by round, one folder a spin."""
+        return self.state / "spins"
+
+    @property
+    def adapters(self) -> Path:
+        """Trained weights of versions, one folder an adapter, by its hash."""
+        return self.state / "adapters"
+
+    @property
     def logs(self) -> Path:
         """Event logs, one a run."""
         return self.state / "logs"

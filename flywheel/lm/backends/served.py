@@ -108,7 +108,9 @@ class Served:
 
     async def _start(self) -> None:
         await self._stop()
-        adapters, threads = tuple(self._adapters), os.cpu_count() or 1
+        # One is left to others: tests run beside it, and where a thread of its own has to wait for
+        # a processor all the others wait with it, at every layer.
+        adapters, threads = tuple(self._adapters), max(1, (os.cpu_count() or 1) - 1)
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "flywheel.lm.backends.server"),
             *(str(self._file), str(self._context), str(self._places), str(threads)),

@@ -1,0 +1,225 @@
+"""`flywheel optimize`: a better version of a program, by an optimiser and a dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.options import Json, MaxTokens, MaxUsd, TimeLimit
+from flywheel.cli.session import Session, visible
+
+if TYPE_CHECKING:
+    from flywheel.optimize.trial import Trial
+    from flywheel.orchestrator.optimize import Optimized
+
+SHOWN = 5
+"""Reasons named of each kind; `--json` has them all."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(optimize)
+
+
+def optimize(
+    context: typer.Context,
+    module: Annotated[
+        str,
+        typer.Option("--module", help="Program: repair …, path.py:Class or package.module:Class."),
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", metavar="NAME@HASH", help="Dataset; else newest repair-sft."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="What it goes by; else tests_pass.")
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            "--optimizer",
+            help="miprov2, bootstrap-finetune, bootstrap-fewshot, random-search, gepa, simba"
+            " or better-together; else miprov2.",
+        ),
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option("--student", metavar="PROFILE", help="Runs the program.")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher",
+            metavar="PROFILE",
+            help="Its answers are learnt from; else what is known of the rows.",
+        ),
+    ] = None,
+    proposer: Annotated[
+        str | None, typer.Option("--proposer", metavar="PROFILE", help="Proposes instructions.")
+    ] = None,
+    auto: Annotated[
+        str | None, typer.Option("--auto", help="light, medium or heavy: how much work.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", help="States that are scored, about; in its place.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", help="Rows learnt from, and rows scored on, each.")
+    ] = None,
+    max_usd: MaxUsd = None,
+    max_tokens: MaxTokens = None,
+    time_limit: TimeLimit = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of the draw of rows and of the optimiser.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Answers judged at once; else all cores.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go by a judge that may drive nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Look for a better version of a program.
+
+    Learns from the training rows of a dataset, scores its trials on the validation, and never reads
+    the hold-out. Run it again to go on: nothing is asked or tested twice. Stopped, it keeps the
+    best so far as a version that says so.
+    """
+    from flywheel.cli.study import watched
+    from flywheel.core.errors import BudgetError
+    from flywheel.core.events import EventBus, EventLog
+    from flywheel.orchestrator.optimize import optimize as run
+    from flywheel.store import Store
+    from flywheel.workspace import init
+
+    session = Session.of(context)
+    settings = session.configuration(
+        {
+            "optimize.dataset": dataset,
+            "optimize.metric": metric,
+            "optimize.optimizer": optimizer,
+            "optimize.student": student,
+            "optimize.teacher": teacher,
+            "optimize.proposer": proposer,
+            "optimize.auto": auto,
+            "optimize.trials": trials,
+            "optimize.rows": rows,
+            "optimize.max_usd": max_usd,
+            "optimize.max_tokens": max_tokens,
+            "optimize.time_limit": time_limit,
+            "optimize.seed": seed,
+            "harvest.jobs": jobs,
+        }
+    ).settings
+    workspace = init(session.workspace.root, settings=False).workspace
+    store = Store(workspace.store_path)
+    bus = EventBus()
+    workspace.logs.mkdir(parents=True, exist_ok=True)
+    with EventLog(workspace.logs / "optimize.jsonl") as log, watched(session) as shown:
+        bus.subscribe(log)
+        bus.subscribe(shown)
+        done = run(module, settings, workspace, store, bus, force=force)
+    if as_json:
+        session.print_json(summary_of(done))
+    else:
+        _print(session, done)
+    if done.studied.ended == "interrupted":
+        return INTERRUPTED
+    return BudgetError.exit_code if done.studied.ended == "budget" else 0
+
+
+def summary_of(done: Optimized) -> dict[str, Any]:
+    """What came of it, as JSON can say it."""
+    studied = done.studied
+    return {
+        "study": done.study_id,
+        "version": done.version,
+        "module": done.program.name,
+        "optimizer": done.optimizer,
+        "dataset": done.dataset.id,
+        "metric": done.metric.id,
+        "judge": done.judge or None,
+        "ended": studied.ended,
+        "partial": studied.partial,
+        "forced": done.forced,
+        "baseline": _trial(studied.baseline),
+        "best": _trial(studied.best),
+        "trials": [_trial(one) for one in studied.trials],
+        "bootstraps": dict(studied.bootstraps),
+        "proposals": dict(studied.proposals),
+        "unknown": dict(studied.unknown),
+        "demos": list(studied.demos),
+        "trained_on": len(studied.trained_on),
+        "validated_on": len(studied.validated_on),
+        "measured": done.measured,
+        "known": done.spared,
+        "usd": done.usd,
+        "tokens": done.tokens,
+        "learned": done.learned or None,
+        "seconds": round(studied.seconds, 2),
+        "folder": str(done.folder),
+    }
+
+
+def _trial(one: Trial | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {
+        "number": one.number,
+        "kind": one.kind,
+        "value": one.estimate.value,
+        "n": one.estimate.n,
+        "low": one.estimate.low,
+        "high": one.estimate.high,
+        "unknown": one.unknown,
+        "instructions": dict(one.state.instructions),
+        "demos": one.state.shown,
+        "reasons": dict(one.reasons.most_common()),
+        "seconds": round(one.seconds, 2),
+    }
+
+
+def _print(session: Session, done: Optimized) -> None:
+    from flywheel.cli.study import changes, told
+
+    studied, out = done.studied, session.out
+
+    def line(name: str, text: str) -> None:
+        out.print(f"  {name:<11} {visible(text)}", markup=False)
+
+    title = f"{done.program.name} by {done.optimizer}"
+    if studied.best is None:
+        title += ": no other state was scored"
+    out.print(visible(title), markup=False, style="bold")
+    for name, trial in (("as it was", studied.baseline), ("best", studied.best)):
+        if trial is not None:
+            line(name, f"{told(trial.estimate)}, trial {trial.number}")
+    if studied.best is not None and studied.baseline is not None:
+        before, after = studied.baseline.estimate.value, studied.best.estimate.value
+        if before is not None and after is not None and after <= before:
+            line("", "no trial was better than the program as it was")
+        for text in changes(studied.baseline.state.instructions, studied.best.state.instructions):
+            out.print(f"    {visible(text)}", markup=False)
+        line("shows", f"{studied.best.state.shown} demonstrations")
+    for name, counted in (("learnt from", studied.bootstraps), ("proposals", studied.proposals)):
+        for reason, count in list(counted.items())[:SHOWN]:
+            line(name, f"{count} × {reason}")
+    if studied.unknown:
+        line("left out", f"{len(studied.unknown)} rows whose value nobody knows")
+    usd = "price not known" if done.usd is None else f"${done.usd:.4f}"
+    tokens = ", ".join(f"{name} {count:,}" for name, count in sorted(done.tokens.items()))
+    line("spent", f"{usd}; tokens: {tokens or 'none'}")
+    line("answers", f"{done.measured} measured now, {done.spared} known")
+    line("time", f"{studied.seconds:.1f} s")
+    if studied.partial:
+        line("ended", f"{studied.ended}; run it again to go on")
+    if done.forced:
+        line("judge", f"{done.judge} may drive nothing, and was gone by all the same")
+    if done.version is not None:
+        line("version", done.version + (" (partial)" if studied.partial else ""))
+        session.next_step(
+            "evaluate", "--module", done.program.spec, "--versions", f"base,{done.version}",
+            "--dataset", done.dataset.id, "--split", "holdout", "--metric", done.metric.name,
+        )  # fmt: skip

@@ -1,0 +1,138 @@
+"""What a study shows while it runs: its trials, the best so far, what it took and what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flywheel.cli.session import Session, visible
+from flywheel.core import events
+
+if TYPE_CHECKING:
+    from flywheel.programs import Estimate
+
+LINES = 6
+"""Lines of a change of instructions that are shown while it goes on."""
+_WIDTH = 100
+"""Characters of such a line."""
+
+
+def told(one: Estimate) -> str:
+    """A score, for a person."""
+    if one.value is None:
+        return "not known"
+    text = f"{one.value:.3f} (n {one.n}"
+    return text + (")" if one.low is None else f", {one.low:.3f} to {one.high:.3f})")
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """What is other in instructions: lines taken out and put in, by step."""
+    found = []
+    for name, text in after.items():
+        old = before.get(name, "")
+        if old == text:
+            continue
+        found.append(f"{name}:")
+        lines = difflib.ndiff(old.splitlines(), text.splitlines())
+        found += [f"  {line}" for line in lines if line[:1] in "-+"]
+    return found
+
+
+class Shown:
+    """A subscriber: each trial is a line, what is under way is a live one."""
+
+    def __init__(self, session: Session, bar: Any) -> None:
+        self._session, self._bar, self._task = session, bar, None
+        self._began = time.monotonic()
+        self._first: dict[str, str] = {}
+        self._best = ""
+        self._trials: int | None = None
+        self._beside = ""
+
+    def __call__(self, event: events.Event) -> None:
+        """Tell an event."""
+        match event:
+            case events.StudyStarted():
+                self._first, self._trials = dict(event.instructions), event.trials
+                self._say(
+                    f"[dim]{event.module} by {event.optimizer}: learns from {event.train} rows,"
+                    f" scored by {event.metric} on {event.validation}"
+                    + (f", about {event.trials} trials" if event.trials else "")
+                    + f" (study {event.study_id})[/dim]"
+                )
+            case events.TrialProgressed():
+                self._progress(event)
+            case events.TrialEnded():
+                self._trial(event)
+            case events.Warned(message=message, hint=hint):
+                self._session.warn(message, hint)
+            case events.PhaseProgressed(phase=phase, detail=detail):
+                self._status(f"{phase}: {detail}", 0, None)
+            case _:
+                pass
+
+    def _trial(self, event: events.TrialEnded) -> None:
+        from rich.markup import escape
+
+        from flywheel.programs import Estimate
+
+        score = told(Estimate(event.value, event.n, event.low, event.high))
+        kind = "" if event.phase == "full" else f" on a {event.phase}"
+        mark = "[green]★[/green]" if event.best else "[dim]·[/dim]"
+        usd = "" if event.usd is None else f" · ${event.usd:.4f}"
+        tokens = ", ".join(f"{name} {count:,}" for name, count in sorted(event.tokens.items()))
+        self._say(
+            f"{mark} trial {event.number}{kind} {score} · {event.demos} demos"
+            f" [dim]· {event.seconds:.0f} s{usd} · tokens: {tokens or 'none'}[/dim]"
+        )
+        if event.best:
+            self._best = f" · best {event.value:.3f}"
+            for line in changes(self._first, event.instructions)[:LINES]:
+                self._say(f"    [dim]{escape(visible(line[:_WIDTH]))}[/dim]")
+        left = event.left_seconds
+        self._beside = "" if left is None else f" · about {_time(left)} left"
+
+    def _progress(self, event: events.TrialProgressed) -> None:
+        of = f" of {self._trials}" if self._trials else ""
+        text = f"trial {event.number}{of}, {event.phase}: {event.done}"
+        unit = "steps" if event.phase == "tune" else "rows"
+        text += f" of {event.total} {unit}" if event.total else " answers"
+        text += f" · {event.detail}" if event.detail else ""
+        self._status(text + self._best + self._beside, event.done, event.total or None)
+
+    def _status(self, text: str, done: int, total: int | None) -> None:
+        if self._bar is None:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=None)
+        took = f" · {_time(time.monotonic() - self._began)}"
+        self._bar.update(self._task, description=visible(text + took), completed=done, total=total)
+
+    def _say(self, text: str) -> None:
+        self._session.say(text)
+
+
+@contextlib.contextmanager
+def watched(session: Session) -> Iterator[Shown]:
+    """A subscriber that shows a study for as long as the block runs."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    if session.quiet or not session.err.is_terminal:
+        yield Shown(session, None)
+        return
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        console=session.err,
+        transient=True,
+    )
+    with bar:
+        yield Shown(session, bar)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"

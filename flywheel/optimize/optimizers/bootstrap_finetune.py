@@ -1,0 +1,71 @@
+"""BootstrapFinetune: the weights of the student's model, on answers that the metric accepts.
+
+Of DSPy's the idea is kept, and nothing else: its own trains on what one adapter writes anew, mixes
+the steps of a program that loops, and gives up all for one answer that cannot be read. Here traces
+are what was asked and said (`traces`), and what is left out is counted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flywheel.core.errors import UsageError
+from flywheel.optimize.finetune import write_traces
+from flywheel.optimize.ground import Ground, Plan, Tuner
+from flywheel.optimize.traces import collect
+
+VALIDATED = 64
+"""Rows of the validation that the loss is taken of while it trains."""
+TRACES = "traces.jsonl"
+"""File of what was learnt from, and of what was left out, in the study's folder."""
+
+
+class Chosen:
+    """BootstrapFinetune."""
+
+    def plan(self, ground: Ground) -> Plan:
+        """See the port."""
+        tuner_of(ground).check()
+        return Plan(1, {"traces": len(ground.train)})
+
+    def compile(self, ground: Ground) -> Any:
+        """See the port."""
+        return tuned(ground, ground.student, ground.folder / "training")
+
+
+def tuned(ground: Ground, program: Any, folder: Path) -> Any:
+    """A program on its student's model, trained on what it is to say; `folder` is the training's.
+
+    Raises what `Tuner.tune` does.
+    """
+    options = ground.options
+
+    def taught(examples: tuple[Any, ...]) -> Any:
+        return collect(
+            program,
+            examples,
+            ground.teacher_model,
+            ground.watch,
+            threshold=options.threshold,
+            threads=options.threads,
+        )
+
+    traces = taught(ground.train)
+    validation = taught(ground.validation[:VALIDATED])
+    write_traces(folder / TRACES, traces)
+    model = tuner_of(ground).tune(traces, validation, folder)
+    found = program.deepcopy()
+    found.set_lm(model)
+    return found
+
+
+def tuner_of(ground: Ground) -> Tuner:
+    """What trains the student. Raises `UsageError` where nothing does."""
+    if ground.tuner is None:
+        raise UsageError(
+            f"the student {ground.student_model.model} cannot be trained here",
+            cause="only a model that is served on this machine can",
+            hint="--student with a profile of a local model, or another --optimizer",
+        )
+    return ground.tuner

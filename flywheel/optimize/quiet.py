@@ -1,0 +1,44 @@
+"""Silence: what DSPy and Optuna print and log goes into a file of the study."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import partialmethod
+from pathlib import Path
+
+import tqdm
+
+_LOGGERS = ("dspy", "gepa", "optuna", "py.warnings")
+
+
+@contextmanager
+def quiet(path: Path) -> Iterator[None]:
+    """Append to a file what optimisers print and log, for as long as the block runs.
+
+    Their progress bars are not drawn: a study has its own.
+    """
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    held = {name: _taken(name, handler) for name in _LOGGERS}
+    drawn = tqdm.tqdm.__init__
+    with path.open("a", encoding="utf-8") as file, redirect_stdout(file):
+        logging.captureWarnings(True)
+        tqdm.tqdm.__init__ = partialmethod(drawn, disable=True)
+        try:
+            yield
+        finally:
+            tqdm.tqdm.__init__ = drawn
+            logging.captureWarnings(False)
+            for name, (handlers, propagates) in held.items():
+                logger = logging.getLogger(name)
+                logger.handlers, logger.propagate = handlers, propagates
+            handler.close()
+
+
+def _taken(name: str, handler: logging.Handler) -> tuple[list[logging.Handler], bool]:
+    logger = logging.getLogger(name)
+    held = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [handler], False
+    return held

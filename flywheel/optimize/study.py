@@ -1,0 +1,337 @@
+"""A study: one optimiser at work on one program, seen live, stopped without loss, gone on with.
+
+It is known by its fingerprint: of the program, the optimiser and what it is told, the rows, the
+metric, the models and the seed. Run again, the same study makes the same trials; what was asked of
+models and of metrics is kept by its content, so a study that was killed goes on where it was, and
+another study never takes its place.
+
+A row whose value nobody knows is left out, and the study begins anew without it: unknown is never
+0, and no reason to give up.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flywheel.core.errors import DatasetError, FlywheelError, Interrupted
+from flywheel.core.identity import content_hash
+from flywheel.lm.bridge import dspy, listening
+from flywheel.optimize.ground import NEVER, Ground, Options, Plan, Tuner
+from flywheel.optimize.known import KNOWN, known_model
+from flywheel.optimize.optimizers import find_optimizer
+from flywheel.optimize.quiet import quiet
+from flywheel.optimize.run import Measure, Stopped
+from flywheel.optimize.stop import FAILED, INTERRUPTED, Stop
+from flywheel.optimize.trial import FULL, Trial, state_of
+from flywheel.optimize.watch import Seen, Unmeasurable, Watch
+from flywheel.programs.row import Row
+
+MOST_UNKNOWN = 0.5
+"""Share of the rows that may be left out because nobody knows their value."""
+OUTCOMES, LOG = "outcomes.jsonl", "optimizer.log"
+"""Files of a study's folder: what each row of each trial was worth, and what DSPy had to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The program that is to be made better."""
+
+    name: str
+    """What its versions are filed under."""
+    hash: str
+    """Identity of its code."""
+    inputs: tuple[str, ...]
+    """Fields of a row that it takes."""
+    module: Any
+    """A DSPy module, in the state from which the study begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Who plays what."""
+
+    student: Any
+    """Runs the program, a `dspy.LM`."""
+    proposer: Any
+    """Proposes instructions."""
+    teacher: Any | None
+    """Gives answers to learn from; None: what is known, where the program can say it, else the
+    student."""
+    tuner: Tuner | None = None
+    """Trains the student, None where it cannot be trained here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """What came of a study."""
+
+    ended: str
+    """`done`, `interrupted`, `budget` or `time-limit`."""
+    error: FlywheelError | None
+    """What stopped it, None where it ran to its end."""
+    baseline: Trial | None
+    """The program as it was."""
+    best: Trial | None
+    """The best of the changed states, None where there is none."""
+    program: Any | None
+    """The program in that state."""
+    trials: tuple[Trial, ...]
+    """All trials."""
+    plan: Plan | None
+    """What was to be done, None where it did not come to that."""
+    bootstraps: Mapping[str, int]
+    """What came of examples that were tried as demonstrations: `kept`, or why not."""
+    proposals: Mapping[str, int]
+    """Why proposals came to nothing."""
+    unknown: Mapping[str, str]
+    """Rows that were left out, with the reason."""
+    demos: tuple[str, ...]
+    """Examples that the best state shows."""
+    trained_on: tuple[str, ...]
+    """Examples that were there to be learnt from."""
+    validated_on: tuple[str, ...]
+    """Examples that trials were scored on."""
+    seconds: float
+    """Wall time of this run."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether it was stopped before its end."""
+        return self.error is not None
+
+
+def fingerprint(**parts: Any) -> str:
+    """Identity of a study, of all that its course depends on, and of DSPy's version."""
+    return content_hash("study", dspy.__version__, parts)
+
+
+@dataclass(slots=True)
+class Study:
+    """One study, ready to be run."""
+
+    subject: Subject
+    """The program."""
+    optimizer: str
+    """Name of the optimiser."""
+    models: Models
+    """Who plays what."""
+    train: Sequence[Row]
+    """Rows to learn from."""
+    validation: Sequence[Row]
+    """Rows that trials are scored on."""
+    measure: Measure
+    """What an answer is worth; the same answer is measured once, whoever asks."""
+    options: Options
+    """How far to go."""
+    folder: Path
+    """Its own, by its fingerprint."""
+    stop: Stop
+    """What may end it early."""
+    on_plan: Callable[[Plan], None] = lambda plan: None
+    """Is told what is to be done."""
+    on_trial: Callable[[Trial, bool], None] = lambda trial, best: None
+    """Is told of each trial, and whether it is the best so far."""
+    on_seen: Callable[[Seen], None] = lambda seen: None
+    """Is told how far a trial is."""
+    _unknown: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> Studied:
+        """Look for a better state, until the optimiser is done or something stops it.
+
+        Raises `FlywheelError`: of the metric, of a model, of the store, of the optimiser; and
+        `DatasetError` where too few rows can be measured.
+        """
+        began = time.monotonic()
+        optimizer = find_optimizer(self.optimizer)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        watch, plan, result = self._watch(), None, None
+        try:
+            with quiet(self.folder / LOG):
+                # What cannot be done is said before anything is paid for.
+                plan = optimizer.plan(self._ground(watch))
+                self.on_plan(plan)
+                with self._seen_by(watch):
+                    self._baseline(watch)
+                while result is None:
+                    ground = self._ground(watch)
+                    optimizer.plan(ground)
+                    try:
+                        with self._seen_by(watch):
+                            result = optimizer.compile(ground)
+                            self._score(result, watch)
+                    except Unmeasurable as error:
+                        self._left_out({error.example_id: error.reason})
+                        watch = self._again(watch)
+        except Stopped as stopped:
+            self.stop.because(stopped.error)
+        except KeyboardInterrupt:
+            self.stop.because(Interrupted("the user stopped the study"), INTERRUPTED)
+        except FlywheelError as error:
+            self.stop.because(error)
+        except Exception as error:
+            raise self.stop.because(self._failed(error)).error from error
+        if self.stop.ended == FAILED and self.stop.error is not None:
+            raise self.stop.error
+        return self._studied(watch, plan, time.monotonic() - began)
+
+    # --- its steps -------------------------------------------------------------------------------
+
+    def _watch(self) -> Watch:
+        rows = {row.id: row for row in (*self.train, *self.validation)}
+        return Watch(
+            type(self.subject.module),
+            rows,
+            self.subject.inputs,
+            self.measure,
+            self.stop,
+            threshold=self.options.threshold,
+            on_trial=self._on_trial,
+            on_seen=self.on_seen,
+        )
+
+    def _again(self, watch: Watch) -> Watch:
+        """See the study from its beginning; what was scored is scored again without being paid."""
+        baseline = watch.trials[0]
+        fresh = self._watch()
+        left = tuple(one for one in baseline.outcomes if one.example_id not in self._unknown)
+        fresh.trials.append(Trial(0, baseline.kind, baseline.state, left, baseline.seconds))
+        return fresh
+
+    @contextmanager
+    def _seen_by(self, watch: Watch) -> Iterator[None]:
+        """Let a watch see what DSPy does in the block; its programs find their own adapters."""
+        # Traces of all that is evaluated would pile up: who wants one asks for it.
+        with (
+            dspy.context(
+                lm=self.models.student,
+                callbacks=[watch],
+                num_threads=self.options.threads,
+                trace=None,
+                disable_history=True,
+            ),
+            listening(watch.heard),
+        ):
+            yield
+
+    def _baseline(self, watch: Watch) -> None:
+        """Score the program as it is, and find the rows that cannot be measured."""
+        watch.validation = frozenset(row.id for row in self.validation)
+        watch.lenient = True
+        self._evaluate(self.subject.module, self.validation, watch)
+        watch.lenient = False
+        self._left_out(watch.unknown)
+
+    def _score(self, program: Any, watch: Watch) -> None:
+        """Score what an optimiser gives on all of the validation, where it has not."""
+        mine = state_of(program).hash
+        if not any(one.kind == FULL and one.state.hash == mine for one in watch.trials):
+            self._evaluate(program, self._known(self.validation), watch)
+
+    def _evaluate(self, program: Any, rows: Sequence[Row], watch: Watch) -> None:
+        evaluate = dspy.Evaluate(
+            devset=list(self._examples(rows)),
+            metric=watch.metric,
+            num_threads=self.options.threads,
+            max_errors=NEVER,
+        )
+        evaluate(program)
+
+    def _ground(self, watch: Watch) -> Ground:
+        train, validation = self._known(self.train), self._known(self.validation)
+        watch.validation = frozenset(row.id for row in validation)
+        return Ground(
+            student=self.subject.module.deepcopy(),
+            train=self._examples(train),
+            validation=self._examples(validation),
+            student_model=self.models.student,
+            proposer_model=self.models.proposer,
+            teacher_model=self._teacher(),
+            watch=watch,
+            options=self.options,
+            folder=self.folder,
+            tuner=self.models.tuner,
+            score=lambda program: self._score(program, watch),
+        )
+
+    def _teacher(self) -> Any:
+        if self.models.teacher is not None:
+            return self.models.teacher
+        known = getattr(self.subject.module, KNOWN, None)
+        return self.models.student if known is None else known_model(known)
+
+    def _examples(self, rows: Sequence[Row]) -> tuple[Any, ...]:
+        """Rows as DSPy takes them: the fields that the program or a step of it names, and an id."""
+        steps = {
+            name for step in self.subject.module.predictors() for name in step.signature.fields
+        }
+        names = (*self.subject.inputs, *sorted(steps - set(self.subject.inputs)))
+        return tuple(
+            dspy.Example(
+                **{name: row.fields[name] for name in names if name in row.fields},
+                example_id=row.id,
+            ).with_inputs(*self.subject.inputs)
+            for row in rows
+        )
+
+    def _known(self, rows: Sequence[Row]) -> tuple[Row, ...]:
+        return tuple(row for row in rows if row.id not in self._unknown)
+
+    def _left_out(self, unknown: Mapping[str, str]) -> None:
+        """Leave rows out whose value nobody knows. Raises `DatasetError` where that is too many."""
+        self._unknown |= unknown
+        for name, rows in (("training", self.train), ("validation", self.validation)):
+            left = len(self._known(rows))
+            if left < max(1, len(rows) * (1 - MOST_UNKNOWN)):
+                reason, count = Counter(self._unknown.values()).most_common(1)[0]
+                raise DatasetError(
+                    f"only {left} of {len(rows)} rows of the {name} can be measured",
+                    cause=f"{count} × {reason}",
+                    hint="flywheel metric run NAME --answers good shows which rows, and why",
+                )
+
+    def _on_trial(self, trial: Trial, best: bool) -> None:
+        with (self.folder / OUTCOMES).open("a", encoding="utf-8") as file:
+            for one in trial.outcomes:
+                said = asdict(one)
+                said["parts"] = dict(one.parts)
+                line = {"trial": trial.number, "state": trial.state.hash, **said}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.on_trial(trial, best)
+
+    def _failed(self, error: Exception) -> FlywheelError:
+        told = "".join(str(error).strip().partition("\n")[0])[:500]
+        return FlywheelError(
+            f"the optimiser {self.optimizer} failed",
+            cause=f"{type(error).__name__}: {told}",
+            hint=f"what it did until then is in {self.folder / LOG}",
+        )
+
+    def _studied(self, watch: Watch, plan: Plan | None, seconds: float) -> Studied:
+        best = watch.best
+        shown: dict[str, None] = {}
+        if best is not None:
+            for demos in best.trial.state.demos.values():
+                shown |= dict.fromkeys(filter(None, map(watch.origin, demos)))
+        return Studied(
+            ended=self.stop.ended,
+            error=self.stop.error,
+            baseline=watch.trials[0] if watch.trials else None,
+            best=best.trial if best else None,
+            program=best.program if best else None,
+            trials=tuple(watch.trials),
+            plan=plan,
+            bootstraps=dict(watch.bootstraps.most_common()),
+            proposals=dict(watch.proposals.most_common()),
+            unknown=dict(self._unknown),
+            demos=tuple(shown),
+            trained_on=tuple(row.id for row in self._known(self.train)),
+            validated_on=tuple(row.id for row in self._known(self.validation)),
+            seconds=seconds,
+        )

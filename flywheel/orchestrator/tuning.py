@@ -1,0 +1,85 @@
+"""The port `Tuner`: the student's own model, trained on this machine and served beside itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.core.errors import UsageError
+from flywheel.lm import LOCAL, Engine, Purpose
+
+if TYPE_CHECKING:
+    from flywheel.optimize.finetune import Progress, Trace, Trained
+
+TRAINING_SHARE = 0.75
+"""Of the time that is left when a training begins: the rest is for scoring what came of it."""
+
+
+class Tuning:
+    """Trains adapters for one study; the engine learns each as a profile of its own."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        purpose: Purpose,
+        adapters: Path,
+        *,
+        seed: int,
+        left: Callable[[], float | None],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        """`purpose` is the student's; `left` says how many seconds a study has yet."""
+        self._engine, self._purpose, self._adapters = engine, purpose, adapters
+        self._seed, self._left, self._told = seed, left, on_progress
+        self._profile = engine.chain(purpose.role, purpose.profile)[0]
+        self.trained: dict[str, Trained] = {}
+        """What was trained, by what DSPy calls the model."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether the student is a model that is served on this machine."""
+        return self._profile.provider == LOCAL
+
+    def check(self) -> None:
+        """See the port."""
+        from flywheel.optimize.finetune import base_of, check_libraries  # noqa: PLC0415
+
+        check_libraries()
+        base_of(self._base())
+
+    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> Any:
+        """See the port."""
+        from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
+        from flywheel.optimize.finetune import TrainOptions, train  # noqa: PLC0415
+
+        left = self._left()
+        options = TrainOptions(
+            seed=self._seed, max_seconds=None if left is None else max(1.0, left * TRAINING_SHARE)
+        )
+        found = train(
+            traces,
+            validation,
+            self._base(),
+            options,
+            folder,
+            adapters=self._adapters,
+            on_progress=self._told,
+        )
+        name = f"{self._profile.name}-{found.hash}"
+        self._engine.add(name, self._profile.settings.model_copy(update={"adapter": found.gguf}))
+        model = language_model(self._engine, replace(self._purpose, profile=name))
+        self.trained[model.model] = found
+        return model
+
+    def _base(self) -> Path:
+        from flywheel.lm.backends.local import model_file  # noqa: PLC0415  with what serves it
+
+        if self._profile.settings.adapter is not None:
+            raise UsageError(
+                f"the profile {self._profile.name} has an adapter already",
+                cause="an adapter is trained on a model as it is",
+                hint="--student with a profile of the same model, without adapter",
+            )
+        return model_file(self._profile)

@@ -1,0 +1,185 @@
+"""`flywheel optimize`: from a dataset and a program to a version, and every way it ends early."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel.store import Store, studies, trials_of
+from flywheel.workspace import find
+from tests.cli.conftest import Ran
+from tests.fakes.provider import Behaviour, Provider, provider
+from tests.fakes.versions import version
+from tests.optimize.studies.conftest import NEEDS_OPTUNA
+
+Run = Callable[..., Ran]
+OPTIMIZE = ("optimize", "--module", "repair", "--metric", "exact_match")
+RIGHT = {"lines": "2", "fixed": "    return a + b"}
+WRONG = {"lines": "2", "fixed": "    return a * b"}
+
+
+def student(body: dict[str, Any]) -> Behaviour:
+    """Mends the bug where it is shown how, and proposes where it is asked to."""
+    text = json.dumps(body)
+    if "proposed_instruction" in text or "observations" in text or "summary" in text:
+        names = ("proposed_instruction", "observations", "summary", "program_description",
+                 "module_description")  # fmt: skip
+        told = "\n\n".join(f"[[ ## {name} ## ]]\nMend the sum." for name in names)
+        return Behaviour(text=told)
+    return Behaviour(text=json.dumps(RIGHT if len(body["messages"]) > 1 else WRONG))
+
+
+@pytest.fixture
+def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """A model behind a socket, in the settings of a workspace that has a dataset."""
+    with provider(student) as one:
+        monkeypatch.setenv("KEY", "a-key-of-no-worth")
+        (folder / "flywheel.toml").write_text(
+            '[lm.default]\nmodel = "anthropic/claude-sonnet-4-6"\nretries = 0\npatience = 1\n'
+            f'api_base = "{one.address}"\napi_key_env = "KEY"\n'
+        )
+        version(find(explicit=folder).datasets, train=8, validation=6, holdout=8)
+        yield one
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["bootstrap-fewshot", pytest.param("miprov2", marks=NEEDS_OPTUNA)]
+)
+def test_it_ends_with_a_version_and_the_next_command(
+    flywheel: Run, served: Provider, folder: Path, optimizer: str
+) -> None:
+    ran = flywheel(*OPTIMIZE, "--optimizer", optimizer, "--trials", "3")
+    assert ran.code == 0, ran.err
+    assert "1.000 (n 6" in ran.out
+    assert "repair@" in ran.out
+    assert "flywheel evaluate --module repair" in ran.err
+    store = Store(find(explicit=folder).store_path)
+    (study,) = studies(store)
+    assert (study.status, study.module, study.optimizer) == ("done", "repair", optimizer)
+    assert study.version_id is not None
+    assert study.version_id in ran.out
+    trials = trials_of(store, study.study_id)
+    assert [one.number for one in trials] == list(range(len(trials)))
+    assert (trials[0].value, trials[0].n, trials[0].reasons) == (
+        0.0,
+        6,
+        {"another text than the known fix": 6},
+    )
+    assert max(one.value or 0.0 for one in trials) == 1.0
+    assert trials[0].tokens > 0
+    shown = flywheel("version", "show", study.version_id, "--json").json
+    assert shown["study"] == study.study_id
+    next_command = ran.err.rpartition("Next: flywheel ")[2].split()
+    compared = flywheel(*next_command, "--json")
+    assert compared.code == 0, compared.err
+    assert study.version_id in json.dumps(compared.json)
+
+
+def test_run_again_it_asks_nothing_and_gives_the_same_version(
+    flywheel: Run, served: Provider
+) -> None:
+    command = (*OPTIMIZE, "--optimizer", "random-search", "--trials", "6", "--json")
+    first = flywheel(*command).json
+    asked = len(served.asked)
+    again = flywheel(*command).json
+    assert len(served.asked) == asked
+    assert again["version"] == first["version"]
+    assert again["measured"] == 0
+    assert (again["usd"], again["tokens"]) == (first["usd"], first["tokens"])
+
+
+def test_another_seed_is_another_study(flywheel: Run, served: Provider, folder: Path) -> None:
+    for seed in ("0", "1"):
+        flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot", "--seed", seed)
+    assert len(studies(Store(find(explicit=folder).store_path))) == 2
+
+
+def test_a_budget_that_is_used_up_ends_with_its_code_and_a_partial_version(
+    flywheel: Run, served: Provider, folder: Path
+) -> None:
+    settings = folder / "flywheel.toml"
+    settings.write_text(settings.read_text() + "max_tokens = 20\n")
+    ran = flywheel(
+        *OPTIMIZE, "--optimizer", "random-search", "--trials", "30", "--max-tokens", "1700"
+    )
+    assert ran.code == 4, ran.out + ran.err
+    assert "budget; run it again to go on" in ran.out
+    assert "(partial)" in ran.out
+
+
+def test_an_outage_is_told_and_leaves_no_version(
+    flywheel: Run, served: Provider, folder: Path
+) -> None:
+    served.script[:] = [Behaviour(status=529, kind="overloaded_error", message="Overloaded")]
+    ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
+    assert (ran.code, ran.out) == (1, "")
+    assert "overloaded" in ran.err
+    (study,) = studies(Store(find(explicit=folder).store_path))
+    assert (study.status, study.version_id) == ("failed", None)
+
+
+def test_a_metric_that_raises_is_told_with_its_line(
+    flywheel: Run, served: Provider, folder: Path
+) -> None:
+    (folder / "metrics").mkdir()
+    (folder / "metrics" / "mine.py").write_text(
+        'VERSION = "1"\n\n\ndef mine(case, answer):\n    return 1 / 0\n'
+    )
+    ran = flywheel("optimize", "--module", "repair", "--metric", "mine", "--optimizer", "simba")
+    assert (ran.code, ran.out) == (2, "")
+    assert "mine.py:5" in ran.err
+    assert "ZeroDivisionError" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--optimizer", "miprov3"), "did you mean miprov2?"),
+        (("--module", "repiar"), "repair"),
+        (("--metric", "exact"), "exact_match"),
+        (("--dataset", "repair-stf"), "repair-sft"),
+        (("--student", "defualt"), "default"),
+        (("--metric", "plan_judge"), "--force"),
+        (("--auto", "huge"), "optimize.auto"),
+    ],
+)
+def test_what_does_not_fit_is_told_and_nothing_is_asked(
+    flywheel: Run, served: Provider, more: tuple[str, str], told: str
+) -> None:
+    ran = flywheel(*OPTIMIZE, *more)
+    assert ran.code == 2, ran.out + ran.err
+    assert told in ran.err
+    assert served.asked == []
+
+
+def test_a_judge_that_may_drive_nothing_drives_by_force_and_the_version_says_so(
+    flywheel: Run, served: Provider
+) -> None:
+    served.script[:] = [
+        lambda body: (
+            Behaviour(text='{"score": 10, "reason": "well"}')
+            if "score" in json.dumps(body)
+            else student(body)
+        )
+    ]
+    ran = flywheel(
+        "optimize", "--module", "repair", "--metric", "plan_judge", "--force", "--json",
+        "--optimizer", "bootstrap-fewshot",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert ran.json["forced"] is True
+    shown = flywheel("version", "show", ran.json["version"], "--json").json
+    assert shown["optimizer"]["options"]["forced"] is True
+
+
+def test_a_dataset_without_a_validation_is_refused(
+    flywheel: Run, served: Provider, folder: Path
+) -> None:
+    version(find(explicit=folder).datasets, recipe="bug-insertion", validation=0)
+    ran = flywheel(*OPTIMIZE, "--dataset", "bug-insertion")
+    assert ran.code == 2
+    assert "validation" in ran.err

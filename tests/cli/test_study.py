@@ -1,0 +1,86 @@
+"""What a study shows while it runs: a line a trial, what changed for the best, and what is left."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from flywheel.cli.session import Session
+from flywheel.cli.study import Shown, changes, told
+from flywheel.core import events
+from flywheel.programs import Estimate
+
+STARTED = events.StudyStarted(
+    "s1", "repair", "miprov2", "tests_pass", 200, 100, 10, {"mend": "Mend the code.\nBe brief."}
+)
+
+
+def trial(number: int, value: float | None, **more: object) -> events.TrialEnded:
+    given = {
+        "study_id": "s1", "number": number, "phase": "full", "value": value, "n": 100, "low": 0.1,
+        "high": 0.3, "best": False, "instructions": {"mend": "Mend the code.\nBe brief."},
+        "demos": 4, "usd": 0.25, "tokens": {"student": 12_000, "proposer": 900}, "seconds": 31.0,
+        "left_seconds": 300.0, **more,
+    }  # fmt: skip
+    return events.TrialEnded(**given)  # type: ignore[arg-type]  # passed on
+
+
+class Bar:
+    """Stands in for rich's: the last line that it was told."""
+
+    def __init__(self) -> None:
+        self.line = ""
+
+    def add_task(self, description: str, **more: object) -> int:
+        return 0
+
+    def update(self, task: int, *, description: str, **more: object) -> None:
+        self.line = description
+
+
+def shown(*told: events.Event) -> tuple[str, Bar]:
+    session, bar = Session(), Bar()
+    session.__dict__["err"] = Console(file=io.StringIO(), width=200, highlight=False)
+    view = Shown(session, bar)
+    for event in told:
+        view(event)
+    return session.err.file.getvalue(), bar  # type: ignore[attr-defined]  # a StringIO
+
+
+def test_a_trial_is_a_line_with_its_interval_and_what_it_took() -> None:
+    text, _ = shown(STARTED, trial(0, 0.2))
+    assert "learns from 200 rows, scored by tests_pass on 100, about 10 trials" in text
+    assert "trial 0 0.200 (n 100, 0.100 to 0.300)" in text
+    assert "$0.2500" in text
+    assert "proposer 900, student 12,000" in text
+
+
+def test_the_best_shows_what_it_says_otherwise() -> None:
+    better = {"mend": "Mend the code.\nCount from 0."}
+    text, bar = shown(
+        STARTED,
+        trial(1, 0.3, best=True, instructions=better),
+        events.TrialProgressed("s1", 2, "minibatch", 7, 35),
+    )
+    assert "- Be brief." in text
+    assert "+ Count from 0." in text
+    assert bar.line.startswith("trial 2 of 10, minibatch: 7 of 35 rows · best 0.300")
+    assert "about 5 min left" in bar.line
+
+
+def test_a_value_that_is_not_known_is_no_number() -> None:
+    text, _ = shown(STARTED, trial(0, None, low=None, high=None, n=0, usd=None))
+    assert "not known" in text
+    assert "$" not in text
+    assert told(Estimate(None, 0, None, None)) == "not known"
+
+
+def test_a_training_shows_its_steps_and_its_loss() -> None:
+    _, bar = shown(STARTED, events.TrialProgressed("s1", 1, "tune", 12, 40, "loss 0.310"))
+    assert "tune: 12 of 40 steps · loss 0.310" in bar.line
+
+
+def test_only_what_is_other_is_told_of_instructions() -> None:
+    before = {"a": "One.\nTwo.", "b": "Same."}
+    assert changes(before, {"a": "One.\nThree.", "b": "Same."}) == ["a:", "  - Two.", "  + Three."]
