@@ -12,6 +12,8 @@ from flywheel.optimize.finetune.adapter import find as find_adapter
 from flywheel.optimize.finetune.base import Base as Base
 from flywheel.optimize.finetune.base import base_of as base_of
 from flywheel.optimize.finetune.base import check_libraries as check_libraries
+from flywheel.optimize.finetune.export import merge_folder as merge_folder
+from flywheel.optimize.finetune.export import merge_gguf as merge_gguf
 from flywheel.optimize.finetune.options import TrainOptions as TrainOptions
 from flywheel.optimize.finetune.trace import KNOWN as KNOWN
 from flywheel.optimize.finetune.trace import Message as Message
@@ -33,6 +35,8 @@ __all__ = [
     "base_of",
     "check_libraries",
     "find_adapter",
+    "merge_folder",
+    "merge_gguf",
     "read_traces",
     "train",
     "write_traces",

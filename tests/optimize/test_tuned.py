@@ -1,0 +1,198 @@
+"""The real small model is tuned, asked beside its base, merged, and asked again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flywheel.core.errors import Interrupted, UsageError
+from flywheel.core.settings import LMProfile
+from flywheel.lm import Engine, Journal, Message, Profile, Purpose, Request, Role, local_file
+from flywheel.lm.backends import local
+from flywheel.lm.bridge import dspy, language_model
+from flywheel.optimize.finetune import base_of, find_adapter, merge_folder, merge_gguf
+from flywheel.optimize.finetune.encode import rendered, tokens_of
+from flywheel.optimize.finetune.provider import HostedTuner, LocalTuner, Place, tuner_of
+from tests.optimize.conftest import NEEDS_TRAIN
+
+pytestmark = [
+    NEEDS_TRAIN,
+    pytest.mark.slow,
+    pytest.mark.skipif(not local.installed(), reason="the local model is not installed"),
+]
+STUDENT = LMProfile(model="local", concurrency=1, context=1024, max_tokens=8)
+FOR = Purpose(Role.STUDENT, "test", profile="student")
+WORD = "zebra"
+ROWS = [
+    {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": WORD}]}
+    for text in ("Say it.", "The word?", "Which one?", "Tell me the word.")
+]
+HOW = {"rank": 4, "alpha": 8, "epochs": 6, "batch_rows": 4, "learning_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("tuned")
+    return Place(folder / "trainings", folder / "adapters")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    journal = Journal(tmp_path / "journal.sqlite")
+    profiles = {"student": STUDENT, "hosted": LMProfile(model="openai/gpt-4o-mini")}
+    with Engine({**profiles, "far": LMProfile(model="gemini/gemini-2.5-flash")}, journal) as one:
+        yield one
+    journal.close()
+
+
+def student(engine: Engine, place: Place, **more: Any) -> Any:
+    tuner = tuner_of(engine, FOR, place, **more)
+    return language_model(engine, FOR, provider=tuner, temperature=0.0, max_tokens=8)
+
+
+def ask(engine: Engine, profile: str) -> str:
+    request = Request((Message("user", "The word?"),), temperature=0.0, max_tokens=8)
+    return engine.ask(request, replace(FOR, profile=profile)).response.text
+
+
+def test_a_student_tuned_by_dspy_answers_beside_its_base_and_merged_alike(
+    engine: Engine, place: Place, tmp_path: Path
+) -> None:
+    model = student(engine, place)
+    before = model("The word?")[0]
+    job = model.finetune(ROWS, dspy.clients.utils_finetune.TrainDataFormat.CHAT, dict(HOW))
+    tuned = job.result()
+    assert WORD not in before
+    assert tuned("The word?")[0] == WORD
+    # The same server, and another answer: the base is as it was.
+    assert model("The word?", rollout_id=1)[0] == before
+    name = str(tuned.model).partition("/")[0]
+    trained = find_adapter(place.adapters, name.removeprefix("tuned-"))
+    assert (trained.manifest.train_rows, trained.manifest.steps) == (4, 6)
+    base = local_file(Profile("student", STUDENT))
+    assert trained.manifest.base == base_of(base).identity
+    # Worked into the model, it says the same.
+    merged = merge_gguf(base, trained, tmp_path / "merged.gguf")
+    engine.add("merged", STUDENT.model_copy(update={"model": f"local/{merged}"}))
+    assert ask(engine, "merged") == ask(engine, name) == WORD
+    with pytest.raises(UsageError, match="for another model"):
+        merge_gguf(merged, trained, tmp_path / "twice.gguf")
+    folder = merge_folder(base, trained, tmp_path / "merged")
+    with pytest.raises(UsageError, match="is there already"):
+        merge_folder(base, trained, folder)
+    assert said_by(folder) == WORD
+
+
+def said_by(folder: Path) -> str:
+    """The answer of a folder of safetensors, as transformers have it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokens = tokens_of(rendered([{"role": "user", "content": "The word?"}], tokenizer), tokenizer)
+    for _ in range(8):
+        with torch.no_grad():
+            found = int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax())
+        if found == tokenizer.eos_token_id:
+            break
+        tokens.append(found)
+    return str(tokenizer.decode(tokens)).rpartition("assistant\n")[2]
+
+
+def test_a_question_has_the_tokens_that_the_server_reads() -> None:
+    from flywheel.optimize.finetune.model import loaded
+
+    file = local_file(Profile("student", STUDENT))
+    _, tokenizer = loaded(base_of(file), "cpu")
+    texts = (
+        "code:\n1: def f(x):\n12: \n13:     return x  # 'q'\n\n\n21:\ty = 3.14", "", "\n", "a\r\nb",
+        "  lead and trail  ", "<|im_end|> in it <|im_start|>", "日本語 🎉 1234567890",
+    )  # fmt: skip
+    chats = [[{"role": "user", "content": text}] for text in texts]
+    chats += [[{"role": "system", "content": "Mend it.\n"}, *chat] for chat in chats[:2]]
+    argv = [sys.executable, "-m", "flywheel.lm.backends.server", str(file), "1024", "1", "1"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip().rstrip("/")
+        with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
+            for chat in chats:
+                said = client.post("/apply-template", json={"messages": chat}).json()["prompt"]
+                assert rendered(chat, tokenizer) == said
+                asked = {"content": said, "add_special": True, "parse_special": True}
+                found = client.post("/tokenize", json=asked).json()["tokens"]
+                assert tokens_of(said, tokenizer) == found
+        server.communicate()
+
+
+def test_a_job_that_is_given_up_raises_and_goes_on_when_it_is_wanted_again(
+    engine: Engine, tmp_path: Path
+) -> None:
+    place = Place(tmp_path / "trainings", tmp_path / "adapters")
+    jobs: list[Any] = []
+    model = student(engine, place, on_progress=lambda progress: jobs[0].cancel())
+    # The first step waits until the job is known.
+    jobs.append(model.finetune(ROWS, "chat", {**HOW, "checkpoint_steps": 1}))
+    with pytest.raises(Interrupted, match="training stopped after step 1 of 6"):
+        jobs[0].result()
+    assert jobs[0].status() == "failed"
+    assert not place.adapters.exists()
+    again = student(engine, place)
+    assert again.finetune(ROWS, "chat", {**HOW, "checkpoint_steps": 1}).result()("The word?") == [
+        WORD
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "how", "said"),
+    [
+        (ROWS, {"lr": 1}, "training has no option 'lr'"),
+        ([{"messages": []}], {}, "row 0 to train on does not end with an answer"),
+        ([{"text": "x"}], {}, "row 0 to train on is no chat"),
+        ([], {}, "there is nothing to learn from"),
+    ],
+)
+def test_a_job_that_fails_raises_what_failed(
+    engine: Engine, place: Place, rows: list[Any], how: dict[str, Any], said: str
+) -> None:
+    job = student(engine, place).finetune(rows, "chat", how)
+    with pytest.raises(UsageError, match=said):
+        job.result()
+    assert job.status() == "failed"
+
+
+def test_who_is_served_elsewhere_is_tuned_there_or_not_at_all(engine: Engine, place: Place) -> None:
+    assert isinstance(tuner_of(engine, FOR, place), LocalTuner)
+    hosted = tuner_of(engine, replace(FOR, profile="hosted"), place)
+    assert isinstance(hosted, HostedTuner)
+    with pytest.raises(UsageError, match=r"gemini/gemini-2\.5-flash .* cannot be tuned"):
+        tuner_of(engine, replace(FOR, profile="far"), place)
+    engine.add("tuned", STUDENT.model_copy(update={"adapter": Path("a.gguf")}))
+    with pytest.raises(UsageError, match="is tuned already"):
+        tuner_of(engine, replace(FOR, profile="tuned"), place)
+
+
+def test_what_a_provider_has_tuned_is_a_profile(
+    engine: Engine, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def theirs(job: Any, model: str, *rest: Any) -> str:
+        asked.append((model, rest))
+        return "ft:gpt-4o-mini:mine"
+
+    monkeypatch.setattr(dspy.clients.openai.OpenAIProvider, "finetune", staticmethod(theirs))
+    purpose = replace(FOR, profile="hosted")
+    model = language_model(engine, purpose, provider=tuner_of(engine, purpose, place))
+    tuned = model.finetune(ROWS, "chat", {"n_epochs": 1}).result()
+    assert asked == [("openai/gpt-4o-mini", (ROWS, "chat", {"n_epochs": 1}))]
+    name = str(tuned.model).partition("/")[0]
+    (profile,) = engine.chain(Role.STUDENT, name)
+    assert profile.settings.model == "openai/ft:gpt-4o-mini:mine"
