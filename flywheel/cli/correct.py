@@ -40,6 +40,14 @@ def correct(
         str | None,
         typer.Option("--corrector", metavar="PROFILE", help="The language model that mends."),
     ] = None,
+    program: Annotated[
+        str | None,
+        typer.Option(
+            "--program",
+            metavar="MODULE[@HASH]",
+            help="A program that mends instead, such as repair: what is deployed, or a version.",
+        ),
+    ] = None,
     answer: Annotated[
         str | None,
         typer.Option("--answer", help="What it writes: the whole definition, or one line."),
@@ -65,7 +73,9 @@ def correct(
 
     It is shown the definition as it fails and the error, never where the bug is. What passes every
     test is kept as a fix of its own; what fails is told its error and tried again, and kept as a
-    bug of its own. Run it again to go on: what was answered and judged is not paid for twice.
+    bug of its own. With --program a program is asked, once: what is deployed of a module, as its
+    traffic is shared, or one version. Run it again to go on: what was answered and judged is not
+    paid for twice.
     """
     import random
 
@@ -81,11 +91,17 @@ def correct(
             "--where and --sample choose among several examples, and an ID names one",
             hint="leave the ID or the options out",
         )
+    if program is not None and turns is not None and turns > 1:
+        raise UsageError(
+            "a program has one turn: it is not told how its answer failed",
+            hint="leave out --turns, or --program",
+        )
     settings = session.configuration(
         {
             "correct.turns": turns,
             "correct.samples": samples,
             "correct.corrector": corrector,
+            "correct.program": program,
             "correct.answer": answer,
             "correct.show_tests": show_tests,
             "correct.max_usd": max_usd,
@@ -158,7 +174,7 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
     rate = f" ({low:.0%} to {high:.0%} with 95 % confidence)" if summary["asked"] else ""
     session.out.print(
         f"[bold]{summary['mended']} of {summary['asked']}[/bold] examples mended{rate}"
-        f" by {summary['model']}"
+        f" by {' and '.join(visible(one) for one in summary['versions']) or summary['model']}"
         f" ({summary['fixes']['new']} new fixes, {summary['bugs']['new']} new bugs)"
     )
     if summary["skipped"]:

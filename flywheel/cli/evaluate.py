@@ -262,13 +262,13 @@ def _print_regressions(session: Session, one: Compared) -> None:
     title = f"{count} {'row' if count == 1 else 'rows'} worse by {one.challenger}"
     session.out.print(visible(title), markup=False, style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("example", "of", "file", "value", "why"):
+    for name in ("example", "of", "file", "error", "now", "why"):
         table.add_column(name, overflow="fold")
     for row in one.regressions[:SHOWN]:
         table.add_row(
             row.example_id,
-            *(escape(visible(text)) for text in (row.repo, row.path)),
-            f"{row.before:.2f} → {row.after:.2f}",
+            *(escape(visible(text)) for text in (row.repo, row.path, row.error)),
+            f"{row.after:.2f}",
             escape(visible(row.reason.partition("\n")[0])),
         )
     session.out.print(table)

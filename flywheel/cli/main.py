@@ -157,6 +157,7 @@ for _module in (
         "metric",
         "optimize",
         "evaluate",
+        "spin",
         "versions",
         "history",
         "read",

@@ -256,6 +256,36 @@ class RowEvaluated(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StageStarted(Event):
+    """A stage of a round of a spin begins."""
+
+    kind: ClassVar[str] = "stage-started"
+
+    spin_id: str
+    """The spin's fingerprint."""
+    number: int
+    """The round, from 1."""
+    stage: str
+    """`harvested`, `composed`, `studied`, `gated` or `attempted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnded(Event):
+    """A stage of a round of a spin is done, and is not done again."""
+
+    kind: ClassVar[str] = "stage-ended"
+
+    spin_id: str
+    """The spin's fingerprint."""
+    number: int
+    """The round, from 1."""
+    stage: str
+    """The stage that was started."""
+    seconds: float
+    """Wall time it took."""
+
+
+@dataclass(frozen=True, slots=True)
 class Warned(Event):
     """Something a person should know that does not stop the work."""
 

@@ -163,6 +163,8 @@ class CorrectSettings(Section):
 
     corrector: str | None = None
     """Language model that mends, by its profile; none: lm.corrector, lm.default, or the local."""
+    program: str | None = None
+    """Program that mends, MODULE or MODULE@HASH, by lm.student or corrector; none: a question."""
     turns: int = Field(default=2, ge=1)
     """Answers a conversation may have: each after the first is told how the last one failed."""
     samples: int = Field(default=1, ge=1)
@@ -257,6 +259,35 @@ class OptimizeSettings(Section):
     """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
     seed: int = 0
     """Seed of the draw of rows, and of the optimiser."""
+
+
+class SpinSettings(Section):
+    """How harvest, dataset, optimiser and gate go round."""
+
+    rounds: int = Field(default=3, ge=1)
+    """Rounds, those that are done already among them."""
+    recipe: str = "repair-sft"
+    """Recipe of the dataset that each round builds."""
+    optimizer: str | None = None
+    """Optimiser that looks for the challenger; none: the one of the settings of optimize."""
+    metric: str = "tests_pass"
+    """Metric that the optimiser and the gate go by."""
+    student: str | None = None
+    """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
+    max_candidates: int = Field(default=500, ge=1)
+    """Candidates that a round draws of each repository."""
+    attempts: int = Field(default=100, ge=0)
+    """Training examples that what is deployed tries to mend in a round."""
+    rows: int | None = Field(default=None, ge=1)
+    """Rows of the hold-out that the gate goes by, drawn by the seed; none: all."""
+    patience: int = Field(default=2, ge=1)
+    """Rounds in a row that the champion may win before the spin ends."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """US dollars that models may cost in all rounds; none: no limit."""
+    time_limit: Seconds | None = Field(default=None, gt=0)
+    """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
+    seed: int = 0
+    """Seed of every random choice."""
 
 
 class SandboxSettings(Section):
@@ -362,6 +393,7 @@ class Settings(Section):
     evaluate: EvaluateSettings = EvaluateSettings()
     metric: MetricSettings = MetricSettings()
     optimize: OptimizeSettings = OptimizeSettings()
+    spin: SpinSettings = SpinSettings()
     sandbox: SandboxSettings = SandboxSettings()
     paths: PathSettings = PathSettings()
     lm: dict[str, LMProfile] = Field(default_factory=dict)
@@ -376,6 +408,7 @@ _SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
         "evaluate": EvaluateSettings,
         "metric": MetricSettings,
         "optimize": OptimizeSettings,
+        "spin": SpinSettings,
         "sandbox": SandboxSettings,
         "paths": PathSettings,
     }

@@ -1,4 +1,4 @@
-"""Pictures of a version: counts as bars, and its funnel, drawn as SVG.
+"""Pictures as SVG: counts as bars, shares with their intervals, the funnel of a version.
 
 A picture is small, needs no library, and has the same bytes for the same numbers. It brings its own
 ground, so that it reads on dark pages and on light ones, and it has no script, style or font of its
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 from flywheel.curate.funnel import Stage
@@ -87,6 +88,56 @@ def draw_bars(title: str, counts: Mapping[str, int], *, rest: int = 0) -> bytes:
         parts.append(_text(_MARGIN, _TOP + _BAR - 2, "no rows", colour=_FAINT))
     said = "; ".join(f"{label}: {count:,}" for label, _, count in lines)
     return _drawn(title, said or "no rows", parts, _TOP + max(1, len(lines)) * _ROW)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A share with its interval."""
+
+    label: str
+    """What it is of."""
+    value: float | None
+    """From 0 to 1, None where it is not known."""
+    low: float | None
+    """Lower end of its interval, None where there is none."""
+    high: float | None
+    """Upper end."""
+    told: str
+    """What stands beside it."""
+    strong: bool = False
+    """Whether it is one to look at first."""
+
+
+def draw_marks(title: str, marks: Sequence[Mark]) -> bytes:
+    """A line for each share, from 0 on the left to 1 on the right: its point and its interval."""
+    labels = [_cut(printable(one.label), _LABEL) for one in marks]
+    numbers = [printable(one.told) for one in marks]
+    left = _MARGIN + _wide(labels, _SIZE) + _GAP
+    room = WIDTH - _MARGIN - _GAP - _wide(numbers, _SIZE) - left
+    parts = [
+        f'<line x1="{left + room * share:.1f}" y1="{_TOP - 4}" x2="{left + room * share:.1f}"'
+        f' y2="{_TOP + len(marks) * _ROW}" stroke="{_EDGE}"/>'
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    for row, one in enumerate(marks):
+        y = _TOP + row * _ROW
+        colour = _DROPPED[0] if one.strong else _KEPT
+        parts.append(_text(_MARGIN, y + _BAR - 2, labels[row]))
+        if one.low is not None and one.high is not None:
+            x, length = left + room * one.low, max(1.5, room * (one.high - one.low))
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y + 5}" width="{length:.1f}" height="3" fill="{colour}"/>'
+            )
+        if one.value is not None:
+            parts.append(
+                f'<circle cx="{left + room * one.value:.1f}" cy="{y + 6.5:.1f}" r="5"'
+                f' fill="{colour}"><title>{escape(numbers[row])}</title></circle>'
+            )
+        parts.append(_text(left + room + _GAP, y + _BAR - 2, numbers[row], colour=_FAINT))
+    if not marks:
+        parts = [_text(_MARGIN, _TOP + _BAR - 2, "nothing was compared", colour=_FAINT)]
+    said = "; ".join(f"{one.label}: {one.told}" for one in marks)
+    return _drawn(title, said or "nothing was compared", parts, _TOP + max(1, len(marks)) * _ROW)
 
 
 def draw_funnel(title: str, stages: Sequence[Stage]) -> bytes:

@@ -287,8 +287,9 @@ def oracle_strength(door: Door) -> Picture:
 def trends(door: Door, kind: str, *, subjects: int = 6, metrics: int = 6) -> Picture:
     """Is it getting better?
 
-    `kind` is what kind of runs: `harvest`, `correct`, `audit` or `metric`. Shown are the `subjects`
-    and the `metrics` with the most figures. A line ends where the version of what measures changes.
+    `kind` is what kind of runs: `harvest`, `correct`, `audit`, `metric`, `evaluate`, `optimize` or
+    `spin`. Shown are the `subjects` and the `metrics` with the most figures. A line ends where the
+    version of what measures changes.
     """
     frame = rows(door.snapshot(), "figures").filter(
         (pl.col("kind") == kind) & pl.col("value").is_not_null()
@@ -317,11 +318,149 @@ def trends(door: Door, kind: str, *, subjects: int = 6, metrics: int = 6) -> Pic
     )
 
 
+# --- programs ---------------------------------------------------------------------------------
+
+
+def study_course(door: Door, study_id: str | None = None) -> Picture:
+    """Did the optimiser find anything? A study, the last one where none is named."""
+    every = door.studies()
+    if every.is_empty():
+        return Note("No program was optimised in this workspace yet.", _OPTIMIZE)
+    if study_id is not None:
+        every = every.filter(pl.col("study_id").str.starts_with(study_id))
+    if every.is_empty():
+        return Note(f"There is no study {study_id!r}.", _OPTIMIZE)
+    study = every.row(-1, named=True)
+    trials = rows(door.snapshot(), "study_trials").filter(
+        (pl.col("study_id") == study["study_id"]) & pl.col("value").is_not_null()
+    )
+    if trials.is_empty():
+        return Note(f"The study {study['study_id']} has scored nothing yet.", _OPTIMIZE)
+    whole = trials.filter(pl.col("kind") == "full")
+    best = max((whole if whole.height else trials)["value"])
+    base = alt.Chart(trials).encode(
+        x=alt.X("number:O", title="trial; 0 is the program as it was", axis=_LEVEL),
+        color=alt.Color(
+            "kind:N",
+            scale=alt.Scale(domain=["full", "minibatch", "train"], range=[BLUE, SKY, GREY]),
+            legend=alt.Legend(orient="top", title=None),
+        ),
+    )
+    y = alt.Y("value:Q", title="score", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
+    line = alt.Chart(pl.DataFrame({"best": [best]})).mark_rule(color=GREY, strokeDash=[3, 3])
+    layers = alt.layer(
+        line.encode(y="best:Q"),
+        base.mark_rule().encode(y=alt.Y("low:Q", title="score"), y2="high:Q"),
+        base.mark_circle(size=48, opacity=1).encode(y=y),
+        base.mark_text(align="left", dx=5, dy=-6, fontSize=9).encode(
+            y="value:Q", text=alt.Text("n:Q", format=","), color=alt.value(QUIET)
+        ),
+    )
+    return _styled(
+        layers.properties(width=WIDTH, height=180),
+        f"Did {study['optimizer']} find a better {study['module']}?",
+        "Each point is a state of the program, with its 95 % interval and the size of its sample.",
+        f"Dashed: the best on all of the validation, {best:.0%}. Study {study['study_id']},"
+        f" {study['status']}.",
+    )
+
+
+def study_costs(door: Door, *, most: int = 15) -> Picture:
+    """What did each study take? The last `most` of them."""
+    every = door.studies()
+    if every.is_empty():
+        return Note("No program was optimised in this workspace yet.", _OPTIMIZE)
+    sums = door.study_trials().group_by("study_id").agg(pl.col("tokens", "seconds").sum(), pl.len())
+    frame = (
+        every.join(sums, on="study_id")
+        .tail(most)
+        .with_columns(
+            label=pl.format("{} by {} ({} trials)", "module", "optimizer", "len"),
+        )
+        .with_columns(label=pl.format("{} {}", "label", pl.col("study_id").str.slice(0, 6)))
+    )
+    if frame.is_empty():
+        return Note("No study has scored anything yet.", _OPTIMIZE)
+    return _finished(
+        _bars(frame, "label", "tokens", "tokens read and written"),
+        "What did each study take?",
+        "Tokens of the trials of a study when they were scored first, the oldest study on top.",
+    )
+
+
+def gains(door: Door, *, most: int = 20) -> Picture:
+    """Which versions beat the champion? The last `most` comparisons on a hold-out."""
+    frame = door.gates("split = 'holdout'").tail(most)
+    if frame.is_empty():
+        return Note("No two versions were compared on a hold-out yet.", _EVALUATE)
+    frame = frame.with_columns(
+        label=pl.format(
+            "{} beside {}", pl.col("challenger"), pl.col("champion").str.split("@").list.last()
+        ),
+        verdict=pl.when("better")
+        .then(pl.lit("better"))
+        .otherwise(pl.lit("not shown to be better")),
+    ).with_row_index("place")
+    frame = frame.with_columns(label=pl.format("{}. {}", pl.col("place") + 1, "label"))
+    base = alt.Chart(frame).encode(
+        y=_names("label", None, sort=frame["label"].to_list()),
+        color=alt.Color(
+            "verdict:N",
+            scale=alt.Scale(domain=[_BETTER, _NOT_BETTER], range=[GREEN, GREY]),
+            legend=alt.Legend(orient="top", title=None),
+        ),
+    )
+    zero = alt.Chart(pl.DataFrame({"zero": [0.0]})).mark_rule(color=GREY, strokeDash=[3, 3])
+    layers = alt.layer(
+        zero.encode(x="zero:Q"),
+        base.mark_rule(strokeWidth=1.6).encode(
+            x=alt.X("low:Q", title="challenger less champion", axis=alt.Axis(format="+%")),
+            x2="high:Q",
+        ),
+        base.mark_circle(size=48, opacity=1).encode(x="difference:Q"),
+        base.mark_text(align="left", dx=6, fontSize=10).encode(
+            x="high:Q", text=alt.Text("n:Q", format=","), color=alt.value(QUIET)
+        ),
+    )
+    return _finished(
+        layers,
+        "Which versions beat what was deployed?",
+        "Difference on the same rows of a hold-out, with its 95 % interval; right: rows.",
+        "An interval that reaches over the dashed line shows nothing.",
+    )
+
+
+def failures(door: Door, *, most: int = 12) -> Picture:
+    """Why are answers of programs worth nothing? Of the last run of each version on each row."""
+    frame = door.outcomes("value = 0")
+    if frame.is_empty():
+        return Note("No program was run on a dataset yet.", _EVALUATE)
+    counted = (
+        frame.with_columns(reason=pl.col("reason").str.split("\n").list.first().str.slice(0, 60))
+        .group_by("reason")
+        .agg(n=pl.len())
+        .sort("n", "reason", descending=[True, False])
+    )
+    return _finished(
+        _bars(counted.head(most), "reason", "n", "answers"),
+        "Why are answers worth nothing?",
+        f"Answers of value 0 by what the metric says of them, of {frame.height:,};"
+        f" {max(0, counted.height - most)} rarer reasons are left out.",
+    )
+
+
+_OPTIMIZE, _EVALUATE = "flywheel optimize --module repair", "flywheel evaluate --module repair"
+_BETTER, _NOT_BETTER = "better", "not shown to be better"
+_LEVEL = alt.Axis(labelAngle=0, labelOverlap="greedy")
+
 _MEASURED_BY = {
     "harvest": "flywheel harvest --repo PATH",
     "correct": "flywheel correct --sample 50",
     "audit": "flywheel audit",
     "metric": "flywheel metric",
+    "evaluate": "flywheel evaluate --module repair",
+    "optimize": "flywheel optimize --module repair",
+    "spin": "flywheel spin --repo PATH --module repair",
 }
 
 

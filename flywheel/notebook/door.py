@@ -86,6 +86,30 @@ class Door:
         """Measured figures with their sample size and interval, as time goes on."""
         return rows(self.snapshot(), "figures", where=where)
 
+    def versions(self, where: str | None = None) -> pl.DataFrame:
+        """Versions of programs, and what made them."""
+        return rows(self.snapshot(), "versions", where=where)
+
+    def gates(self, where: str | None = None) -> pl.DataFrame:
+        """Comparisons of two versions on the same rows, with their verdicts."""
+        return rows(self.snapshot(), "gates", where=where)
+
+    def deployments(self, where: str | None = None) -> pl.DataFrame:
+        """What was deployed, and rolled back, and why."""
+        return rows(self.snapshot(), "deployments", where=where)
+
+    def studies(self, where: str | None = None) -> pl.DataFrame:
+        """Optimisers at work on programs, those that go on included."""
+        return rows(self.snapshot(), "studies", where=where)
+
+    def study_trials(self, where: str | None = None) -> pl.DataFrame:
+        """States of programs that studies have scored, with their samples and intervals."""
+        return rows(self.snapshot(), "study_trials", where=where)
+
+    def outcomes(self, where: str | None = None) -> pl.DataFrame:
+        """What versions answered to rows of datasets, and what that is worth."""
+        return rows(self.snapshot(), "outcomes", where=where)
+
     def scan(self, name: str, where: str | None = None) -> pl.LazyFrame:
         """Any table or view, not yet read, in no particular order.
 

@@ -1,7 +1,8 @@
 """Correction: models mend stored bugs, the critic proves what they write, every answer is kept.
 
 A conversation about a bug begins with its code and its error. An answer that mends it is a fix of
-its own; one that fails is a bug of its own, and its error is the next turn.
+its own; one that fails is a bug of its own, and its error is the next turn. Who is asked, and how,
+is the business of a corrector: a model in words, or a program.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import concurrent.futures
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from flywheel.candidates import Broken, Form, Mended, Rejected, correction
+from flywheel.candidates import Form, Mended, Rejected, correction
 from flywheel.core.errors import (
     BudgetError,
     CriticError,
@@ -26,7 +28,8 @@ from flywheel.core.identity import bytes_hash, content_hash
 from flywheel.core.records import Judged
 from flywheel.core.settings import CorrectSettings, Settings
 from flywheel.critic import Judge, Learned, changed_files
-from flywheel.lm import OF_BATCHES, Failure, Reply, Request, Role
+from flywheel.lm import OF_BATCHES, Failure, Reply, Role
+from flywheel.orchestrator.corrector import Corrector, Programmed, Prompted, Talk, check_program
 from flywheel.orchestrator.figures import correct_figures
 from flywheel.orchestrator.models import OUT_OF_BUDGET, Models
 from flywheel.orchestrator.stored import by_baseline, set_up_again
@@ -98,20 +101,6 @@ class Tally:
     """Attempts that pass what they were shown and fail what was held back."""
 
 
-@dataclass(slots=True)
-class _Talk:
-    """One conversation about one bug."""
-
-    row: Mendable
-    broken: Broken
-    sample: int
-    request: Request
-    shown: set[str]
-    """Tests whose failure the model was told."""
-    turn: int = 1
-    attempts: list[Attempt] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class _Failing:
     """How an attempt fails."""
@@ -134,12 +123,12 @@ class Correction:
         critic: Judge,
         store: Store,
         models: Models,
+        corrector: Corrector,
         wanted: CorrectSettings,
         tally: Tally,
         *,
         baseline_id: str,
         run_id: str,
-        purpose: str,
         limit: Callable[[], str],
         on_progress: Callable[[Tally], None],
     ) -> None:
@@ -151,18 +140,19 @@ class Correction:
         self.ended = ENDED
         self._bench, self._critic, self._store = bench, critic, store
         self._tests, self._sources = set(learned.suite.ids), set(learned.suite.lines.files)
-        self._models, self._wanted, self._tally = models, wanted, tally
-        self._baseline_id, self._run_id, self._purpose = baseline_id, run_id, purpose
+        self._models, self._corrector = models, corrector
+        self._wanted, self._tally = wanted, tally
+        self._baseline_id, self._run_id = baseline_id, run_id
         self._limit, self._on_progress = limit, on_progress
         self._form: Form = wanted.answer
         self._known = known_verdicts(store, baseline_id)
         self._whole = whole_runs(store, baseline_id, len(learned.suite.ids))
         self._done: dict[str, Judged] = {}
         self._buffer = Buffer(store, baseline_id=baseline_id)
-        self._to_ask: deque[_Talk] = deque()
-        self._asked: dict[concurrent.futures.Future[Reply], _Talk] = {}
-        self._to_judge: deque[tuple[_Talk, Reply, Mended]] = deque()
-        self._judging: dict[str, list[tuple[_Talk, Reply, Mended]]] = {}
+        self._to_ask: deque[Talk] = deque()
+        self._asked: dict[concurrent.futures.Future[Reply], Talk] = {}
+        self._to_judge: deque[tuple[Talk, Reply, Mended]] = deque()
+        self._judging: dict[str, list[tuple[Talk, Reply, Mended]]] = {}
         self._written: list[Attempt] = []
         self._fixes: list[Fix] = []
         self._proven = False
@@ -173,9 +163,7 @@ class Correction:
         for row in rows:
             self._open(row)
         if self._to_ask and (self._wanted.estimate or not self._models.in_batches):
-            self._models.expect(
-                [(talk.request, self._named(talk)) for talk in self._to_ask], buy=False
-            )
+            self._corrector.expect(self._to_ask, buy=False)
         if self._wanted.estimate:
             self._to_ask.clear()
         try:
@@ -219,11 +207,10 @@ class Correction:
         if isinstance(found, str):
             self._tally.skipped[found] += 1
             return
-        test = row.test_source if self._wanted.show_tests else None
-        opening = correction.opening(found, self._form, row.error, test)
+        opening = self._corrector.opening(row, found)
         for sample in range(self._wanted.samples):
             request = replace(opening, seed=self._wanted.seed + sample, sample=sample)
-            self._to_ask.append(_Talk(row, found, sample, request, {row.test_id}))
+            self._to_ask.append(Talk(row, found, sample, request, {row.test_id}))
 
     def _ask(self) -> None:
         ahead = AHEAD
@@ -231,15 +218,12 @@ class Correction:
             # A batch is as slow as its slowest, so all that may be asked goes in together.
             if self._asked or self._to_judge or self._critic.busy:
                 return
-            self._models.expect([(talk.request, self._named(talk)) for talk in self._to_ask])
+            self._corrector.expect(self._to_ask)
             ahead = len(self._to_ask)
         while self._to_ask and len(self._asked) < ahead and self.ended == ENDED:
             talk = self._to_ask.popleft()
-            self._asked[self._models.ask(talk.request, self._named(talk))] = talk
+            self._asked[self._corrector.ask(talk)] = talk
             self._tally.asked.add(talk.row.example_id)
-
-    def _named(self, talk: _Talk) -> str:
-        return f"{self._purpose}:turn-{talk.turn}" if self._wanted.turns > 1 else self._purpose
 
     def _listen(self) -> None:
         """Take the answers that are there; wait for one where there is nothing else to do."""
@@ -263,7 +247,7 @@ class Correction:
                 self._answers += 1
                 self._answered(talk, reply)
 
-    def _unanswered(self, talk: _Talk, error: LMError) -> None:
+    def _unanswered(self, talk: Talk, error: LMError) -> None:
         # What fails in a batch says nothing of the model, however often.
         self._in_vain += Failure(error.failure) not in OF_BATCHES
         hopeless = self._in_vain >= HOPELESS and not self._answers
@@ -272,22 +256,15 @@ class Correction:
         self._tally.reasons[error.failure] += 1
         self._tally.done += 1
 
-    def _answered(self, talk: _Talk, reply: Reply) -> None:
-        mode = correction.MODES[self._form]
-        operator = f"{mode.name}:{reply.model}@{mode.version}"
-        made = correction.mended(reply.response, self._form, talk.broken, operator)
-        if isinstance(made, Rejected):
-            self._settle(talk, reply, None, REJECTED, reason=made.value)
+    def _answered(self, talk: Talk, reply: Reply) -> None:
+        made = self._corrector.mended(talk, reply)
+        if isinstance(made, str):
+            self._settle(talk, reply, None, REJECTED, reason=str(made))
         elif made.candidate is None:
             self._tally.restored += 1
             self._settle(talk, reply, made, FIXED, reason="restored")
         else:
             self._to_judge.append((talk, reply, made))
-
-    @property
-    def _prompt(self) -> str:
-        mode = correction.MODES[self._form]
-        return f"{mode.name}@{mode.version}"
 
     # --- judging ---------------------------------------------------------------------------------
 
@@ -329,7 +306,7 @@ class Correction:
         for talk, reply, made in self._judging.pop(name, ()):
             self._told(judged, talk, reply, made)
 
-    def _told(self, judged: Judged, talk: _Talk, reply: Reply, made: Mended) -> None:
+    def _told(self, judged: Judged, talk: Talk, reply: Reply, made: Mended) -> None:
         """What a verdict means for one conversation."""
         trial = judged.confirmation or judged.trial
         said = _Failing("", "", trial.failing)
@@ -350,7 +327,7 @@ class Correction:
             case _:
                 self._settle(talk, reply, made, UNKNOWN, reason=judged.reason)
 
-    def _passed(self, talk: _Talk, reply: Reply, made: Mended) -> None:
+    def _passed(self, talk: Talk, reply: Reply, made: Mended) -> None:
         evidence = "\n".join([talk.row.error, *(one.error for one in talk.attempts)])
         evidence += talk.row.test_source or ""
         if values := correction.special_cases(made.code, talk.broken, evidence):
@@ -361,7 +338,7 @@ class Correction:
 
     def _settle(
         self,
-        talk: _Talk,
+        talk: Talk,
         reply: Reply,
         made: Mended | None,
         verdict: str,
@@ -373,17 +350,18 @@ class Correction:
         held_back = set(talk.row.failing) - talk.shown
         failed = set(failing.every) if failing is not None else set()
         candidate = made.candidate if made is not None else None
+        prompt = self._corrector.prompt(reply)
         attempt = Attempt(
             attempt_id=content_hash(
                 "attempt", talk.row.example_id, self._baseline_id, reply.profile, reply.model,
-                self._prompt, self._wanted.show_tests, self._wanted.seed, talk.sample, talk.turn,
+                prompt, self._wanted.show_tests, self._wanted.seed, talk.sample, talk.turn,
                 talk.request.messages[-1].text, reply.response.text,
             ),
             example_id=talk.row.example_id,
             baseline_id=self._baseline_id,
             run_id=self._run_id,
             model=reply.model,
-            prompt=self._prompt,
+            prompt=prompt,
             call_id=reply.call_id,
             seed=self._wanted.seed,
             show_tests=self._wanted.show_tests,
@@ -417,10 +395,11 @@ class Correction:
             self._follow_up(talk, reply, failing or Rejected(reason))
         else:
             tally.done += 1
+        self._corrector.settled(talk, reply, verdict, reason)
         if len(self._written) >= 50:
             self._keep()
 
-    def _follow_up(self, talk: _Talk, reply: Reply, why: _Failing | Rejected) -> None:
+    def _follow_up(self, talk: Talk, reply: Reply, why: _Failing | Rejected) -> None:
         said = why.text if isinstance(why, _Failing) else why
         more = correction.again(talk.broken, self._form, reply.response.text, said)
         talk.request = correction.continued(talk.request, more)
@@ -429,7 +408,7 @@ class Correction:
         talk.turn += 1
         self._to_ask.append(talk)
 
-    def _fix(self, talk: _Talk, attempt: Attempt, made: Mended, candidate_id: str) -> Fix:
+    def _fix(self, talk: Talk, attempt: Attempt, made: Mended, candidate_id: str) -> Fix:
         return Fix(
             example_id=talk.row.example_id,
             bug_id=talk.row.candidate.candidate_id,
@@ -460,6 +439,9 @@ def correct(
     Raises `LMError` when no model can be asked; what was done until then is kept.
     """
     wanted = settings.correct
+    if wanted.program is not None:
+        check_program(wanted)
+        wanted = wanted.model_copy(update={"turns": 1})
     started, clock = datetime.now(UTC), time.monotonic()
     run_id = content_hash("run", "correct", started.isoformat())
     tally = Tally(examples=len(rows))
@@ -469,16 +451,25 @@ def correct(
         return TIME_LIMIT if deadline is not None and time.monotonic() > deadline else ""
 
     ended = ENDED
-    with Models(
-        Role.CORRECTOR,
-        settings,
-        workspace,
-        store,
-        bus,
-        chosen=wanted.corrector,
-        wanted=wanted,
-        run_id=run_id,
-    ) as models:
+    versions: tuple[str, ...] = ()
+    with ExitStack() as held:
+        models = held.enter_context(
+            Models(
+                Role.CORRECTOR if wanted.program is None else Role.STUDENT,
+                settings,
+                workspace,
+                store,
+                bus,
+                chosen=wanted.corrector,
+                wanted=wanted,
+                run_id=run_id,
+            )
+        )
+        corrector: Corrector = Prompted(models, wanted, "correct")
+        if wanted.program is not None:
+            programmed = Programmed(wanted.program, models, settings, workspace, store, bus)
+            corrector = held.enter_context(programmed)
+            versions = programmed.versions
         for members in by_baseline(rows):
             try:
                 bench = set_up_again(members[0], settings, workspace, store, bus)
@@ -495,11 +486,11 @@ def correct(
                     critic,
                     store,
                     models,
+                    corrector,
                     wanted,
                     tally,
                     baseline_id=members[0].baseline_id,
                     run_id=run_id,
-                    purpose="correct",
                     limit=limit,
                     on_progress=on_progress,
                 )
@@ -514,6 +505,7 @@ def correct(
                 break
     summary = {
         **_summary(tally, models, wanted, ended),
+        "versions": list(versions),
         "seconds": round(time.monotonic() - clock, 2),
     }
     record_run(

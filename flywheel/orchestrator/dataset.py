@@ -44,5 +44,10 @@ def build_dataset(
 
     Raises `UsageError` where there is no such recipe, and what `build` does.
     """
+    return build(recipe_of(name, settings, workspace), store, workspace.datasets, bus)
+
+
+def recipe_of(name: str, settings: Settings, workspace: Workspace) -> Recipe:
+    """The recipe of that name. Raises `UsageError` where there is none, or it is not right."""
     item = find_content("datasets", name, workspace, configured=settings.paths.datasets)
-    return build(load_recipe(item.name, item.path), store, workspace.datasets, bus)
+    return load_recipe(item.name, item.path)

@@ -15,7 +15,6 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import Context, copy_context
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,13 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flywheel.core.errors import BudgetError, DatasetError, UsageError
-from flywheel.core.events import EventBus, RowEvaluated, Warned
+from flywheel.core.events import EventBus, RowEvaluated
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.curate import SPLITS
 from flywheel.curate import Version as Dataset
 from flywheel.lm import Role
-from flywheel.optimize.finetune import find_adapter
 from flywheel.optimize.gate import Comparison, compare, require
 from flywheel.orchestrator.measure import (
     ENDED,
@@ -40,9 +38,9 @@ from flywheel.orchestrator.measure import (
     version_of,
 )
 from flywheel.orchestrator.models import OUT_OF_BUDGET, Allowance, Models
+from flywheel.orchestrator.player import Player, ready
 from flywheel.orchestrator.tools import Toolbox
 from flywheel.programs import Answer, Case, Estimate, Metric, Score, mean_of
-from flywheel.programs.program import Program, find_program
 from flywheel.programs.row import Row, rows_of
 from flywheel.registry import Registry, Version, record_comparison
 from flywheel.store import (
@@ -163,6 +161,8 @@ class Regression:
     """Its repository."""
     path: str
     """The file with the bug."""
+    error: str
+    """How the bug fails, in a line."""
     before: float
     """The champion's value."""
     after: float
@@ -272,7 +272,9 @@ def evaluate(
         ) as models,
         Toolbox(metric, settings, workspace, store, bus, run_id=run_id) as tools,
     ):  # fmt: skip
-        crew = [_Player(one, registry, models, drawn, tools, bus) for one in versions]
+        crew = [
+            _Player(ready(one, registry, models, bus), models, drawn, tools) for one in versions
+        ]
         done = Evaluated(run_id, drawn, metric, tools.judge, [one.standing for one in crew])
         loop = _Loop(crew, done, models, tools, store, bus, on_progress)
         try:
@@ -300,39 +302,20 @@ def evaluate(
 
 
 class _Player:
-    """A version, ready to answer."""
+    """A version with what came of it."""
 
-    def __init__(
-        self,
-        version: Version,
-        registry: Registry,
-        models: Models,
-        drawn: Drawn,
-        tools: Toolbox,
-        bus: EventBus,
-    ) -> None:
-        from flywheel.lm.bridge import dspy  # noqa: PLC0415  a second, when something is to be run
-
-        said = version.manifest
-        program = find_program(said.module.spec, registry.workspace.root)
-        program.check()
-        self.module = program.make()
+    def __init__(self, plays: Player, models: Models, drawn: Drawn, tools: Toolbox) -> None:
+        said = plays.version.manifest
+        self.module = plays.module
         """The program in the version's state."""
-        profile = ""
-        if version.folder is not None:
-            registry.load(version, self.module, base=models.weights)
-            if said.adapter is not None:
-                trained = find_adapter(registry.workspace.adapters, said.adapter.hash)
-                profile = models.with_adapter(trained.gguf)
-            _warn(version, program, models, bus)
+        self.context = plays.context
+        """DSPy's settings, with the model that answers."""
         self.standing = Standing(
-            version,
+            plays.version,
             Trialled(
-                version_id=version.id,
+                version_id=plays.version.id,
                 module=said.module.name,
-                answered_by=content_hash(
-                    "answers", program.hash, said.state, models.server(profile)
-                ),
+                answered_by=content_hash("answers", plays.program.hash, said.state, plays.server),
                 dataset=drawn.dataset.id,
                 split=drawn.split,
                 metric=tools.metric.name,
@@ -341,20 +324,6 @@ class _Player:
             ),
             models.profile.settings.model,
         )
-        with dspy.context(lm=models.for_programs(f"program:{said.module.name}", profile)):
-            self.context: Context = copy_context()
-        """DSPy's settings, with the model that answers."""
-
-
-def _warn(version: Version, program: Program, models: Models, bus: EventBus) -> None:
-    """Say where a version is not run as it was made."""
-    said = version.manifest
-    if said.module.hash != program.hash:
-        told = f"the code of {program.spec} is not what {version.id} was made of"
-        bus.publish(Warned("program-changed", told))
-    if said.lm is not None and said.lm.server != models.server():
-        told = f"{version.id} was made for {said.lm.model}, and another model answers"
-        bus.publish(Warned("other-model", told))
 
 
 class _Loop:
@@ -537,8 +506,15 @@ def _regression(row: Row, champion: Standing, challenger: Standing) -> Regressio
     before, after = champion.outcomes[row.id], challenger.outcomes[row.id]
     assert before.value is not None
     assert after.value is not None
+    error = (row.fields["error_message"] or row.fields["error"]).strip().partition("\n")[0]
     return Regression(
-        row.id, row.fields["repo"], row.fields["path"], before.value, after.value, after.reason
+        row.id,
+        row.fields["repo"],
+        row.fields["path"],
+        error,
+        before.value,
+        after.value,
+        after.reason,
     )
 
 

@@ -14,6 +14,7 @@ from flywheel.critic import Toolchain
 from flywheel.lm import Role
 from flywheel.orchestrator.correct import Correction, whole_critic
 from flywheel.orchestrator.correct import Tally as CorrectTally
+from flywheel.orchestrator.corrector import Prompted
 from flywheel.orchestrator.judging import Judging, Progress
 from flywheel.orchestrator.models import OUT_OF_BUDGET, Models
 from flywheel.store import FAILED, FIXED, REJECTED, Store, mendable, rare_families
@@ -113,22 +114,23 @@ class Writing:
             return
         critic = whole_critic(loop.bench, loop.learned, self._settings)
         tally = CorrectTally(examples=len(rows))
+        wanted = CorrectSettings(
+            turns=1,
+            samples=self._wanted.samples,
+            seed=self._wanted.seed,
+            estimate=self._wanted.estimate,
+        )
         correction = Correction(
             loop.bench,
             loop.learned,
             critic,
             self._store,
             self._models,
-            CorrectSettings(
-                turns=1,
-                samples=self._wanted.samples,
-                seed=self._wanted.seed,
-                estimate=self._wanted.estimate,
-            ),
+            Prompted(self._models, wanted, f"{NAME}:{ATTEMPT.name}"),
+            wanted,
             tally,
             baseline_id=baseline_id,
             run_id=self._run_id,
-            purpose=f"{NAME}:{ATTEMPT.name}",
             limit=loop.limit,
             on_progress=lambda _: loop.on_progress(Progress(loop.tally, 0.0, 0)),
         )

@@ -34,6 +34,14 @@ class Mendable:
     """Tests that fail for it."""
     error: str
     """How the first of them fails."""
+    error_type: str
+    """Type of that failure, empty where it has none."""
+    error_message: str
+    """What it says, empty where it says nothing."""
+    statement: str
+    """The bug in the words of its report, empty where there is none."""
+    language: str
+    """Language of the code, such as `python`."""
     test_id: str
     """The first of them."""
     test_source: str | None
@@ -126,7 +134,8 @@ def mendable(
                    failure_text(k.error_test, k.error_phase, k.error_type, k.error_message,
                                 k.error_assertion, k.error_traceback),
                    e.test_id, e.test_source, e.repo, e."commit", e.environment_hash,
-                   e.baseline_id, {CANDIDATE_COLUMNS}
+                   e.baseline_id, e.error_type, e.error_message, e.statement, e.language,
+                   {CANDIDATE_COLUMNS}
             FROM examples e
             JOIN candidates c ON c.candidate_id = e.candidate_id
             JOIN confirmations k ON k.candidate_id = e.candidate_id
@@ -139,7 +148,7 @@ def mendable(
     return tuple(
         Mendable(
             example_id=row[0],
-            candidate=candidate_of(row[9:]),
+            candidate=candidate_of(row[13:]),
             failing=tuple(row[1]),
             error=row[2],
             test_id=row[3],
@@ -148,6 +157,10 @@ def mendable(
             commit=row[6],
             environment_hash=row[7],
             baseline_id=row[8],
+            error_type=row[9],
+            error_message=row[10],
+            statement=row[11] or "",
+            language=row[12],
         )
         for row in rows
     )

@@ -12,7 +12,7 @@ from flywheel.store.ingest import insert
 from flywheel.store.store import Store
 
 HARVEST, CORRECT, AUDIT, METRIC = "harvest", "correct", "audit", "metric"
-EVALUATE, OPTIMIZE = "evaluate", "optimize"
+EVALUATE, OPTIMIZE, SPIN = "evaluate", "optimize", "spin"
 """Kinds of runs that leave figures."""
 
 

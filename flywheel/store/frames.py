@@ -39,6 +39,12 @@ _ORDER = {
     "calls": "started_at, call_id",
     "scores": "created_at, metric, example_id",
     "figures": "created_at, kind, subject, metric",
+    "versions": "created_at, version_id",
+    "gates": "created_at, gate_id",
+    "deployments": "created_at, module, number",
+    "studies": "started_at, study_id",
+    "study_trials": "study_id, number",
+    "outcomes": "created_at, version_id, dataset, example_id",
 }
 """Order in which the rows of a table or view are read; none for the others."""
 

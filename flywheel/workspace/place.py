@@ -58,6 +58,11 @@ class Workspace:
         return self.state / "studies"
 
     @property
+    def spins(self) -> Path:
+        """What spins have found round by round, one folder a spin."""
+        return self.state / "spins"
+
+    @property
     def adapters(self) -> Path:
         """Trained weights of versions, one folder an adapter, by its hash."""
         return self.state / "adapters"

@@ -447,3 +447,119 @@ def test_the_small_model_is_asked_and_its_answers_judged(harvested: Shell) -> No
     assert len(harvested.sql("SELECT * FROM attempts")) == answered
     cost = harvested.run("cost", "--json").summary
     assert cost["total"]["answered"] + cost["total"]["spared"] == answered
+
+
+PROGRAM = '''
+import dspy
+
+
+class Fix(dspy.Signature):
+    """Mend the code."""
+
+    bad: str = dspy.InputField()
+    error: str = dspy.InputField()
+    good: str = dspy.OutputField()
+
+
+class Mend(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.fix = dspy.Predict(Fix)
+
+    def forward(self, bad, error):
+        with dspy.context(adapter=dspy.JSONAdapter()):
+            return self.fix(bad=bad, error=error)
+
+
+class Cheat(Mend):
+    def forward(self, bad, good):
+        return dspy.Prediction(good=good)
+'''
+
+
+def asked_of_program(body: dict[str, Any]) -> str:
+    said = json.dumps(body["messages"])
+    return next(name for name in BASE if f"def {name}(" in said)
+
+
+def mends_some(body: dict[str, Any]) -> Behaviour:
+    """A fix of its own, a function that gives nothing, and an answer that cannot be read."""
+    name = asked_of_program(body)
+    wrong = BASE[name].partition("\n")[0] + "\n    return None"
+    said = {"plus": {"good": OTHER[name]}, "least": {"good": wrong}, "many": {"other": 1}}
+    return Behaviour(text=json.dumps(said[name]))
+
+
+def programmed(shell: Shell, served: Provider) -> None:
+    profile(shell, served)
+    text = (shell.workspace / "flywheel.toml").read_text()
+    (shell.workspace / "flywheel.toml").write_text(text.replace("lm.corrector", "lm.student"))
+    (shell.workspace / "mine.py").write_text(PROGRAM)
+
+
+def test_a_program_mends_in_its_own_way_and_its_answers_are_proven(harvested: Shell) -> None:
+    shell = harvested
+    with provider(mends_some) as served:
+        programmed(shell, served)
+        ran = shell.run("correct", "--program", "mine.py:Mend", "--json")
+        assert ran.code == 0, ran.err
+    said = ran.summary
+    assert (said["versions"], said["turns"]) == (["Mend@base"], 1)
+    rows = shell.sql(
+        "SELECT e.symbol, a.verdict, a.reason, a.prompt, a.answer, a.question, a.call_id"
+        " FROM attempts a JOIN examples e USING (example_id)"
+    )
+    verdicts = {"plus": "fixed", "least": "failed", "many": "rejected"}
+    assert {one["verdict"] for one in rows} <= set(verdicts.values())
+    assert len(rows) == said["asked"]
+    for one in rows:
+        assert (one["verdict"], one["prompt"]) == (verdicts[one["symbol"]], "Mend@base")
+        asked = json.loads(one["question"])
+        assert set(asked) == {"bad", "error"}
+        assert f"def {one['symbol']}" in asked["bad"]
+        assert one["call_id"]
+        if one["verdict"] == "rejected":
+            assert one["reason"] == "unreadable: no good in the answer"
+    assert {one["symbol"] for one in rows} == {"plus", "least", "many"}
+    # What passes is a fix by the version; what fails is a bug of its own.
+    (fix,) = shell.sql(
+        "SELECT DISTINCT fix_origin FROM examples WHERE fix_candidate_id IS NOT NULL"
+    )
+    assert fix["fix_origin"] == "anthropic/claude-sonnet-4-6 Mend@base turn 1"
+    bugs = shell.sql("SELECT symbol, operator FROM examples WHERE source = 'written'")
+    assert [(one["symbol"], one["operator"]) for one in bugs] == [
+        ("least", "Mend:anthropic/claude-sonnet-4-6@base")
+    ]
+    calls = shell.sql("SELECT DISTINCT role, purpose FROM calls")
+    assert calls == [{"role": "student", "purpose": "program:Mend"}]
+    # What is deployed answered, so its outcomes are live ones.
+    live = shell.sql("SELECT version_id, success FROM live_outcomes")
+    assert Counter(one["success"] for one in live)[True] == said["attempts"]["fixed"]
+    assert {one["version_id"] for one in live} == {"Mend@base"}
+
+
+def test_a_program_that_cannot_mend_or_be_asked_so_is_refused(
+    harvested: Shell, served: Provider
+) -> None:
+    shell = harvested
+    programmed(shell, served)
+    for arguments, told in (
+        (("--program", "mine.py:Cheat"), "cannot mend: it takes good"),
+        (("--program", "mine.py:Mend", "--turns", "2"), "a program has one turn"),
+        (("--program", "mine.py:Mend", "--estimate"), "--estimate is for a model"),
+    ):
+        ran = shell.run("correct", *arguments)
+        assert ran.code == 2, ran.out
+        assert told in ran.err
+    assert served.asked == []
+
+
+def test_a_program_whose_model_is_out_is_no_verdict(harvested: Shell) -> None:
+    shell = harvested
+    with provider(Behaviour(status=529, kind="overloaded_error")) as served:
+        programmed(shell, served)
+        ran = shell.run("correct", "--program", "mine.py:Mend")
+    assert ran.code == 1
+    assert "overloaded" in ran.err
+    assert shell.sql("SELECT * FROM attempts") == []
+    assert shell.sql("SELECT * FROM live_outcomes") == []

@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 from traitlets.config import Config
 
 from flywheel.store import Store
+from tests.fakes.programs import programs
 from tests.fakes.stores import Shape, fill
 from tests.fakes.versions import version
 from tests.functional.conftest import Shell
@@ -73,6 +74,7 @@ def harvesting(shell: Shell, repository: Callable[..., Path]) -> Iterator[None]:
     state.mkdir(parents=True)
     store = Store(state / "flywheel.duckdb")
     fill(store, 200, repositories=2, shape=Shape(mutants=6, attempted=0.2, survived=0.3))
+    programs(store)
     version(state / "datasets")
     process = shell.start("harvest", "--repo", str(repository()), "--max-candidates", "40")
     yield
@@ -91,6 +93,8 @@ def test_every_notebook_runs_while_a_harvest_writes(
     assert pictures["03-dataset-quality"] == 5
     assert pictures["04-errors-and-operators"] == 2
     assert pictures["05-cost"] == 1
+    assert pictures["06-optimiser-runs"] == 4
+    assert pictures["07-spin"] == 2
     everything = "".join(text for one in done.values() for text in one.texts)
     assert "No model was called in this workspace yet." in everything
     assert "The fix, from bad to good" in everything

@@ -14,6 +14,7 @@ import vl_convert
 import flywheel
 from flywheel.notebook import Door, Note, charts
 from flywheel.store import Figure, Store, record_figures
+from tests.fakes.programs import programs
 from tests.fakes.stores import Filled
 from tests.fakes.versions import version
 
@@ -31,6 +32,13 @@ NEEDS_MORE: dict[str, Callable[[Door], charts.Picture]] = {
     "trends": lambda door: charts.trends(door, "harvest"),
     "funnel": lambda door: charts.funnel(door.newest_dataset()),
     "composition": lambda door: charts.composition(door.newest_dataset(), "repo"),
+}
+OF_PROGRAMS: dict[str, Callable[[Door], charts.Picture]] = {
+    "study_course": charts.study_course,
+    "study_costs": charts.study_costs,
+    "gains": charts.gains,
+    "failures": charts.failures,
+    "spin": lambda door: charts.trends(door, "spin"),
 }
 
 
@@ -50,11 +58,31 @@ def test_a_furnished_store_is_drawn_with_a_question_as_title(fw: Door, name: str
     assert "undefined" not in svg
 
 
-@pytest.mark.parametrize("name", [*DRAWN, *NEEDS_MORE])
+@pytest.mark.parametrize("name", [*DRAWN, *NEEDS_MORE, *OF_PROGRAMS])
 def test_a_bare_store_gives_a_note_with_the_command_that_helps(bare: Path, name: str) -> None:
-    note = {**DRAWN, **NEEDS_MORE}[name](flywheel.open(bare))
+    note = {**DRAWN, **NEEDS_MORE, **OF_PROGRAMS}[name](flywheel.open(bare))
     assert isinstance(note, Note)
     assert (note.command or "").startswith("flywheel ")
+
+
+@pytest.mark.parametrize("name", OF_PROGRAMS)
+def test_what_was_found_of_programs_is_drawn(bare: Path, name: str) -> None:
+    programs(Store(bare / ".flywheel" / "flywheel.duckdb"))
+    svg = drawn(OF_PROGRAMS[name](flywheel.open(bare)))
+    assert "?" in svg
+    assert "NaN" not in svg
+
+
+def test_a_study_is_drawn_with_the_trials_that_are_known(bare: Path) -> None:
+    programs(Store(bare / ".flywheel" / "flywheel.duckdb"))
+    fw = flywheel.open(bare)
+    picture = charts.study_course(fw, "stu")
+    assert not isinstance(picture, Note)
+    drawn = [rows for rows in picture.to_dict()["datasets"].values() if "number" in rows[0]]
+    # The one of which nothing is known is left out, and a minibatch is never the best.
+    assert [one["number"] for one in drawn[0]] == [0, 1, 3]
+    assert "the best on all of the validation, 40%" in str(picture.to_dict()["title"])
+    assert isinstance(charts.study_course(fw, "other"), Note)
 
 
 def test_a_share_has_its_interval_and_the_number_it_is_of(fw: Door, planted: Filled) -> None:

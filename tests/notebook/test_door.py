@@ -17,6 +17,7 @@ from flywheel.core.errors import StoreError, UsageError
 from flywheel.notebook import Door
 from flywheel.store import Store
 from flywheel.store.migrate import migrations
+from tests.fakes.programs import BASE, BETTER, programs
 from tests.fakes.stores import Filled
 from tests.fakes.versions import version
 
@@ -61,6 +62,17 @@ def test_every_table_has_the_rows_that_are_in_the_store(fw: Door, planted: Fille
         assert empty.is_empty()
         assert empty.width > 8
     assert fw.sql("SELECT count(*) FROM examples").item() == planted.rows
+
+
+def test_what_was_found_of_programs_is_read_as_frames(bare: Path) -> None:
+    programs(Store(bare / ".flywheel" / "flywheel.duckdb"))
+    fw = flywheel.open(bare)
+    assert fw.versions()["version_id"].to_list() == [BETTER]
+    assert fw.gates("better")["champion"].to_list() == [BASE]
+    assert fw.deployments()["replaced"].to_list() == [BASE]
+    assert fw.studies()["optimizer"].to_list() == ["miprov2"]
+    assert fw.study_trials()["number"].to_list() == [0, 1, 2, 3]
+    assert fw.outcomes("value = 1")["example_id"].to_list() == ["e1", "e3"]
 
 
 def test_a_condition_chooses_rows_and_a_wrong_one_is_told_the_columns(fw: Door) -> None:

@@ -14,8 +14,8 @@ from flywheel.notebook import Note
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
-def test_there_are_five() -> None:
-    assert [one.name[:2] for one in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
+def test_there_are_seven() -> None:
+    assert [one.name[:2] for one in NOTEBOOKS] == [f"{n:02d}" for n in range(1, 8)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

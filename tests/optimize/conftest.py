@@ -30,6 +30,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+    # Of so little work, two threads do nothing but wait for each other.
+    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tiny")
     letters = pre_tokenizers.ByteLevel.alphabet()
     special = ["<|pad|>", "<|im_start|>", "<|im_end|>"]

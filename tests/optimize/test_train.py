@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.core.errors import Interrupted
+from flywheel.core.errors import Interrupted, TrainingError, UsageError
 from flywheel.optimize.finetune import Progress, Trained, TrainOptions, find_adapter, train
-from tests.optimize.conftest import NEEDS_TRAIN, QUICK, traces
+from tests.optimize.conftest import NEEDS_TRAIN, QUICK, trace, traces
 
 pytestmark = NEEDS_TRAIN
 
@@ -77,3 +77,79 @@ def test_a_training_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
     assert again.manifest.tokens == whole.manifest.tokens
     strip = [{**line, "seconds": 0} for line in curve(whole)]
     assert [{**line, "seconds": 0} for line in curve(again)] == strip
+
+
+def test_a_training_that_has_ended_is_not_run_again(tiny: Path, tmp_path: Path) -> None:
+    done = trained(tiny, tmp_path)
+    heard: list[Progress] = []
+    assert trained(tiny, tmp_path, on_progress=heard.append) == done
+    assert heard == []
+
+
+def test_it_ends_early_when_validation_gets_no_better_and_keeps_the_best(
+    tiny: Path, tmp_path: Path
+) -> None:
+    heard: list[Progress] = []
+    wild = replace(QUICK, epochs=20, patience=2, learning_rate=0.3)
+    done = trained(tiny, tmp_path, wild, heard.append)
+    tested = {one.step: one.validation_loss for one in heard if one.validation_loss is not None}
+    best = min(tested, key=lambda step: tested[step] or 0.0)
+    assert done.manifest.end == "patience"
+    assert done.manifest.steps < 100
+    assert (done.manifest.best_step, done.manifest.validation_loss) == (best, tested[best])
+    assert list(tested).index(best) == len(tested) - 3
+
+
+def test_its_time_ends_it(tiny: Path, tmp_path: Path) -> None:
+    done = trained(tiny, tmp_path, replace(QUICK, epochs=100_000, max_seconds=0.5))
+    assert done.manifest.end == "time"
+    assert 0.5 < done.manifest.seconds < 30
+    assert len(curve(done)) == done.manifest.steps >= 1
+
+
+def test_without_validation_the_last_weights_are_kept(tiny: Path, tmp_path: Path) -> None:
+    done = train(traces(0, 8), [], tiny, QUICK, tmp_path / "work", adapters=tmp_path / "adapters")
+    assert (done.manifest.validation_loss, done.manifest.best_step) == (None, 4)
+
+
+def test_a_folder_of_another_training_is_refused(tiny: Path, tmp_path: Path) -> None:
+    trained(tiny, tmp_path)
+    with pytest.raises(UsageError, match="holds another training"):
+        trained(tiny, tmp_path, replace(QUICK, rank=3))
+    # How long it may take is no other training.
+    trained(tiny, tmp_path, replace(QUICK, max_seconds=100))
+
+
+def test_a_checkpoint_that_was_damaged_is_an_error(tiny: Path, tmp_path: Path) -> None:
+    trained(tiny, tmp_path)
+    (tmp_path / "work" / "checkpoint.safetensors").write_bytes(b"no")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        trained(tiny, tmp_path)
+
+
+def test_steps_that_are_too_large_are_an_error_and_keep_the_checkpoint(
+    tiny: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="broke down in step") as caught:
+        trained(tiny, tmp_path, replace(QUICK, learning_rate=1e30))
+    assert "learning_rate below 1e+30" in str(caught.value.hint)
+    assert not (tmp_path / "adapters").exists()
+
+
+def test_traces_that_are_not_kept_are_not_learned_from(tiny: Path, tmp_path: Path) -> None:
+    left = trace(3, kept=False, reason="it fails")
+    with pytest.raises(UsageError, match="there is nothing to learn from") as caught:
+        train([left], [], tiny, QUICK, tmp_path / "work", adapters=tmp_path / "adapters")
+    assert caught.value.cause == "1 × it fails"
+
+
+def test_peft_reads_what_was_trained(tiny: Path, tmp_path: Path) -> None:
+    from peft import PeftConfig
+    from safetensors.numpy import load_file
+
+    done = trained(tiny, tmp_path)
+    config = PeftConfig.from_pretrained(str(done.folder))
+    assert (config.r, config.lora_alpha) == (2, 4)
+    weights = load_file(done.weights)
+    assert len(weights) == 2 * 7 * 2
+    assert any(weights[name].any() for name in weights if ".lora_B." in name)

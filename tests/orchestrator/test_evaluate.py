@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from flywheel.core.errors import DatasetError, LMError, UsageError
-from flywheel.core.events import Event, EventBus, RowEvaluated
+from flywheel.core.errors import DatasetError, LMError, RegistryError, UsageError
+from flywheel.core.events import Event, EventBus, RowEvaluated, Warned
 from flywheel.core.settings import EvaluateSettings, LMProfile, MetricSettings, Settings
 from flywheel.curate import Version as Dataset
 from flywheel.orchestrator import (
@@ -23,7 +23,7 @@ from flywheel.orchestrator import (
     outcome_rows,
 )
 from flywheel.programs.program import find_program
-from flywheel.registry import Cost, DraftVersion, ModuleName, Registry, Version
+from flywheel.registry import Adapter, Cost, DraftVersion, Model, ModuleName, Registry, Version
 from flywheel.store import Store, call_sums, figures, gates, sql
 from flywheel.workspace import Workspace
 from tests.fakes.provider import Behaviour, Provider, provider
@@ -145,7 +145,8 @@ def test_versions_answer_the_same_rows_and_are_compared_with_the_first(place: Pl
     assert (len(compared.comparison.gains), len(compared.comparison.regressions)) == (8, 1)
     (worse,) = compared.regressions
     assert (worse.example_id, worse.before, worse.after) == (f"{0:016x}", 1.0, 0.0)
-    assert (worse.path, worse.reason) == ("package/part_0.py", "another text than the known fix")
+    assert (worse.path, worse.error) == ("package/part_0.py", "assert 0 == 2")
+    assert worse.reason == "another text than the known fix"
     assert (compared.comparison.better, compared.refused) == (True, "")
     # What deployments go by, and what trends show.
     (gate,) = gates(place.store, challenger=better.id, champion="Mend@base")
@@ -277,6 +278,23 @@ def test_a_version_that_learned_from_the_rows_gives_no_verdict(place: Place) -> 
     done = place.run(place.base, better)
     assert done.compared[0].refused == f"{better.id} has learned from 2 of these rows"
     assert gates(place.store) == ()
+
+
+def test_weights_that_were_trained_on_another_model_are_refused(place: Place) -> None:
+    better = place.better(adapter=Adapter(hash="a" * 16, base="b" * 16))
+    with pytest.raises(RegistryError, match="does not fit this model"):
+        place.run(place.base, better)
+    assert place.served.asked == []
+
+
+def test_what_is_run_otherwise_than_it_was_made_is_said(place: Place) -> None:
+    better = place.better(lm=Model(model="a/model", profile="p", server="another"))
+    (place.workspace.root / "mine.py").write_text(SOURCE + "\n\nMORE = 1\n")
+    said: list[str] = []
+    bus = EventBus()
+    bus.subscribe(lambda event: said.append(event.code) if isinstance(event, Warned) else None)
+    place.run(better, bus=bus, rows=1)
+    assert said == ["program-changed", "other-model"]
 
 
 def test_an_answer_that_cannot_be_read_is_worth_nothing_and_is_counted(place: Place) -> None:

@@ -27,7 +27,7 @@ class TrainOptions:
     """How often each trace is seen."""
     batch_rows: int = 16
     """Traces of one step."""
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
     """Tokens that go through the model at once; a step takes as many passes as it needs."""
     row_tokens: int = 2048
     """Tokens of a trace above which it is left out."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +82,9 @@ def train(
     where a person stopped it.
     """
     check_libraries()
+    # Read when torch is loaded: threads that spin while they wait for one that is not running cost
+    # more than they give, and code is judged beside a training.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     of = base_of(base)
     kept, tested = learned(traces), tuple(one for one in validation if one.kept)
     fingerprint = _fingerprint(of, kept, tested, options)

@@ -275,6 +275,22 @@ def test_a_search_that_has_scored_all_there_is_ends_well(
 
 
 @NEEDS_OPTUNA
+def test_a_proposer_that_cannot_be_read_is_counted_and_changes_nothing(bench: Make) -> None:
+    def babbles(body: dict[str, Any]) -> Behaviour:
+        answer = student(body)
+        return answer if "good" in json.dumps(body.get("system")) else Behaviour(text="I think so")
+
+    with provider(babbles) as served:
+        found = bench(served).study("miprov2").run()
+    assert found.ended == DONE
+    assert sum(found.proposals.values()) > 0
+    assert all(reason.startswith("unreadable") for reason in found.proposals)
+    assert {trial.state.instructions["step"] for trial in found.trials} == {"Mend the code."}
+    assert found.best is not None
+    assert found.best.estimate.value == 1.0
+
+
+@NEEDS_OPTUNA
 @pytest.mark.parametrize("seed", [0, 9])
 def test_every_seed_is_itself(
     bench: Make, served: Provider, monkeypatch: pytest.MonkeyPatch, seed: int

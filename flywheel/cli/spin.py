@@ -1,0 +1,231 @@
+"""`flywheel spin`: harvest, dataset, optimiser, gate and deployment, round by round."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.options import Json, MaxUsd, TimeLimit
+from flywheel.cli.session import Session, visible
+
+if TYPE_CHECKING:
+    from flywheel.core.events import Event
+    from flywheel.orchestrator.rounds import Round
+    from flywheel.orchestrator.spin import Spun
+
+STAGES = {
+    "harvested": "harvest",
+    "composed": "dataset",
+    "studied": "optimise",
+    "gated": "gate",
+    "attempted": "attempts",
+}
+"""Stages of a round, as a person reads them."""
+WHY = {
+    "no-improvement": "the champion won the last rounds; --patience says how many it may",
+    "nothing-new": "the repositories give nothing more: name more of them, or other sources",
+    "budget": "the budget is spent; with a larger --max-usd it goes on",
+    "time-limit": "the time is over; run it again to go on",
+    "interrupted": "run it again to go on",
+}
+"""What the end of a spin means."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(no_args_is_help=True)(spin)
+
+
+def spin(
+    context: typer.Context,
+    repo: Annotated[
+        list[str],
+        typer.Option("--repo", help="A path, a git URL, or pypi:NAME; several times for several."),
+    ],
+    module: Annotated[
+        str,
+        typer.Option("--module", metavar="MODULE", help="The program: repair, path.py:Class …"),
+    ],
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", help="Rounds, those done already among them.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe of the dataset; else repair-sft.")
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option("--optimizer", help="As of flywheel optimize.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="What it goes by; else tests_pass.")
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option("--student", metavar="PROFILE", help="Runs the program.")
+    ] = None,
+    max_candidates: Annotated[
+        int | None,
+        typer.Option("--max-candidates", help="Candidates that a round draws of a repository."),
+    ] = None,
+    attempts: Annotated[
+        int | None,
+        typer.Option("--attempts", help="Training examples that are tried in a round."),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", help="Rows of the hold-out that the gate goes by.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", help="Rounds in a row that may be lost.")
+    ] = None,
+    max_usd: MaxUsd = None,
+    time_limit: TimeLimit = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of every choice.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Make a program better, round by round, by what repositories and its own mistakes teach.
+
+    Each round harvests further, builds the dataset, optimises, and compares with what is deployed
+    on the hold-out. What is better is deployed; what is deployed tries training examples, and its
+    failures are new bugs. Nobody else deploys meanwhile. Run it again to go on where it stopped.
+    """
+    from flywheel.cli.display import display
+    from flywheel.core.errors import BudgetError
+    from flywheel.core.events import EventBus, EventLog
+    from flywheel.orchestrator.spin import spin as run
+    from flywheel.store import Store
+    from flywheel.workspace import init
+
+    session = Session.of(context)
+    settings = session.configuration(
+        {
+            "spin.rounds": rounds,
+            "spin.recipe": recipe,
+            "spin.optimizer": optimizer,
+            "spin.metric": metric,
+            "spin.student": student,
+            "spin.max_candidates": max_candidates,
+            "spin.attempts": attempts,
+            "spin.rows": rows,
+            "spin.patience": patience,
+            "spin.max_usd": max_usd,
+            "spin.time_limit": time_limit,
+            "spin.seed": seed,
+            "harvest.jobs": jobs,
+        }
+    ).settings
+    workspace = init(session.workspace.root, settings=False).workspace
+    store = Store(workspace.store_path)
+    bus = EventBus()
+    workspace.logs.mkdir(parents=True, exist_ok=True)
+    with EventLog(workspace.logs / "spin.jsonl") as log, display(session) as shown:
+        bus.subscribe(log)
+        bus.subscribe(shown.event)
+        bus.subscribe(_Told(session))
+        done = run(repo, module, settings, workspace, store, bus)
+    if as_json:
+        session.print_json(summary_of(done))
+    else:
+        _print(session, done)
+    if done.ended == "interrupted":
+        return INTERRUPTED
+    return BudgetError.exit_code if done.ended == "budget" else 0
+
+
+class _Told:
+    """A subscriber: each stage is a line, and so is each trial of an optimiser."""
+
+    def __init__(self, session: Session) -> None:
+        from flywheel.cli.study import Shown
+
+        self._session = session
+        self._study = Shown(session, None)
+
+    def __call__(self, event: Event) -> None:
+        """Tell an event."""
+        from flywheel.core import events
+
+        match event:
+            case events.StageStarted(number=number, stage=stage):
+                self._session.say(f"[bold]round {number}[/bold]: {STAGES[stage]}")
+            case events.StudyStarted() | events.TrialEnded():
+                self._study(event)
+            case _:
+                pass
+
+
+def summary_of(done: Spun) -> dict[str, Any]:
+    """What came of it, as JSON can say it."""
+    return {
+        "spin": done.spin_id,
+        "module": done.module,
+        "metric": done.metric,
+        "repos": list(done.repos),
+        "ended": done.ended,
+        "deployed": done.deployed or None,
+        "rounds": [
+            one.model_dump(mode="json")
+            | {
+                "finished": one.finished,
+                "deployed": one.deployed,
+                "usd": one.usd,
+                "tokens": one.tokens,
+                "seconds": round(one.seconds, 2),
+            }
+            for one in done.rounds
+        ],
+        "usd": done.usd,
+        "folder": str(done.folder),
+        "report": str(done.report) if done.report.exists() else None,
+    }
+
+
+def _print(session: Session, done: Spun) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from flywheel.orchestrator.spin_report import verdict_of
+
+    title = f"{done.module} by {done.metric}: {len(done.rounds)} rounds"
+    session.out.print(visible(title), markup=False, style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("round", justify="right")
+    for name in ("examples", "new", "yield"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("champion", "challenger"):
+        table.add_column(name, overflow="fold")
+    for name in ("p", "cost", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("deployed", overflow="fold")
+    for one in done.rounds:
+        table.add_row(*(escape(visible(cell)) for cell in _cells(one)))
+    session.out.print(table)
+    for one in done.rounds:
+        session.out.print(visible(f"round {one.number}: {verdict_of(one)}"), markup=False)
+    if done.ended in WHY:
+        session.out.print(f"ended: {done.ended}; {WHY[done.ended]}", markup=False)
+    if done.report.exists():
+        session.out.print(f"report: {visible(str(done.report))}", markup=False)
+    if done.deployed:
+        session.next_step("version", "show", done.deployed)
+
+
+def _cells(one: Round) -> tuple[str, ...]:
+    """A round as a line of the table."""
+    from flywheel.orchestrator.spin_report import deployed, score
+
+    data, found, gated = one.composed, one.harvested, one.gated
+    return (
+        str(one.number),
+        "–" if data is None else f"{data.examples:,}",
+        "–" if found is None else f"{found.new:,}",
+        "–" if found is None or found.drawn.value is None else f"{found.drawn.value:.0%}",
+        "–" if gated is None else score(gated.champion_score),
+        "–" if gated is None else score(gated.challenger_score),
+        "–" if gated is None or gated.p_value is None else f"{gated.p_value:.2g}",
+        "–" if one.usd is None else f"${one.usd:.4f}",
+        f"{one.seconds:.0f} s",
+        deployed(one),
+    )

@@ -1,0 +1,243 @@
+"""Rounds of a spin: what each stage of them found, kept as JSON so that a spin goes on.
+
+One file a round. A stage that is in it is done and is not done again; a round that is not finished
+goes on with its first stage that is missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flywheel.core.errors import UsageError
+from flywheel.programs import Estimate
+
+REPORT = "report.html"
+"""The report's file, beside the rounds."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stage(_Record):
+    """What every stage says."""
+
+    usd: float | None = 0.0
+    """US dollars of its models, None where a price is not known."""
+    tokens: int = 0
+    """Tokens that they have read and written."""
+    seconds: float
+    """Wall time."""
+
+
+class Spread(_Record):
+    """A figure with its sample and its 95 % interval."""
+
+    value: float | None
+    """The figure, None of nothing."""
+    n: int
+    """Size of the sample."""
+    low: float | None
+    """Lower end."""
+    high: float | None
+    """Upper end."""
+
+    @classmethod
+    def of(cls, found: Estimate) -> Spread:
+        """An estimate, as a file holds it."""
+        return cls(value=found.value, n=found.n, low=found.low, high=found.high)
+
+
+class Harvested(Stage):
+    """What the harvests of the repositories found."""
+
+    judged: int
+    """Candidates that were run now."""
+    new: int
+    """Examples that are new."""
+    drawn: Spread
+    """Of the candidates that were run, then or now, the share that became examples."""
+    exhausted: bool
+    """Whether there is nothing more to be drawn of any repository."""
+
+
+class Composed(Stage):
+    """The dataset that was built."""
+
+    dataset: str | None
+    """The version, None where none could be built."""
+    examples: int
+    """Examples that it has, of all splits."""
+    train: int
+    """Those that are learnt from."""
+    holdout: int
+    """Those that are held out."""
+    problem: str
+    """Why nothing can be decided by it; empty where something can."""
+
+
+class Studied(Stage):
+    """What the optimiser found."""
+
+    study: str
+    """The study, empty where there was none."""
+    challenger: str | None
+    """The version that it gave, None where it gave none."""
+    trials: int
+    """States that it scored."""
+
+
+class Gated(Stage):
+    """What the gate said."""
+
+    champion_score: Spread | None
+    """The champion on the hold-out, None where it was not run."""
+    challenger_score: Spread | None
+    """The challenger on the same rows."""
+    difference: float | None
+    """Challenger less champion, None where they were not compared."""
+    low: float | None
+    """Lower end of its 95 % interval."""
+    high: float | None
+    """Upper end."""
+    p_value: float | None
+    """How often equals would differ at least so much."""
+    rows: int
+    """Rows that are known of both."""
+    compared: bool
+    """Whether there is a verdict."""
+    deployed: bool
+    """Whether the challenger took the champion's place."""
+    why: str
+    """Why, or why not, for a person."""
+
+
+class Attempted(Stage):
+    """What the deployed version made of training examples."""
+
+    by: str
+    """The version."""
+    asked: int
+    """Examples that it was asked to mend."""
+    mended: int
+    """Those that it mended."""
+    bugs: int
+    """Failing attempts that became examples."""
+    fixes: int
+    """Passing ones that became fixes."""
+
+
+class Round(_Record):
+    """One round."""
+
+    number: int
+    """From 1."""
+    champion: str
+    """What was deployed when it began."""
+    harvested: Harvested | None = None
+    """None until it is done; so are the next ones."""
+    composed: Composed | None = None
+    """The dataset."""
+    studied: Studied | None = None
+    """The optimiser."""
+    gated: Gated | None = None
+    """The gate."""
+    attempted: Attempted | None = None
+    """The attempts."""
+    stopped_usd: float = 0.0
+    """US dollars of stages that were stopped, and then done again."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages that are done."""
+        every = (self.harvested, self.composed, self.studied, self.gated, self.attempted)
+        return tuple(one for one in every if one is not None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every stage is done."""
+        return self.attempted is not None
+
+    @property
+    def deployed(self) -> str:
+        """What is deployed after it."""
+        won = self.gated is not None and self.gated.deployed
+        challenger = self.studied.challenger if self.studied is not None else None
+        return challenger if won and challenger is not None else self.champion
+
+    @property
+    def lost(self) -> bool:
+        """Whether there was a verdict, and it was for the champion."""
+        return self.gated is not None and self.gated.compared and not self.gated.deployed
+
+    @property
+    def usd(self) -> float | None:
+        """US dollars so far, None where a price is not known."""
+        return None if any(one.usd is None for one in self.stages) else self.spent
+
+    @property
+    def spent(self) -> float:
+        """The same, as far as prices are known."""
+        return self.stopped_usd + sum(one.usd or 0.0 for one in self.stages)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens so far."""
+        return sum(one.tokens for one in self.stages)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far."""
+        return sum(one.seconds for one in self.stages)
+
+
+class Rounds:
+    """The folder of a spin."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens nothing."""
+        self.folder = folder
+        """The folder."""
+
+    @property
+    def report(self) -> Path:
+        """The report's file."""
+        return self.folder / REPORT
+
+    def __iter__(self) -> Iterator[Round]:
+        """The rounds so far, the last of them perhaps not finished.
+
+        Raises `UsageError` for a file that is none of ours.
+        """
+        number = 1
+        while (path := self._path(number)).exists():
+            try:
+                yield Round.model_validate_json(path.read_bytes())
+            except ValidationError as error:
+                raise UsageError(
+                    f"{path} cannot be read",
+                    cause=str(error).partition("\n")[0],
+                    hint="put a copy of it back, or remove it: the round is then done again",
+                ) from error
+            number += 1
+
+    def keep(self, one: Round) -> None:
+        """Write a round, in place of what was known of it."""
+        write(self._path(one.number), one.model_dump_json(indent=1) + "\n")
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"round-{number}.json"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file in one step: a process that is killed leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = path.with_name(f".{path.name}.new")
+    made.write_text(text, encoding="utf-8")
+    with made.open("rb") as file:
+        os.fsync(file.fileno())
+    made.replace(path)

@@ -1,0 +1,46 @@
+"""`flywheel spin`: what is printed of rounds, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flywheel.core.settings import load
+from flywheel.orchestrator.rounds import Rounds
+from flywheel.orchestrator.spin import fingerprint
+from flywheel.workspace import find
+from tests.cli.conftest import Ran
+from tests.orchestrator.test_rounds import BASE, BETTER, round_of
+
+ARGUMENTS = ("spin", "--repo", "pypi:one", "--module", "repair", "--rounds", "2")
+
+
+def test_rounds_are_a_table_with_their_verdicts_and_a_report(
+    folder: Path, flywheel: Callable[..., Ran]
+) -> None:
+    workspace = find()
+    spin_id = fingerprint(["pypi:one"], "repair", load(folder).settings)
+    for one in (round_of(1, won=True, why="Better: +30.0 points."), round_of(2)):
+        Rounds(workspace.spins / spin_id).keep(one)
+    ran = flywheel(*ARGUMENTS)
+    assert ran.code == 0, ran.err
+    assert "0.500 (0.400 to 0.600), n 40" in ran.out
+    assert f"round 1: Better: +30.0 points. {BETTER} is deployed." in ran.out
+    assert f"round 2: Not shown to be better: +1.0 points. {BASE} stays." in ran.out
+    assert "report.html" in ran.out
+    told = flywheel(*ARGUMENTS, "--json").json
+    assert (told["spin"], told["ended"], told["deployed"]) == (spin_id, "done", BASE)
+    assert [one["gated"]["deployed"] for one in told["rounds"]] == [True, False]
+    assert told["usd"] == 1.75
+    # Fewer losses are borne: it says why it ends.
+    assert (
+        "no-improvement; the champion won" in flywheel(*ARGUMENTS[:-1], "9", "--patience", "1").out
+    )
+
+
+def test_a_module_that_is_not_there_is_told_with_the_one_that_was_meant(
+    folder: Path, flywheel: Callable[..., Ran]
+) -> None:
+    ran = flywheel("spin", "--repo", "pypi:one", "--module", "repiar")
+    assert ran.code == 2
+    assert "did you mean repair?" in ran.err

@@ -1,0 +1,163 @@
+"""Rounds: kept as files, summed up, and shown on a page that nothing of others can change."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from flywheel.core.errors import RegistryError, UsageError
+from flywheel.core.events import EventBus
+from flywheel.core.settings import Settings, SpinSettings
+from flywheel.orchestrator.rounds import (
+    Attempted,
+    Composed,
+    Gated,
+    Harvested,
+    Round,
+    Rounds,
+    Spread,
+    Studied,
+)
+from flywheel.orchestrator.spin import Spun, fingerprint, spin
+from flywheel.orchestrator.spin_report import report, verdict_of
+from flywheel.registry import Registry
+from flywheel.store import Store
+from flywheel.workspace import Workspace
+
+BASE, BETTER = "repair@base", "repair@0123456789abcdef"
+
+
+def spread(value: float | None, n: int = 40) -> Spread:
+    low, high = (None, None) if value is None else (value - 0.1, value + 0.1)
+    return Spread(value=value, n=n, low=low, high=high)
+
+
+def round_of(
+    number: int,
+    *,
+    won: bool = False,
+    compared: bool = True,
+    new: int = 5,
+    exhausted: bool = False,
+    usd: float | None = 0.25,
+    why: str = "Not shown to be better: +1.0 points.",
+) -> Round:
+    gated = Gated(
+        champion_score=spread(0.2), challenger_score=spread(0.5), difference=0.3, low=0.1, high=0.5,
+        p_value=0.01, rows=40, compared=compared, deployed=won, why=why, usd=usd, seconds=2.0,
+    )  # fmt: skip
+    return Round(
+        number=number,
+        champion=BASE,
+        harvested=Harvested(
+            judged=9, new=new, drawn=spread(0.5, 9), exhausted=exhausted, seconds=1.0
+        ),
+        composed=Composed(
+            dataset="d@1", examples=100, train=80, holdout=10, problem="", seconds=1.0
+        ),
+        studied=Studied(study="s", challenger=BETTER, trials=3, tokens=7, usd=0.5, seconds=1.0),
+        gated=gated,
+        attempted=Attempted(by=BASE, asked=4, mended=1, bugs=0, fixes=0, seconds=1.0),
+        stopped_usd=0.125,
+    )
+
+
+def test_a_round_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
+    rounds = Rounds(tmp_path / "spin")
+    assert list(rounds) == []
+    every = [round_of(1, won=True), round_of(2).model_copy(update={"attempted": None})]
+    for one in every:
+        rounds.keep(one)
+    assert list(rounds) == every
+    assert [one.finished for one in rounds] == [True, False]
+    assert [one.deployed for one in rounds] == [BETTER, BASE]
+    assert [one.lost for one in rounds] == [False, True]
+
+
+def test_costs_are_summed_with_what_was_stopped_and_an_unknown_one_stays_unknown() -> None:
+    known, unknown = round_of(1), round_of(2, usd=None)
+    assert (known.usd, known.spent, known.tokens, known.seconds) == (0.875, 0.875, 7, 6.0)
+    assert (unknown.usd, unknown.spent) == (None, 0.625)
+    assert Spun("s", "repair", "m", (), Path(), [known, unknown]).usd is None
+
+
+def test_a_file_that_is_damaged_is_named(tmp_path: Path) -> None:
+    rounds = Rounds(tmp_path)
+    rounds.keep(round_of(1))
+    (tmp_path / "round-1.json").write_text('{"number": 1')
+    with pytest.raises(UsageError, match=r"round-1\.json cannot be read"):
+        list(rounds)
+
+
+def ended(tmp_path: Path, *rounds: Round, **changes: int) -> str:
+    """How a spin ends whose rounds are these: it does nothing more."""
+    workspace = Workspace(tmp_path, "--workspace")
+    settings = Settings(spin=SpinSettings(**changes))
+    folder = workspace.spins / fingerprint(["repo"], "repair", settings)
+    for one in rounds:
+        Rounds(folder).keep(one)
+    store = Store(workspace.store_path)
+    done = spin(["repo"], "repair", settings, workspace, store, EventBus())
+    assert done.rounds == list(rounds)
+    return done.ended
+
+
+def test_a_spin_ends_when_its_rounds_are_done_or_do_not_help(tmp_path: Path) -> None:
+    won, lost = round_of(1, won=True), round_of(2)
+    undecided = round_of(2, compared=False)
+    assert ended(tmp_path / "a", won, lost, rounds=2) == "done"
+    assert ended(tmp_path / "b", won, lost, round_of(3), rounds=9) == "no-improvement"
+    assert ended(tmp_path / "c", round_of(1), rounds=9, patience=1) == "no-improvement"
+    dry = round_of(3, new=0, exhausted=True, compared=False)
+    assert ended(tmp_path / "d", won, undecided, dry, rounds=9) == "nothing-new"
+
+
+def test_limits_make_no_other_spin_and_everything_else_does() -> None:
+    def of(repos: list[str], module: str = "repair", **changes: object) -> str:
+        return fingerprint(repos, module, Settings(spin=SpinSettings.model_validate(changes)))
+
+    first = of(["pypi:one", "pypi:two"])
+    assert of(["pypi:two", "pypi:one"], rounds=9, max_usd=1, time_limit="1h", patience=5) == first
+    others = [of(["pypi:one"]), of(["pypi:one", "pypi:two"], seed=1),
+              of(["pypi:one", "pypi:two"], "rewrite"),
+              of(["pypi:one", "pypi:two"], recipe="other")]  # fmt: skip
+    assert len({first, *others}) == 5
+
+
+def test_another_that_changes_the_module_keeps_a_spin_out(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, "--workspace")
+    store = Store(workspace.store_path)
+    with (
+        Registry(workspace, store).changing("repair", "a deployment"),
+        pytest.raises(RegistryError) as told,
+    ):
+        spin(["repo"], "repair", Settings(), workspace, store, EventBus())
+    assert "a deployment" in (told.value.cause or "")
+
+
+def test_a_page_shows_every_round_and_what_others_wrote_is_no_markup(tmp_path: Path) -> None:
+    bad = "<script>alert(1)</script>\u202e"
+    rounds = [round_of(1, won=True, why="Better: +30.0 points."), round_of(2, why=bad)]
+    page = report(Spun("spin1", "repair", "tests_pass", ("pypi:<b>",), tmp_path, rounds))
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "\u202e" not in page
+    assert "&lt;script&gt;" in page
+    assert "+30.0 (+10.0 to +50.0)" in page
+    assert "0.500 (0.400 to 0.600), n 40" in page
+    for picture in page.split("<svg")[1:]:
+        ElementTree.fromstring("<svg" + picture.partition("</svg>")[0] + "</svg>")
+    assert page.count("<circle") == 4
+    # No address but the name of SVG's own namespace.
+    assert page.replace("http://www.w3.org/2000/svg", "").count("://") == 0
+
+
+def test_the_verdict_names_who_stays_or_who_came() -> None:
+    assert (
+        verdict_of(round_of(1, won=True, why="Better: so.")) == f"Better: so. {BETTER} is deployed."
+    )
+    assert verdict_of(round_of(1, why="too few rows")) == f"Too few rows. {BASE} stays."
+    begun = Round(number=1, champion=BASE)
+    assert verdict_of(begun) == "Not finished."
