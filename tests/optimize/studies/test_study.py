@@ -21,6 +21,7 @@ from flywheel.programs import Answer, Case, Score
 from tests.fakes.provider import Behaviour, Provider, provider
 from tests.optimize.studies.conftest import (
     NEEDS_OPTUNA,
+    TOLD,
     Bench,
     Mend,
     exact,
@@ -82,6 +83,14 @@ def test_the_scores_are_those_of_dspys_own_evaluation(bench: Make, served: Provi
     assert found.best is not None
     ours = [(one.estimate.value or 0.0) * 100 for one in (found.baseline, found.best)]
     assert ours == scores
+
+
+@NEEDS_OPTUNA
+def test_instructions_are_proposed_and_tried(bench: Make, served: Provider) -> None:
+    found = bench(served).study("miprov2").run()
+    assert dict(found.proposals) == {}
+    told = {trial.state.instructions["step"] for trial in found.trials}
+    assert told == {"Mend the code.", TOLD}
 
 
 @NEEDS_OPTUNA
