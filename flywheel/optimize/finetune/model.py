@@ -10,10 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.core.errors import TrainingError
+from flywheel.lm import read_head
 from flywheel.optimize.finetune.base import Base
 from flywheel.optimize.finetune.options import TrainOptions
 from flywheel.optimize.finetune.pack import ATTENTION, Pack, attend
 
+_SPLITTING = "tokenizer.ggml.pre"
+"""Where a GGUF file says how texts are parted before they become tokens."""
+_EACH_DIGIT = "smollm"
+"""What it says there where each digit stands alone."""
 _HEAD_ROWS = 1024
 """Places at which the vocabulary is scored at once: each takes a number for each of its words."""
 
@@ -130,7 +135,22 @@ def loaded(base: Base, device: str) -> tuple[Any, Any]:
                 f"{base.path} cannot be loaded to be tuned",
                 cause=f"{type(error).__name__}: {error}",
             ) from error
+    if base.gguf:
+        _split_as_served(tokenizer, read_head(base.path).said.get(_SPLITTING))
     return model.to(device), tokenizer
+
+
+def _split_as_served(tokenizer: Any, splitting: object) -> None:
+    """Let a tokenizer part texts as the server does.
+
+    Transformers read the words of a GGUF file, but not how texts are parted before: theirs joins
+    spaces otherwise where a number follows, which stood in a third of the questions about code.
+    """
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence  # noqa: PLC0415  of the extra
+
+    if splitting == _EACH_DIGIT:
+        parts = [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+        tokenizer.backend_tokenizer.pre_tokenizer = Sequence(parts)
 
 
 def _no_mask(*args: object, **more: object) -> None:
