@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import flywheel
 from flywheel.core.errors import DatasetError, FlywheelError, Interrupted
 from flywheel.core.identity import content_hash
 from flywheel.lm.bridge import dspy, listening
@@ -108,8 +109,8 @@ class Studied:
 
 
 def fingerprint(**parts: Any) -> str:
-    """Identity of a study, of all that its course depends on, and of DSPy's version."""
-    return content_hash("study", dspy.__version__, parts)
+    """Identity of a study: of all that its course depends on, and of the versions of the code."""
+    return content_hash("study", flywheel.__version__, dspy.__version__, parts)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -185,6 +186,15 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         """What came of examples that were tried as demonstrations: `kept`, or why not."""
         self.proposals: Counter[str] = Counter()
         """Why steps of the optimiser itself (a proposal, a summary) came to nothing."""
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Let examples in the block not count as tried to learn from."""
+        before = self.bootstraps.copy()
+        try:
+            yield
+        finally:
+            self.bootstraps = before
 
     # --- the metric ------------------------------------------------------------------------------
 

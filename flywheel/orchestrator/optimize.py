@@ -22,7 +22,7 @@ from flywheel.core.lock import locked_if_free
 from flywheel.core.settings import OptimizeSettings, Settings
 from flywheel.curate import TRAIN, VALIDATION, find_version
 from flywheel.curate import Version as Dataset
-from flywheel.lm import Engine, Journal, Purpose, Role, profile_of
+from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, profile_of
 from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.measure import agreement_of, version_of
 from flywheel.orchestrator.scoring import Scoring
@@ -66,6 +66,8 @@ LEARNT = 200
 """Rows that are learnt from, where none is named: prompts show a few, and proposers some more."""
 SCORED = {"light": 100, "medium": 300, "heavy": 1000}
 """Rows that trials are scored on, where none is named: as many as DSPy takes."""
+PROPOSED = 400
+"""Tokens that a small local model may write to propose an instruction: it would go on for ever."""
 PATIENCE = 30.0
 """Seconds that a study waits in its end for answers which are paid for."""
 PURPOSE = "optimize:"
@@ -272,6 +274,8 @@ class _Work:
 
         purposes = self._purposes()
         models = {name: language_model(engine, one) for name, one in purposes.items()}
+        if engine.chain(Role.PROPOSER, self._wanted.proposer or "")[0].provider == LOCAL:
+            models["proposer"].kwargs["max_tokens"] = PROPOSED
         program, module = self._program, self._program.make()
         self._stop = stop = Stop(seconds=self._wanted.time_limit)
         self._tuning = Tuning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,9 @@ WRONG = {"lines": "2", "fixed": "    return a * b"}
 def student(body: dict[str, Any]) -> Behaviour:
     """Mends the bug where it is shown how, and proposes where it is asked to."""
     text = json.dumps(body)
-    if "proposed_instruction" in text or "observations" in text or "summary" in text:
-        names = ("proposed_instruction", "observations", "summary", "program_description",
-                 "module_description")  # fmt: skip
-        told = "\n\n".join(f"[[ ## {name} ## ]]\nMend the sum." for name in names)
-        return Behaviour(text=told)
+    if "Answer in JSON" in text and '\\"lines\\": ' not in text.partition("Answer in JSON")[2][:60]:
+        names = re.findall(r'\\"(\w+)\\":', text.partition("Answer in JSON")[2])
+        return Behaviour(text=json.dumps(dict.fromkeys(names, "Mend the sum.")))
     return Behaviour(text=json.dumps(RIGHT if len(body["messages"]) > 1 else WRONG))
 
 

@@ -52,7 +52,8 @@ def tuned(ground: Ground, program: Any, folder: Path) -> Any:
         )
 
     traces = taught(ground.train)
-    validation = taught(ground.validation[:VALIDATED])
+    with ground.watch.uncounted():
+        validation = taught(ground.validation[:VALIDATED])
     write_traces(folder / TRACES, traces)
     model = tuner_of(ground).tune(traces, validation, folder)
     found = program.deepcopy()

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from flywheel.core.errors import UsageError
-from flywheel.lm.bridge import dspy
 from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Plan
+from flywheel.optimize.proposer import MIPROv2
 
 MINIBATCH = 35
 """Rows of a minibatch."""
@@ -60,7 +60,7 @@ class Chosen:
 def made(ground: Ground) -> Any:
     """DSPy's optimiser."""
     options, sizes = ground.options, _sizes(ground)
-    optimizer = dspy.MIPROv2(
+    optimizer = MIPROv2(
         metric=ground.watch.metric,
         prompt_model=ground.proposer_model,
         task_model=ground.student_model,

@@ -77,6 +77,9 @@ def student(body: dict[str, Any]) -> Behaviour:
     asked = asked if isinstance(asked, str) else asked[0]["text"]
     if "new_instruction" in text + asked:
         return Behaviour(text=json.dumps({"new_instruction": TOLD}))
+    if "Answer in JSON" in text:
+        names = re.findall(r'"(\w+)":', text.partition("Answer in JSON")[2])
+        return Behaviour(text=json.dumps(dict.fromkeys(names, TOLD)))
     if "`good`" not in text:
         wanted = re.findall(r"\[\[ ## (\w+) ## \]\]", text)
         names = dict.fromkeys(["proposed_instruction", *wanted])

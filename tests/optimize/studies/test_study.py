@@ -21,6 +21,7 @@ from flywheel.programs import Answer, Case, Score
 from tests.fakes.provider import Behaviour, Provider, provider
 from tests.optimize.studies.conftest import (
     NEEDS_OPTUNA,
+    TOLD,
     Bench,
     Mend,
     exact,
@@ -82,6 +83,14 @@ def test_the_scores_are_those_of_dspys_own_evaluation(bench: Make, served: Provi
     assert found.best is not None
     ours = [(one.estimate.value or 0.0) * 100 for one in (found.baseline, found.best)]
     assert ours == scores
+
+
+@NEEDS_OPTUNA
+def test_instructions_are_proposed_and_tried(bench: Make, served: Provider) -> None:
+    found = bench(served).study("miprov2").run()
+    assert dict(found.proposals) == {}
+    told = {trial.state.instructions["step"] for trial in found.trials}
+    assert told == {"Mend the code.", TOLD}
 
 
 @NEEDS_OPTUNA
@@ -270,6 +279,22 @@ def test_a_search_that_has_scored_all_there_is_ends_well(
     )
     found = study.run()
     assert found.ended == DONE
+    assert found.best is not None
+    assert found.best.estimate.value == 1.0
+
+
+@NEEDS_OPTUNA
+def test_a_proposer_that_cannot_be_read_is_counted_and_changes_nothing(bench: Make) -> None:
+    def babbles(body: dict[str, Any]) -> Behaviour:
+        answer = student(body)
+        return answer if "good" in json.dumps(body.get("system")) else Behaviour(text="I think so")
+
+    with provider(babbles) as served:
+        found = bench(served).study("miprov2").run()
+    assert found.ended == DONE
+    assert sum(found.proposals.values()) > 0
+    assert all(reason.startswith("unreadable") for reason in found.proposals)
+    assert {trial.state.instructions["step"] for trial in found.trials} == {"Mend the code."}
     assert found.best is not None
     assert found.best.estimate.value == 1.0
 

@@ -157,6 +157,7 @@ def test_a_student_is_trained_on_its_traces_and_scored_as_trained(
     assert found.best is not None
     assert (found.baseline.estimate.value, found.best.estimate.value) == (0.0, 1.0)
     assert found.best.state.models == {"step": "known"}
+    assert dict(found.bootstraps) == {"kept": 7, "not sayable: too long to be said": 1}
     traces, validation = trainer.given
     assert [trace.example_id for trace in traces] == [f"e{n}" for n in range(8) if n != 1]
     assert [trace.example_id for trace in validation] == [f"e{n}" for n in range(20, 26)]
