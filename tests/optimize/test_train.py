@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from flywheel.core.errors import Interrupted, TrainingError, UsageError
-from flywheel.optimize.finetune import Progress, Trained, TrainOptions, find_adapter, train
+from flywheel.optimize.finetune import (
+    Progress,
+    Trained,
+    TrainOptions,
+    base_of,
+    find_adapter,
+    merge_folder,
+    merge_gguf,
+    train,
+)
+from flywheel.optimize.finetune.model import tuned
 from tests.optimize.conftest import NEEDS_TRAIN, QUICK, trace, traces
 
 pytestmark = NEEDS_TRAIN
@@ -153,3 +163,33 @@ def test_peft_reads_what_was_trained(tiny: Path, tmp_path: Path) -> None:
     weights = load_file(done.weights)
     assert len(weights) == 2 * 7 * 2
     assert any(weights[name].any() for name in weights if ".lora_B." in name)
+
+
+def test_worked_into_its_model_an_adapter_says_what_it_says_beside_it(
+    tiny: Path, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    done = trained(tiny, tmp_path)
+    beside = tuned(base_of(tiny), QUICK)
+    with torch.no_grad():
+        for name, weight in beside.weights().items():
+            weight.copy_(load_file(done.weights)[name])
+    folder = merge_folder(tiny, done, tmp_path / "merged")
+    merged = AutoModelForCausalLM.from_pretrained(folder)
+    plain = beside.model.get_base_model()
+    plain.set_attn_implementation("eager")
+    tokens = torch.tensor([[5, 9, 30, 31]])
+    with torch.no_grad():
+        said, wanted = merged(tokens).logits, beside.model(tokens).logits
+        assert torch.allclose(said, wanted, atol=1e-4)
+        with beside.model.disable_adapter():
+            assert not torch.allclose(said, beside.model(tokens).logits, atol=1e-2)
+    with pytest.raises(UsageError, match="is there already"):
+        merge_folder(tiny, done, folder)
+    with pytest.raises(UsageError, match="for another model"):
+        merge_folder(folder, done, tmp_path / "twice")
+    with pytest.raises(UsageError, match="is no GGUF file"):
+        merge_gguf(tiny, done, tmp_path / "merged.gguf")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from flywheel.core.settings import LMProfile
 from flywheel.lm import Engine, Journal, Message, Profile, Purpose, Request, Role, local_file
 from flywheel.lm.backends import local
 from flywheel.lm.bridge import dspy, language_model
-from flywheel.optimize.finetune import base_of, find_adapter, merge_folder, merge_gguf
+from flywheel.optimize.finetune import Progress, base_of, find_adapter, merge_gguf, provider
 from flywheel.optimize.finetune.encode import rendered, tokens_of
 from flywheel.optimize.finetune.provider import HostedTuner, LocalTuner, Place, tuner_of
 from tests.optimize.conftest import NEEDS_TRAIN
@@ -57,22 +58,22 @@ def student(engine: Engine, place: Place, **more: Any) -> Any:
     return language_model(engine, FOR, provider=tuner, temperature=0.0, max_tokens=8)
 
 
-def ask(engine: Engine, profile: str) -> str:
-    request = Request((Message("user", "The word?"),), temperature=0.0, max_tokens=8)
+def ask(engine: Engine, profile: str, sample: int = 0) -> str:
+    asked = (Message("user", "The word?"),)
+    request = Request(asked, temperature=0.0, max_tokens=8, sample=sample)
     return engine.ask(request, replace(FOR, profile=profile)).response.text
 
 
 def test_a_student_tuned_by_dspy_answers_beside_its_base_and_merged_alike(
     engine: Engine, place: Place, tmp_path: Path
 ) -> None:
-    model = student(engine, place)
-    before = model("The word?")[0]
+    model, before = student(engine, place), ask(engine, "student")
     job = model.finetune(ROWS, dspy.clients.utils_finetune.TrainDataFormat.CHAT, dict(HOW))
     tuned = job.result()
     assert WORD not in before
     assert tuned("The word?")[0] == WORD
     # The same server, and another answer: the base is as it was.
-    assert model("The word?", rollout_id=1)[0] == before
+    assert ask(engine, "student", sample=1) == before
     name = str(tuned.model).partition("/")[0]
     trained = find_adapter(place.adapters, name.removeprefix("tuned-"))
     assert (trained.manifest.train_rows, trained.manifest.steps) == (4, 6)
@@ -84,34 +85,13 @@ def test_a_student_tuned_by_dspy_answers_beside_its_base_and_merged_alike(
     assert ask(engine, "merged") == ask(engine, name) == WORD
     with pytest.raises(UsageError, match="for another model"):
         merge_gguf(merged, trained, tmp_path / "twice.gguf")
-    folder = merge_folder(base, trained, tmp_path / "merged")
-    with pytest.raises(UsageError, match="is there already"):
-        merge_folder(base, trained, folder)
-    assert said_by(folder) == WORD
-
-
-def said_by(folder: Path) -> str:
-    """The answer of a folder of safetensors, as transformers have it."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokens = tokens_of(rendered([{"role": "user", "content": "The word?"}], tokenizer), tokenizer)
-    for _ in range(8):
-        with torch.no_grad():
-            found = int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax())
-        if found == tokenizer.eos_token_id:
-            break
-        tokens.append(found)
-    return str(tokenizer.decode(tokens)).rpartition("assistant\n")[2]
 
 
 def test_a_question_has_the_tokens_that_the_server_reads() -> None:
-    from flywheel.optimize.finetune.model import loaded
+    from flywheel.optimize.finetune.load import tokenizer_of
 
     file = local_file(Profile("student", STUDENT))
-    _, tokenizer = loaded(base_of(file), "cpu")
+    tokenizer = tokenizer_of(base_of(file))
     texts = (
         "code:\n1: def f(x):\n12: \n13:     return x  # 'q'\n\n\n21:\ty = 3.14", "", "\n", "a\r\nb",
         "  lead and trail  ", "<|im_end|> in it <|im_start|>", "日本語 🎉 1234567890",
@@ -133,21 +113,25 @@ def test_a_question_has_the_tokens_that_the_server_reads() -> None:
 
 
 def test_a_job_that_is_given_up_raises_and_goes_on_when_it_is_wanted_again(
-    engine: Engine, tmp_path: Path
+    engine: Engine, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The server would not take it; the job is what is looked at here.
+    monkeypatch.setattr(provider, "local_file", lambda profile: tiny)
     place = Place(tmp_path / "trainings", tmp_path / "adapters")
-    jobs: list[Any] = []
-    model = student(engine, place, on_progress=lambda progress: jobs[0].cancel())
-    # The first step waits until the job is known.
-    jobs.append(model.finetune(ROWS, "chat", {**HOW, "checkpoint_steps": 1}))
+    jobs: Queue[Any] = Queue()
+    model = student(engine, place, on_progress=lambda progress: jobs.get(timeout=60).cancel())
+    how = {**HOW, "checkpoint_steps": 1}
+    given_up = model.finetune(ROWS, "chat", how)
+    jobs.put(given_up)
     with pytest.raises(Interrupted, match="training stopped after step 1 of 6"):
-        jobs[0].result()
-    assert jobs[0].status() == "failed"
+        given_up.result()
+    assert given_up.status() == "failed"
     assert not place.adapters.exists()
-    again = student(engine, place)
-    assert again.finetune(ROWS, "chat", {**HOW, "checkpoint_steps": 1}).result()("The word?") == [
-        WORD
-    ]
+    heard: list[Progress] = []
+    job = student(engine, place, on_progress=heard.append).finetune(ROWS, "chat", how)
+    job.result()
+    assert job.status() == "succeeded"
+    assert [one.step for one in heard] == [2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(

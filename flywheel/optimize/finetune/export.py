@@ -13,7 +13,7 @@ from flywheel.lm.model_file import A, B, check_adapter, read_head
 from flywheel.optimize.finetune.adapter import Trained
 from flywheel.optimize.finetune.base import Base, base_of, check_libraries
 from flywheel.optimize.finetune.gguf import Array
-from flywheel.optimize.finetune.model import loaded
+from flywheel.optimize.finetune.load import model_of, quiet, tokenizer_of
 
 _BASE_ONLY = ("GGUF.", "general.architecture")
 """What the writer of a GGUF file says by itself."""
@@ -77,7 +77,7 @@ def merge_folder(base: Path, trained: Trained, out: Path) -> Path:
         raise UsageError(f"{out} is there already", hint="another folder")
     from safetensors.torch import load_file  # noqa: PLC0415  of the extra `train`
 
-    model, tokenizer = loaded(of, "cpu")
+    model, tokenizer = model_of(of, "cpu"), tokenizer_of(of)
     options, halves = trained.manifest.options, load_file(trained.weights)
     weights = dict(model.named_parameters())
     for name, first in halves.items():
@@ -91,8 +91,9 @@ def merge_folder(base: Path, trained: Trained, out: Path) -> Path:
         del model.config.quantization_config
     new = out.with_name(f"{out.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    model.save_pretrained(new)
-    tokenizer.save_pretrained(new)
+    with quiet():
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
     os.replace(new, out)  # noqa: PTH105  at once
     return out
 
