@@ -145,9 +145,10 @@ def sql(
 ) -> None:
     """Ask the store anything, in SQL; it can only be read.
 
-    Views: examples, survivors, rewrites, retired. Tables: candidates, trials, verdicts, fixes,
-    attempts, oracles, wrong_fixes, figures, scores, judged_answers, carried, fix_commits,
-    mined_commits, calls, baselines, tests, revisions, environments, runs.
+    Views: examples, survivors, rewrites, retired, lineage. Tables: candidates, trials, verdicts,
+    fixes, attempts, oracles, wrong_fixes, figures, scores, judged_answers, carried, fix_commits,
+    versions, version_rows, gates, deployments, traffic, live_outcomes, outcomes, studies,
+    study_trials, mined_commits, calls, baselines, tests, revisions, environments, runs.
     """
     from flywheel.core.errors import UsageError
     from flywheel.store import sql as ask

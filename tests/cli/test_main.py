@@ -68,6 +68,24 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stderr.strip() == ""
 
 
+def test_an_interrupt_while_commands_are_imported_ends_it_like_any_other(tmp_path: Path) -> None:
+    # A module of the command line that is stopped in the midst of its import.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Stops:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'flywheel.cli.cost':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stops())\n"
+    )
+    code = "from flywheel.cli.entry import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
 def test_an_unknown_command_is_refused_with_the_nearest_one(flywheel: Flywheel) -> None:
     ran = flywheel("doctr")
     assert ran.code == 2
