@@ -134,6 +134,26 @@ def test_a_job_that_is_given_up_raises_and_goes_on_when_it_is_wanted_again(
     assert [one.step for one in heard] == [2, 3, 4, 5, 6]
 
 
+def test_dspys_bootstrap_finetune_gives_a_program_played_by_the_tuned_model(
+    engine: Engine, tiny: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "local_file", lambda profile: tiny)
+    program, teacher = dspy.Predict("question -> answer"), dspy.Predict("question -> answer")
+    program.set_lm(student(engine, place))
+    teacher.set_lm(dspy.utils.DummyLM([{"answer": WORD}] * 3))
+    asked = [dspy.Example(question=text).with_inputs("question") for text in ("a", "b", "c")]
+    bootstrap = dspy.BootstrapFinetune(
+        metric=lambda example, said, trace=None: said.answer == WORD,
+        train_kwargs={**HOW, "epochs": 1},
+        num_threads=1,
+    )
+    compiled = bootstrap.compile(program, trainset=asked, teacher=teacher)
+    name = str(compiled.lm.model).partition("/")[0]
+    assert find_adapter(place.adapters, name.removeprefix("tuned-")).manifest.train_rows == 3
+    (profile,) = engine.chain(Role.STUDENT, name)
+    assert profile.settings.adapter is not None
+
+
 @pytest.mark.parametrize(
     ("rows", "how", "said"),
     [
