@@ -80,6 +80,8 @@ def tuned(base: Base, options: TrainOptions) -> Tuned:
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415  with it
     from transformers import AttentionInterface, AttentionMaskInterface  # noqa: PLC0415  with it
 
+    from flywheel.optimize.finetune.linear import compute_as_one  # noqa: PLC0415  with it
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = model_of(base, device), tokenizer_of(base)
     AttentionInterface.register(ATTENTION, attend)
@@ -96,6 +98,8 @@ def tuned(base: Base, options: TrainOptions) -> Tuned:
     )
     with quiet():
         adapted = get_peft_model(model, config)
+    if device == "cpu":
+        compute_as_one(adapted)
     adapted.train()
     return Tuned(adapted, tokenizer, device)
 
