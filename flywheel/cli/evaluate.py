@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,7 @@ from flywheel.cli.options import Json, MaxTokens, MaxUsd
 from flywheel.cli.session import Session, visible
 
 if TYPE_CHECKING:
+    from flywheel.core.events import EventBus
     from flywheel.orchestrator import Compared, Evaluated
     from flywheel.programs import Estimate
     from flywheel.registry import Registry, Version
@@ -78,7 +81,6 @@ def evaluate(
     it takes; then each version beside the first, rows that got worse first. Run it again to go on:
     what has a result is not run again. flywheel deploy goes by what is found on the hold-out.
     """
-    from flywheel.cli.display import display
     from flywheel.core.errors import BudgetError, FlywheelError
     from flywheel.core.events import EventBus
     from flywheel.curate import find_version
@@ -109,24 +111,16 @@ def evaluate(
     )
     chosen = _versions(Registry(session.workspace, store), module, versions)
     bus = EventBus()
-    total = len(chosen) * len(drawn.rows)
-    with display(session, total=total) as shown:
-        bus.subscribe(shown.event)
-        live = _Live(settings.evaluate.seed)
-
-        def progress(done: Evaluated) -> None:
-            count = sum(len(one.outcomes) for one in done.standings)
-            if (told := live.told(done)) is not None:
-                shown.status(told, count, total)
-
+    seed = settings.evaluate.seed
+    with watched(session, bus, len(chosen) * len(drawn.rows), seed) as progress:
         done = run(
             chosen, wanted, drawn, settings, session.workspace, store, bus, on_progress=progress
         )
     if as_json:
-        told = evaluated_summary(done, settings.evaluate.seed)
-        session.print_json(told | {"outcomes": outcome_rows(done)})
+        session.print_json(evaluated_summary(done, seed) | {"outcomes": outcome_rows(done)})
     else:
-        _print(session, done, settings.evaluate.seed)
+        print_evaluated(session, done, seed)
+        _next(session, done)
     if done.ended == "interrupted":
         return INTERRUPTED
     if done.ended == "budget":
@@ -159,6 +153,25 @@ def _versions(registry: Registry, module: str, asked: str | None) -> list[Versio
     return found
 
 
+@contextmanager
+def watched(
+    session: Session, bus: EventBus, total: int, seed: int
+) -> Iterator[Callable[[Evaluated], None]]:
+    """What shows how far a run over so many outcomes is, for as long as the block runs."""
+    from flywheel.cli.display import display
+
+    with display(session, total=total) as shown:
+        bus.subscribe(shown.event)
+        live = _Live(seed)
+
+        def progress(done: Evaluated) -> None:
+            count = sum(len(one.outcomes) for one in done.standings)
+            if (told := live.told(done)) is not None:
+                shown.status(told, count, total)
+
+        yield progress
+
+
 class _Live:
     """What the line of progress says: the score of each version so far."""
 
@@ -183,7 +196,8 @@ class _Live:
         return " · ".join(parts)
 
 
-def _print(session: Session, done: Evaluated, seed: int) -> None:
+def print_evaluated(session: Session, done: Evaluated, seed: int) -> None:
+    """The scores, what is not known, and each comparison, rows that got worse first."""
     for compared in done.compared:
         _print_regressions(session, compared)
     _print_scores(session, done, seed)
@@ -194,7 +208,6 @@ def _print(session: Session, done: Evaluated, seed: int) -> None:
     _line(session, "time", f"{done.seconds:.1f} s")
     if done.ended != "exhausted":
         _line(session, "ended", f"{done.ended}; run it again to go on")
-    _next(session, done)
 
 
 def _line(session: Session, name: str, text: str) -> None:

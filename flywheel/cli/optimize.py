@@ -12,6 +12,7 @@ from flywheel.cli.session import Session, visible
 
 if TYPE_CHECKING:
     from flywheel.optimize.trial import Trial
+    from flywheel.orchestrator import Evaluated
     from flywheel.orchestrator.optimize import Optimized
 
 SHOWN = 5
@@ -67,6 +68,10 @@ def optimize(
     rows: Annotated[
         int | None, typer.Option("--rows", help="Rows learnt from, and rows scored on, each.")
     ] = None,
+    gate_rows: Annotated[
+        int | None,
+        typer.Option("--gate-rows", help="Held-out rows that the gate compares on; 0: no gate."),
+    ] = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
     time_limit: TimeLimit = None,
@@ -85,11 +90,14 @@ def optimize(
 
     Learns from the training rows of a dataset, scores its trials on the validation, and never reads
     the hold-out. Run it again to go on: nothing is asked or tested twice. Stopped, it keeps the
-    best so far as a version that says so.
+    best so far as a version that says so. What it gives is then compared with what is deployed, on
+    held-out rows: the gate, which --time-limit does not bound.
     """
+    from flywheel.cli.evaluate import watched as watched_rows
     from flywheel.cli.study import watched
     from flywheel.core.errors import BudgetError
     from flywheel.core.events import EventBus, EventLog
+    from flywheel.orchestrator.challenge import challenge, held_out
     from flywheel.orchestrator.optimize import optimize as run
     from flywheel.store import Store
     from flywheel.workspace import init
@@ -106,6 +114,7 @@ def optimize(
             "optimize.auto": auto,
             "optimize.trials": trials,
             "optimize.rows": rows,
+            "optimize.gate_rows": gate_rows,
             "optimize.max_usd": max_usd,
             "optimize.max_tokens": max_tokens,
             "optimize.time_limit": time_limit,
@@ -115,23 +124,36 @@ def optimize(
     ).settings
     workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
-    bus = EventBus()
+    drawn, seed = held_out(settings, workspace), settings.optimize.seed
     workspace.logs.mkdir(parents=True, exist_ok=True)
-    with EventLog(workspace.logs / "optimize.jsonl") as log, watched(session) as shown:
+    with EventLog(workspace.logs / "optimize.jsonl") as log:
+        bus = EventBus()
         bus.subscribe(log)
-        bus.subscribe(shown)
-        done = run(module, settings, workspace, store, bus, force=force)
+        with watched(session) as shown:
+            bus.subscribe(shown)
+            done = run(module, settings, workspace, store, bus, force=force)
+        if not as_json:
+            _print(session, done)
+        gate, ended = None, done.studied.ended
+        if drawn is not None and ended not in ("interrupted", "budget"):
+            bus = EventBus()
+            bus.subscribe(log)
+            with watched_rows(session, bus, 2 * len(drawn.rows), seed) as progress:
+                gate = challenge(done, drawn, settings, workspace, store, bus, on_progress=progress)
+            ended = gate.ended if gate is not None else ended
     if as_json:
-        session.print_json(summary_of(done))
+        session.print_json(summary_of(done, gate))
     else:
-        _print(session, done)
-    if done.studied.ended == "interrupted":
+        _conclude(session, done, gate, seed)
+    if ended == "interrupted":
         return INTERRUPTED
-    return BudgetError.exit_code if done.studied.ended == "budget" else 0
+    return BudgetError.exit_code if ended == "budget" else 0
 
 
-def summary_of(done: Optimized) -> dict[str, Any]:
-    """What came of it, as JSON can say it."""
+def summary_of(done: Optimized, gate: Evaluated | None) -> dict[str, Any]:
+    """What came of it, and of the gate, as JSON can say it."""
+    from flywheel.orchestrator import evaluated_summary
+
     studied = done.studied
     return {
         "study": done.study_id,
@@ -160,6 +182,7 @@ def summary_of(done: Optimized) -> dict[str, Any]:
         "learned": done.learned or None,
         "seconds": round(studied.seconds, 2),
         "folder": str(done.folder),
+        "gate": None if gate is None else evaluated_summary(gate, gate.drawn.seed),
     }
 
 
@@ -219,7 +242,25 @@ def _print(session: Session, done: Optimized) -> None:
         line("judge", f"{done.judge} may drive nothing, and was gone by all the same")
     if done.version is not None:
         line("version", done.version + (" (partial)" if studied.partial else ""))
+
+
+def _conclude(session: Session, done: Optimized, gate: Evaluated | None, seed: int) -> None:
+    """What the gate says, and the next command."""
+    from flywheel.cli.evaluate import print_evaluated
+
+    if done.version is None:
+        return
+    if gate is None:
         session.next_step(
             "evaluate", "--module", done.program.spec, "--versions", f"base,{done.version}",
             "--dataset", done.dataset.id, "--split", "holdout", "--metric", done.metric.name,
         )  # fmt: skip
+        return
+    session.out.print()
+    print_evaluated(session, gate, seed)
+    (compared,) = gate.compared
+    found = compared.comparison
+    if found is not None and found.better and not compared.refused:
+        session.next_step("deploy", done.version)
+    else:
+        session.next_step("version", "diff", compared.champion, done.version)

@@ -247,6 +247,8 @@ class OptimizeSettings(Section):
     """States of the program that are scored, about; none: as auto says."""
     rows: int | None = Field(default=None, ge=2)
     """Rows that are learnt from, and rows that trials are scored on, at the most; none: by auto."""
+    gate_rows: int = Field(default=200, ge=0)
+    """Held-out rows on which what it gives is compared with what is deployed; 0: no gate."""
     demos: int = Field(default=4, ge=0)
     """Examples that a step of a program may show its model."""
     threshold: float = Field(default=1.0, gt=0, le=1)

@@ -170,31 +170,36 @@ def verdicts(workspace: Path) -> Mapping[str, tuple[str, str]]:
     return {Path(row["path"]).stem: (row["verdict"], row["reason"]) for row in rows}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clone", type=Path)
-    parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--jobs", type=int, default=2)
-    asked = parser.parse_args()
-    found = bugs(asked.clone)
-    root = asked.workspace.resolve() / "quixbugs"
-    repository(asked.clone, found, root)
-    recipe(asked.workspace)
+def prepare(clone: Path, workspace: Path, *, jobs: int = 2) -> str:
+    """Prove the bugs and build them into a dataset; gives its version."""
+    found = bugs(clone)
+    root = workspace.resolve() / "quixbugs"
+    repository(clone, found, root)
+    recipe(workspace)
     flywheel(
-        asked.workspace,
+        workspace,
         *("harvest", "--repo", str(root), "--source", "reverted"),
-        *("--max-candidates", "0", "--jobs", str(asked.jobs)),
+        *("--max-candidates", "0", "--jobs", str(jobs)),
     )
-    said = verdicts(asked.workspace)
+    said = verdicts(workspace)
     proven = [bug.name for bug in found if said.get(bug.name, ("", ""))[0] == "valid"]
     print(f"{len(proven)} of {len(found)} bugs are proven")
     for bug in found:
         if bug.name not in proven:
             verdict, reason = said.get(bug.name, ("no candidate", ""))
             print(f"  {bug.name}: {verdict} {reason}")
-    built = flywheel(asked.workspace, "dataset", "build", "quixbugs")
+    built = flywheel(workspace, "dataset", "build", "quixbugs")
     assert isinstance(built, dict)
-    print(json.dumps({key: built[key] for key in ("version", "splits") if key in built}, indent=2))
+    return str(built["version"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clone", type=Path)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args()
+    print(prepare(asked.clone, asked.workspace, jobs=asked.jobs))
 
 
 if __name__ == "__main__":

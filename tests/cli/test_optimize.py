@@ -48,14 +48,14 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
 @pytest.mark.parametrize(
     "optimizer", ["bootstrap-fewshot", pytest.param("miprov2", marks=NEEDS_OPTUNA)]
 )
-def test_it_ends_with_a_version_and_the_next_command(
+def test_it_ends_with_a_version_a_verdict_and_the_next_command(
     flywheel: Run, served: Provider, folder: Path, optimizer: str
 ) -> None:
     ran = flywheel(*OPTIMIZE, "--optimizer", optimizer, "--trials", "3")
     assert ran.code == 0, ran.err
     assert "1.000 (n 6" in ran.out
     assert "repair@" in ran.out
-    assert "flywheel evaluate --module repair" in ran.err
+    assert "8 rows better, 0 worse" in ran.out
     store = Store(find(explicit=folder).store_path)
     (study,) = studies(store)
     assert (study.status, study.module, study.optimizer) == ("done", "repair", optimizer)
@@ -73,9 +73,44 @@ def test_it_ends_with_a_version_and_the_next_command(
     shown = flywheel("version", "show", study.version_id, "--json").json
     assert shown["study"] == study.study_id
     next_command = ran.err.rpartition("Next: flywheel ")[2].split()
+    assert next_command == ["deploy", study.version_id]
+    deployed = flywheel(*next_command)
+    assert deployed.code == 0, deployed.err
+
+
+def test_what_is_not_better_is_not_to_be_deployed(flywheel: Run, served: Provider) -> None:
+    served.script[:] = [lambda body: Behaviour(text=json.dumps(WRONG))]
+    ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
+    assert ran.code == 0, ran.err
+    assert "0 rows better, 0 worse" in ran.out
+    next_command = ran.err.rpartition("Next: flywheel ")[2].split()
+    assert next_command[:2] == ["version", "diff"]
+    assert flywheel(*next_command).code == 0
+
+
+def test_without_a_gate_the_hold_out_is_not_asked(flywheel: Run, served: Provider) -> None:
+    ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot", "--gate-rows", "0")
+    assert ran.code == 0, ran.err
+    next_command = ran.err.rpartition("Next: flywheel ")[2].split()
+    assert next_command[0] == "evaluate"
     compared = flywheel(*next_command, "--json")
     assert compared.code == 0, compared.err
-    assert study.version_id in json.dumps(compared.json)
+    assert [one["now"] for one in compared.json["versions"]] == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("holdout", "told"), [(0, "no holdout split"), (4, "4 rows are too few for a gate")]
+)
+def test_a_hold_out_that_can_decide_nothing_is_told_before_anything_is_asked(
+    flywheel: Run, served: Provider, folder: Path, holdout: int, told: str
+) -> None:
+    data = find(explicit=folder).datasets
+    version(data, recipe="bug-insertion", validation=6, holdout=holdout)
+    ran = flywheel(*OPTIMIZE, "--dataset", "bug-insertion")
+    assert ran.code != 0
+    assert (ran.out, served.asked) == ("", [])
+    assert told in ran.err
+    assert "--gate-rows 0" in ran.err
 
 
 def test_run_again_it_asks_nothing_and_gives_the_same_version(
@@ -83,9 +118,11 @@ def test_run_again_it_asks_nothing_and_gives_the_same_version(
 ) -> None:
     command = (*OPTIMIZE, "--optimizer", "random-search", "--trials", "6", "--json")
     first = flywheel(*command).json
+    assert first["gate"]["compared"][0]["challenger"] == first["version"]
     asked = len(served.asked)
     again = flywheel(*command).json
     assert len(served.asked) == asked
+    assert [one["now"] for one in again["gate"]["versions"]] == [0, 0]
     assert again["version"] == first["version"]
     assert again["measured"] == 0
     assert (again["usd"], again["tokens"]) == (first["usd"], first["tokens"])
@@ -178,7 +215,7 @@ def test_a_judge_that_may_drive_nothing_drives_by_force_and_the_version_says_so(
 def test_a_dataset_without_a_validation_is_refused(
     flywheel: Run, served: Provider, folder: Path
 ) -> None:
-    version(find(explicit=folder).datasets, recipe="bug-insertion", validation=0)
+    version(find(explicit=folder).datasets, recipe="bug-insertion", validation=0, holdout=8)
     ran = flywheel(*OPTIMIZE, "--dataset", "bug-insertion")
     assert ran.code == 2
     assert "validation" in ran.err
