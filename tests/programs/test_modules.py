@@ -138,8 +138,22 @@ def test_code_is_shown_without_the_most_of_its_docstring() -> None:
 
 def test_an_error_is_shown_by_its_first_failure_and_the_end_of_its_traceback() -> None:
     deep = "\n".join(f"deep.py:{n}: in f" for n in range(100))
-    error = f"FAILED a::b - boom\n\n{deep}\nE   boom\n\nFAILED a::c - other"
+    error = f"FAILED a::b - boom\n\n{deep}\nE   bang\n\nFAILED a::c - other"
     shown = error_shown(error)
     assert shown.startswith("FAILED a::b - boom\n")
-    assert shown.endswith("deep.py:99: in f\nE   boom")
+    assert shown.endswith("deep.py:99: in f\nE   bang")
     assert len(shown) <= LONGEST_ERROR + 1
+
+
+def test_an_error_is_not_shown_twice_nor_its_values_a_line_each() -> None:
+    error = (
+        "FAILED a::b - AssertionError: [0] != [1]\na.py:1: in b\n    assert x == [1]\n"
+        "E   AssertionError: [0] != [1]\nE     At index 0 diff: 0 != 1\nE     Full diff\nE       [\n"
+        "E     +     0,"
+    )
+    assert error_shown(error).split("\n") == [
+        "FAILED a::b - AssertionError: [0] != [1]",
+        "a.py:1: in b",
+        "    assert x == [1]",
+        "E     At index 0 diff: 0 != 1",
+    ]

@@ -26,20 +26,35 @@ def code_shown(code: str) -> str:
 
 
 def error_shown(error: str) -> str:
-    """The first failure, with the end of its traceback."""
+    """The first failure, with the end of its traceback, and nothing said twice."""
     first, *_ = error.split("\n\nFAILED ", 1)
     first, *_ = first.split("\n\nalso failing:", 1)
     head, _, rest = first.partition("\n")
     head = head[:LONGEST_ERROR]
-    lines = [line for line in rest.strip("\n").split("\n") if line.strip() not in ("", "E")]
+    message = head.partition(" - ")[2]
     kept: list[str] = []
     room = LONGEST_ERROR - len(head)
-    for line in reversed(lines):
+    for line in reversed(_said(rest, message)):
         room -= len(line) + 1
         if room < 0:
             break
         kept.append(line)
     return "\n".join([head, *reversed(kept)])
+
+
+def _said(traceback: str, message: str) -> list[str]:
+    """Lines of a traceback without empty ones, what the head has said, and pytest's whole diff.
+
+    The diff is that of the values which the message has, a value a line.
+    """
+    found = []
+    for line in traceback.strip("\n").split("\n"):
+        said = line.removeprefix("E").strip()
+        if line.startswith("E") and said.startswith("Full diff"):
+            break
+        if said and not (line.startswith("E") and said == message):
+            found.append(line)
+    return found
 
 
 def _docstring(code: str) -> range:
