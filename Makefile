@@ -5,6 +5,7 @@
 #   make local  the small language model, for this machine
 #   make train  what trains it: torch, and what goes with it
 #   make demo   harvest a small real package and show one example
+#   make proof  a model learns to mend: some hours; QUIXBUGS=CLONE measures it on QuixBugs too
 #   make pictures  draw those of the README anew
 #   make bench  how quickly the command starts; the other benchmarks: docs/benchmarks.md
 #   make lock   remake requirements.lock from pyproject.toml, .ci/consumers.lock from its .in
@@ -14,13 +15,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: build local train test check demo pictures bench lock clean format
+.PHONY: build local train test check demo proof pictures bench lock clean format
 
 BIN := .venv/bin
 READY := .venv/.ready
 CONSUMERS := .venv/.consumers
 DEMO := .flywheel-demo
 PICTURES := .flywheel-pictures
+PROOF := .flywheel-proof
 
 # The first Python that runs, is 3.11 or newer, and can make a virtual environment.
 define find_python
@@ -106,6 +108,11 @@ demo: $(READY)
 	    --where "len(failing_tests) <= 3" \
 	    | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)[0]["example_id"])'); \
 	$(BIN)/flywheel --workspace $(DEMO) show "$$example"
+
+# Harvest, dataset, optimisers and gate, as docs/benchmarks.md has the figures of. What is done is not
+# done again, so it may be stopped and run again.
+proof: .venv/.local .venv/.train
+	$(BIN)/python tests/benchmarks/proof.py --workspace $(PROOF) $(if $(QUIXBUGS),--quixbugs $(QUIXBUGS))
 
 # The pictures of the README, drawn anew from two harvests.
 pictures: $(READY)

@@ -53,8 +53,8 @@ temperature = 0.0
 timeout = 900
 """
 OPTIMIZERS = {
-    "bootstrap-fewshot": (),
     "bootstrap-finetune": ("--time-limit", "90m"),
+    "bootstrap-fewshot": (),
     "miprov2": ("--trials", "6", "--time-limit", "45m"),
 }
 """Optimisers, with what bounds them."""

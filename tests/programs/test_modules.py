@@ -148,8 +148,8 @@ def test_an_error_is_shown_by_its_first_failure_and_the_end_of_its_traceback() -
 def test_an_error_is_not_shown_twice_nor_its_values_a_line_each() -> None:
     error = (
         "FAILED a::b - AssertionError: [0] != [1]\na.py:1: in b\n    assert x == [1]\n"
-        "E   AssertionError: [0] != [1]\nE     At index 0 diff: 0 != 1\nE     Full diff\nE       [\n"
-        "E     +     0,"
+        "E   AssertionError: [0] != [1]\nE     At index 0 diff: 0 != 1\n"
+        "E     Full diff\nE       [\nE     +     0,"
     )
     assert error_shown(error).split("\n") == [
         "FAILED a::b - AssertionError: [0] != [1]",
