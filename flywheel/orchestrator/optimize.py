@@ -284,6 +284,7 @@ class _Work:
             self._workspace.adapters,
             seed=options.seed,
             left=lambda: stop.left,
+            scoring=lambda: max(self._took, default=0.0),
             on_progress=self._trained,
         )
         return Study(

@@ -53,7 +53,7 @@ temperature = 0.0
 timeout = 900
 """
 OPTIMIZERS = {
-    "bootstrap-finetune": ("--time-limit", "90m"),
+    "bootstrap-finetune": ("--time-limit", "60m"),
     "bootstrap-fewshot": (),
     "miprov2": ("--trials", "6", "--time-limit", "45m"),
 }
