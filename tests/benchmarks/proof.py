@@ -31,9 +31,8 @@ PACKAGES = {
     "inflection==0.5.1": 1000,
     "django-environ==0.14.0": 300,
     "cachetools==8.0.0": 300,
-    "itsdangerous==2.2.0": 200,
-    "jinja2==3.1.6": 200,
-    "tabulate==0.10.0": 100,
+    "itsdangerous==2.2.0": 100,
+    "jinja2==3.1.6": 100,
 }
 """Packages, and how many candidates of each are judged."""
 TEXTS = Path(__file__).parents[2] / "datasets" / "repair-sft"
