@@ -40,7 +40,7 @@ TEXTS = Path(__file__).parents[2] / "datasets" / "repair-sft"
 CHANGES = {
     'title = "Repair"': 'title = "Repair, other repositories held out"',
     "per_definition = 10": "per_definition = 40",
-    # Of these repositories the first seed under which no split is left without one.
+    # Of these repositories a seed under which each split has one, and the hold-out two.
     'by = "component"': 'by = "repository"\nseed = 5',
     "holdout = 0.1": "holdout = 0.25",
     'holdout_name = "main"': 'holdout_name = "across"',
