@@ -22,7 +22,7 @@ class TrainOptions:
     learning_rate: float = 1e-3
     """Highest, after the warm-up; it ends at a hundredth, along a cosine."""
     warmup: float = 0.05
-    """Share of the steps in which it rises."""
+    """Share of the training in which it rises."""
     epochs: int = 3
     """How often each trace is seen."""
     batch_rows: int = 16

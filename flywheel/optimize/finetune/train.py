@@ -257,16 +257,16 @@ class _Training:
     def _share(self, step: int) -> float:
         """The learning rate of a step as a share of the highest.
 
-        It falls with the steps or, where that ends first, with the time.
+        It rises and falls with the steps or, where that ends first, with the time.
         """
         options = self._options
-        rising = max(1, round(options.warmup * self.steps))
-        if step <= rising:
-            return step / rising
-        done = (step - rising) / max(1, self.steps - rising)
+        done = step / self.steps
         if options.max_seconds is not None:
             done = max(done, min(1.0, self.standing.seconds / options.max_seconds))
-        return _LEAST + (1 - _LEAST) * 0.5 * (1 + math.cos(math.pi * done))
+        if done < options.warmup:
+            return done / options.warmup
+        fallen = (done - options.warmup) / (1 - options.warmup)
+        return _LEAST + (1 - _LEAST) * 0.5 * (1 + math.cos(math.pi * fallen))
 
     def _validate(self) -> float:
         options, device = self._options, self.tuned.device
