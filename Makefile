@@ -5,7 +5,7 @@
 #   make local  the small language model, for this machine
 #   make train  what trains it: torch, and what goes with it
 #   make demo   harvest a small real package and show one example
-#   make proof  a model learns to mend: some hours; QUIXBUGS=CLONE measures it on QuixBugs too
+#   make proof  whether a model learns to mend: some hours; QUIXBUGS=CLONE measures it on QuixBugs too
 #   make pictures  draw those of the README anew
 #   make bench  how quickly the command starts; the other benchmarks: docs/benchmarks.md
 #   make lock   remake requirements.lock from pyproject.toml, .ci/consumers.lock from its .in
@@ -109,8 +109,8 @@ demo: $(READY)
 	    | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)[0]["example_id"])'); \
 	$(BIN)/flywheel --workspace $(DEMO) show "$$example"
 
-# Harvest, dataset, optimisers and gate, as docs/benchmarks.md has the figures of. What is done is not
-# done again, so it may be stopped and run again.
+# Harvest, dataset, optimisers and gate. What is done is not done again, so it may be stopped and run
+# again. How far it was run: docs/design/state.md.
 proof: .venv/.local .venv/.train
 	$(BIN)/python tests/benchmarks/proof.py --workspace $(PROOF) $(if $(QUIXBUGS),--quixbugs $(QUIXBUGS))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from flywheel.core.errors import DatasetError
 from flywheel.core.events import EventBus
@@ -15,6 +16,7 @@ from flywheel.registry import Registry
 from flywheel.store import Store
 from flywheel.workspace import Workspace
 
+_Limit = TypeVar("_Limit", int, float)
 _WITHOUT = "--gate-rows 0 optimises without a gate"
 
 
@@ -56,21 +58,24 @@ def challenge(
 ) -> Evaluated | None:
     """Compare the version that a study gave with the one that is deployed.
 
-    None where the study gave none, or the deployed one again. What the study has left of its
-    budget is what the comparison may cost. Raises what `evaluate` raises.
+    None where the study gave none, or the deployed one again. It may cost
+    what the study has left, and no more than an evaluation may. Raises what `evaluate` raises.
     """
     registry, wanted = Registry(workspace, store), settings.optimize
     module = done.program.name
     champion = registry.deployed(module).version_id
     if done.version is None or done.version == champion:
         return None
-    tokens = sum(done.tokens.values())
-    left = {
-        "max_usd": None if wanted.max_usd is None else max(0.0, wanted.max_usd - (done.usd or 0.0)),
-        "max_tokens": None if wanted.max_tokens is None else max(0, wanted.max_tokens - tokens),
-    }
-    section = settings.evaluate.model_copy(
-        update={"student": wanted.student, "seed": wanted.seed, **left}
+    section, tokens = settings.evaluate, sum(done.tokens.values())
+    usd = None if wanted.max_usd is None else max(0.0, wanted.max_usd - (done.usd or 0.0))
+    left = None if wanted.max_tokens is None else max(0, wanted.max_tokens - tokens)
+    section = section.model_copy(
+        update={
+            "student": wanted.student,
+            "seed": wanted.seed,
+            "max_usd": _less(section.max_usd, usd),
+            "max_tokens": _less(section.max_tokens, left),
+        }
     )
     # By its place, for a program of a user's own is known by nothing else until one is saved.
     names = [f"{done.program.spec}@{one.rpartition('@')[2]}" for one in (champion, done.version)]
@@ -84,3 +89,8 @@ def challenge(
         bus,
         on_progress=on_progress,
     )
+
+
+def _less(one: _Limit | None, other: _Limit | None) -> _Limit | None:
+    """The limit that is reached first; None for none."""
+    return min((limit for limit in (one, other) if limit is not None), default=None)

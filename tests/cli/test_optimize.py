@@ -88,6 +88,17 @@ def test_what_is_not_better_is_not_to_be_deployed(flywheel: Run, served: Provide
     assert flywheel(*next_command).code == 0
 
 
+def test_the_gate_takes_no_more_than_an_evaluation_may(
+    flywheel: Run, served: Provider, folder: Path
+) -> None:
+    settings = folder / "flywheel.toml"
+    settings.write_text(settings.read_text() + "max_tokens = 20\n\n[evaluate]\nmax_tokens = 100\n")
+    ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot", "--json")
+    assert ran.code == 4, ran.err
+    assert (ran.json["ended"], ran.json["gate"]["ended"]) == ("done", "budget")
+    assert ran.json["version"] is not None
+
+
 def test_without_a_gate_the_hold_out_is_not_asked(flywheel: Run, served: Provider) -> None:
     ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot", "--gate-rows", "0")
     assert ran.code == 0, ran.err

@@ -1,8 +1,8 @@
 """An adapted weight, computed as one: what it changes is added to it, not to what comes of it.
 
-PEFT adds the adapter's result to the weight's, for each token. On a processor that is bound by
-memory and took a quarter of a training, though it is a thirtieth of the arithmetic. Here the change
-is worked into the weight once a pass. Results and gradients are those of PEFT.
+PEFT adds the adapter's result to the weight's, for each token, which on a processor is bound by
+memory. Here the change is worked into the weight once a pass. Results and gradients are those of
+PEFT.
 
 Imported late: it needs torch.
 """
