@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.display import display, estimated
-from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.ending import exit_code
 from flywheel.cli.options import Batch, Estimate, Json, MaxTokens, MaxUsd, TimeLimit, Where
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import EXHAUSTED
 
 if TYPE_CHECKING:
     from flywheel.orchestrator import CorrectTally
@@ -79,7 +80,7 @@ def correct(
     """
     import random
 
-    from flywheel.core.errors import BudgetError, FlywheelError, UsageError
+    from flywheel.core.errors import FlywheelError, UsageError
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator import correct as run
     from flywheel.store import Store, mendable
@@ -147,11 +148,10 @@ def correct(
         _print_estimate(session, summary)
     else:
         _print_summary(session, summary)
-    if summary["ended"] == "interrupted":
-        return INTERRUPTED
-    if not summary["asked"] and summary["skipped"] and summary["estimate"] is None:
-        return FlywheelError.exit_code
-    return BudgetError.exit_code if summary["ended"] == "budget" else 0
+    if code := exit_code(summary["ended"]):
+        return code
+    in_vain = not summary["asked"] and summary["skipped"] and summary["estimate"] is None
+    return FlywheelError.exit_code if in_vain else 0
 
 
 def _print_estimate(session: Session, summary: dict[str, Any]) -> None:
@@ -192,6 +192,6 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
     line(
         "spent", f"${summary['usd']:.4f}, {summary['tokens']:,} tokens, {summary['seconds']:.0f} s"
     )
-    if summary["ended"] != "exhausted":
+    if summary["ended"] != EXHAUSTED:
         line("ended", f"{summary['ended']}; run it again to go on")
     session.next_step("sql", "SELECT example_id, turn, verdict, reason FROM attempts LIMIT 20")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.ending import exit_code
 from flywheel.cli.options import Json, MaxTokens, MaxUsd
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import EXHAUSTED
 
 if TYPE_CHECKING:
     from flywheel.core.events import EventBus
@@ -81,7 +82,7 @@ def evaluate(
     it takes; then each version beside the first, rows that got worse first. Run it again to go on:
     what has a result is not run again. flywheel deploy goes by what is found on the hold-out.
     """
-    from flywheel.core.errors import BudgetError, FlywheelError
+    from flywheel.core.errors import FlywheelError
     from flywheel.core.events import EventBus
     from flywheel.curate import find_version
     from flywheel.orchestrator import draw, evaluated_summary, find_metric, outcome_rows
@@ -121,10 +122,8 @@ def evaluate(
     else:
         print_evaluated(session, done, seed)
         _next(session, done)
-    if done.ended == "interrupted":
-        return INTERRUPTED
-    if done.ended == "budget":
-        return BudgetError.exit_code
+    if code := exit_code(done.ended):
+        return code
     known = all(one.estimate(0).n for one in done.standings)
     return FlywheelError.exit_code if done.failed or not known else 0
 
@@ -206,7 +205,7 @@ def print_evaluated(session: Session, done: Evaluated, seed: int) -> None:
         _print_verdict(session, compared)
     _line(session, "spent", f"${done.usd:.4f} and {done.tokens:,} tokens in this run")
     _line(session, "time", f"{done.seconds:.1f} s")
-    if done.ended != "exhausted":
+    if done.ended != EXHAUSTED:
         _line(session, "ended", f"{done.ended}; run it again to go on")
 
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from flywheel.cli.display import display, estimated
-from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.ending import exit_code
 from flywheel.cli.options import Batch, Estimate, Json, MaxTokens, MaxUsd, TimeLimit, Where
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import MAX_CANDIDATES
 
 
 def register(app: typer.Typer) -> None:
@@ -133,7 +134,7 @@ def harvest(
     proven. Needs no configuration: the environment is found from the repository's metadata. Run
     it again to go on where it stopped; what was judged is not judged again.
     """
-    from flywheel.core.errors import BudgetError, UsageError
+    from flywheel.core.errors import UsageError
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator import harvest as run
     from flywheel.store import Store
@@ -186,9 +187,7 @@ def harvest(
         session.print_json(summary)
     else:
         _print_summary(session, summary)
-    if summary["ended"] == "interrupted":
-        return INTERRUPTED
-    return BudgetError.exit_code if summary["ended"] == "budget" else 0
+    return exit_code(summary["ended"])
 
 
 def replay(
@@ -350,7 +349,7 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         out.print(table)
     if written and written["by_mode"]:
         _print_answers(session, written["by_mode"])
-    if summary["ended"] == "max-candidates":
+    if summary["ended"] == MAX_CANDIDATES:
         session.say(
             "[dim]It stopped at --max-candidates. With --max-candidates 0 it goes on to the end;"
             " nothing is judged twice.[/dim]"

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.ending import exit_code
 from flywheel.cli.options import Json, MaxTokens, MaxUsd, Where
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import EXHAUSTED
 
 if TYPE_CHECKING:
     from flywheel.orchestrator import Measured
@@ -109,7 +110,7 @@ def run(
     compared with what the tests said of them: whether it may drive anything.
     """
     from flywheel.cli.display import display
-    from flywheel.core.errors import BudgetError, FlywheelError, UsageError
+    from flywheel.core.errors import FlywheelError, UsageError
     from flywheel.core.events import EventBus
     from flywheel.orchestrator import choose, find_metric, measure, summary_of
     from flywheel.store import Store
@@ -155,10 +156,8 @@ def run(
         session.print_json(summary_of(done))
     else:
         _print(session, done)
-    if done.ended == "interrupted":
-        return INTERRUPTED
-    if done.ended == "budget":
-        return BudgetError.exit_code
+    if code := exit_code(done.ended):
+        return code
     return FlywheelError.exit_code if done.failed or not done.estimate.n else 0
 
 
@@ -187,7 +186,7 @@ def _print(session: Session, done: Measured) -> None:
         usd = "price not known" if done.usd is None else f"${done.usd:.4f}"
         line("spent", f"{usd} by {done.judge}")
     line("time", f"{done.seconds:.1f} s")
-    if done.ended != "exhausted":
+    if done.ended != EXHAUSTED:
         line("ended", f"{done.ended}; run it again to go on")
     session.next_step("trends", "--metric", done.metric.name)
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.ending import exit_code
 from flywheel.cli.options import Json, MaxTokens, MaxUsd, TimeLimit
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import BUDGET, INTERRUPTED
 
 if TYPE_CHECKING:
     from flywheel.optimize.trial import Trial
@@ -95,7 +96,6 @@ def optimize(
     """
     from flywheel.cli.evaluate import watched as watched_rows
     from flywheel.cli.study import watched
-    from flywheel.core.errors import BudgetError
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator.challenge import challenge, held_out
     from flywheel.orchestrator.optimize import optimize as run
@@ -135,7 +135,7 @@ def optimize(
         if not as_json:
             _print(session, done)
         gate, ended = None, done.studied.ended
-        if drawn is not None and ended not in ("interrupted", "budget"):
+        if drawn is not None and ended not in (INTERRUPTED, BUDGET):
             bus = EventBus()
             bus.subscribe(log)
             with watched_rows(session, bus, 2 * len(drawn.rows), seed) as progress:
@@ -145,9 +145,7 @@ def optimize(
         session.print_json(summary_of(done, gate))
     else:
         _conclude(session, done, gate, seed)
-    if ended == "interrupted":
-        return INTERRUPTED
-    return BudgetError.exit_code if ended == "budget" else 0
+    return exit_code(ended)
 
 
 def summary_of(done: Optimized, gate: Evaluated | None) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.ending import exit_code
 from flywheel.cli.options import Json, MaxUsd, TimeLimit
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import BUDGET, INTERRUPTED, TIME_LIMIT
 
 if TYPE_CHECKING:
     from flywheel.core.events import Event
@@ -26,9 +27,9 @@ STAGES = {
 WHY = {
     "no-improvement": "the champion won the last rounds; --patience says how many it may",
     "nothing-new": "the repositories give nothing more: name more of them, or other sources",
-    "budget": "the budget is spent; with a larger --max-usd it goes on",
-    "time-limit": "the time is over; run it again to go on",
-    "interrupted": "run it again to go on",
+    BUDGET: "the budget is spent; with a larger --max-usd it goes on",
+    TIME_LIMIT: "the time is over; run it again to go on",
+    INTERRUPTED: "run it again to go on",
 }
 """What the end of a spin means."""
 
@@ -92,7 +93,6 @@ def spin(
     failures are new bugs. Nobody else deploys meanwhile. Run it again to go on where it stopped.
     """
     from flywheel.cli.display import display
-    from flywheel.core.errors import BudgetError
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator.spin import spin as run
     from flywheel.store import Store
@@ -129,9 +129,7 @@ def spin(
         session.print_json(summary_of(done))
     else:
         _print(session, done)
-    if done.ended == "interrupted":
-        return INTERRUPTED
-    return BudgetError.exit_code if done.ended == "budget" else 0
+    return exit_code(done.ended)
 
 
 class _Told:

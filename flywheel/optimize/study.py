@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import flywheel
+from flywheel.core.ending import FAILED, INTERRUPTED
 from flywheel.core.errors import DatasetError, FlywheelError, Interrupted
 from flywheel.core.identity import content_hash
 from flywheel.lm.bridge import dspy, listening
@@ -29,7 +30,7 @@ from flywheel.optimize.known import KNOWN, known_model
 from flywheel.optimize.optimizers import find_optimizer
 from flywheel.optimize.quiet import quiet
 from flywheel.optimize.run import Measure, Stopped
-from flywheel.optimize.stop import FAILED, INTERRUPTED, Stop
+from flywheel.optimize.stop import Stop
 from flywheel.optimize.trial import FULL, Trial, state_of
 from flywheel.optimize.watch import Seen, Unmeasurable, Watch
 from flywheel.programs.row import Row

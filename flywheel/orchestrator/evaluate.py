@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flywheel.core.ending import BUDGET, EXHAUSTED, INTERRUPTED
 from flywheel.core.errors import BudgetError, DatasetError, UsageError
 from flywheel.core.events import EventBus, RowEvaluated
 from flywheel.core.identity import content_hash
@@ -30,14 +31,12 @@ from flywheel.curate import Version as Dataset
 from flywheel.lm import Role
 from flywheel.optimize.gate import Comparison, compare, require
 from flywheel.orchestrator.measure import (
-    ENDED,
-    INTERRUPTED,
     KEEP_SECONDS,
     Failed,
     agreement_of,
     version_of,
 )
-from flywheel.orchestrator.models import OUT_OF_BUDGET, Allowance, Models
+from flywheel.orchestrator.models import Allowance, Models
 from flywheel.orchestrator.player import Player, ready
 from flywheel.orchestrator.tools import Toolbox
 from flywheel.programs import Answer, Case, Estimate, Metric, Score, mean_of
@@ -207,7 +206,7 @@ class Evaluated:
     """Answers that the metric failed on."""
     judged: int = 0
     """Changes that the tests were run on in this run."""
-    ended: str = ENDED
+    ended: str = EXHAUSTED
     """`exhausted`, `interrupted` or `budget`."""
     usd: float = 0.0
     """US dollars that the program's models cost in this run."""
@@ -282,7 +281,7 @@ def evaluate(
         except KeyboardInterrupt:
             done.ended = INTERRUPTED
         except BudgetError:
-            done.ended = OUT_OF_BUDGET
+            done.ended = BUDGET
         finally:
             if done.ended == INTERRUPTED:
                 models.close()
@@ -446,7 +445,7 @@ def _conclude(done: Evaluated, registry: Registry, seed: int) -> None:
     store = registry.store
     champion, *others = done.standings
     done.compared = [_compared(done, champion, one, store, seed) for one in others]
-    if done.ended != ENDED:
+    if done.ended != EXHAUSTED:
         # What came first of a run that was cut short is no sample of the rest.
         return
     record_figures(store, _figures(done, seed))
@@ -476,7 +475,7 @@ def _compared(
     except DatasetError as error:
         # So many rows are not known that nothing can be told.
         refused = f"{error.message} {error.cause or ''}".strip()
-    if done.ended != ENDED:
+    if done.ended != EXHAUSTED:
         refused = "not every row was run"
     for one in (champion, challenger):
         if learned := seen_by(store, one.version.id, list(rows)):

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from flywheel.core.ending import BUDGET, EXHAUSTED, INTERRUPTED
 from flywheel.core.errors import BudgetError, UsageError
 from flywheel.core.events import EventBus
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.orchestrator.answers import Chosen
-from flywheel.orchestrator.models import OUT_OF_BUDGET
 from flywheel.orchestrator.tools import Measurement, Toolbox
 from flywheel.programs import (
     Agreement,
@@ -55,8 +55,6 @@ KEEP_SECONDS = 2.0
 """Age of the oldest score not stored yet after which all are stored."""
 POLL_SECONDS = 0.5
 """How long to wait for a score before what is due is stored."""
-ENDED, INTERRUPTED = "exhausted", "interrupted"
-"""How it ends, beside running out of budget."""
 KAPPA = "kappa with the tests"
 """The figure of a judge's agreement; its metric goes before."""
 
@@ -107,7 +105,7 @@ class Measured:
     """The same of each part of the scores."""
     agreement: Agreement | None = None
     """Of a judge on attempts: how often it says what the tests say."""
-    ended: str = ENDED
+    ended: str = EXHAUSTED
     """`exhausted`, `interrupted` or `budget`."""
     usd: float | None = 0.0
     """What models cost in this run, None where a price is not known."""
@@ -141,7 +139,7 @@ def measure(
         except KeyboardInterrupt:
             done.ended = INTERRUPTED
         except BudgetError:
-            done.ended = OUT_OF_BUDGET
+            done.ended = BUDGET
         finally:
             loop.keep()
             if done.ended == INTERRUPTED:
@@ -149,7 +147,7 @@ def measure(
     done.judged = tools.prover.judged if tools.prover is not None else 0
     done.seconds = time.monotonic() - clock
     loop.conclude(settings.metric.seed)
-    if done.ended == ENDED:
+    if done.ended == EXHAUSTED:
         # What came first of a run that was cut short is no sample of the rest.
         record_figures(store, loop.figures(where, settings.metric.seed))
     summary = {"command": "metric", **summary_of(done)}

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.core.ending import FAILED, INTERRUPTED
 from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus, StudyEnded, StudyStarted, TrialEnded, TrialProgressed
 from flywheel.core.identity import content_hash
@@ -25,6 +26,7 @@ from flywheel.curate import Version as Dataset
 from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, profile_of
 from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.measure import agreement_of, version_of
+from flywheel.orchestrator.models import PATIENCE
 from flywheel.orchestrator.scoring import Scoring
 from flywheel.orchestrator.tools import Toolbox, find_metric
 from flywheel.orchestrator.tuning import Tuning
@@ -68,12 +70,8 @@ SCORED = {"light": 100, "medium": 300, "heavy": 1000}
 """Rows that trials are scored on, where none is named: as many as DSPy takes."""
 PROPOSED = 400
 """Tokens that a small local model may write to propose an instruction: it would go on for ever."""
-PATIENCE = 30.0
-"""Seconds that a study waits in its end for answers which are paid for."""
 PURPOSE = "optimize:"
 """How the purpose of a study's calls begins, in the ledger."""
-FAILED, INTERRUPTED = "failed", "interrupted"
-"""Status of a study that gives nothing, and of one that a person stopped."""
 WEIGHTS = ("bootstrap-finetune", "better-together")
 """Optimisers that train weights: they learn from every row there is."""
 REASONS = 8

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flywheel.core.ending import BUDGET, DONE, INTERRUPTED, MAX_CANDIDATES, MAX_EXAMPLES, TIME_LIMIT
 from flywheel.core.errors import BudgetError, DatasetError
 from flywheel.core.events import EventBus, StageEnded, StageStarted
 from flywheel.core.identity import content_hash
@@ -28,7 +29,6 @@ from flywheel.orchestrator.correct import correct
 from flywheel.orchestrator.dataset import build_dataset, recipe_of
 from flywheel.orchestrator.evaluate import Compared, draw, evaluate
 from flywheel.orchestrator.harvest import harvest
-from flywheel.orchestrator.models import OUT_OF_BUDGET
 from flywheel.orchestrator.rounds import (
     Attempted,
     Composed,
@@ -47,10 +47,8 @@ from flywheel.registry import Registry, Version, deploy, verdict
 from flywheel.store import SPIN, Figure, Mendable, Store, mendable, record_figures
 from flywheel.workspace import Workspace
 
-DONE, INTERRUPTED, TIME_LIMIT = "done", "interrupted", "time-limit"
-"""How a spin ends, beside running out of budget."""
 NO_MORE, NOTHING_NEW = "no-improvement", "nothing-new"
-"""How it ends early: rounds that the champion won, and repositories that give nothing more."""
+"""How a spin ends early: rounds that the champion won, and repositories that give nothing more."""
 AT_ONCE = 200
 """Training examples that are looked at together when some are chosen."""
 _NO_TIME = 0.001
@@ -186,7 +184,7 @@ class _Spin:
         except KeyboardInterrupt:
             spun.ended = INTERRUPTED
         except BudgetError:
-            spun.ended = OUT_OF_BUDGET
+            spun.ended = BUDGET
         except _Stop as stop:
             spun.ended = stop.reason
         write(spun.report, report(spun))
@@ -250,7 +248,7 @@ class _Spin:
             new += summary["examples"]["new"]
             valid += counts["valid"]
             drawn += sum(counts.get(name, 0) for name in _JUDGED)
-            exhausted = exhausted and summary["ended"] not in ("max-candidates", "max-examples")
+            exhausted = exhausted and summary["ended"] not in (MAX_CANDIDATES, MAX_EXAMPLES)
             if written is not None:
                 usd, tokens = usd + written["usd"], tokens + written["tokens"]
         return Harvested(
@@ -469,12 +467,12 @@ class _Spin:
         if self._left_seconds() == _NO_TIME:
             raise _Stop(TIME_LIMIT)
         if self._left_usd() == 0.0:
-            raise _Stop(OUT_OF_BUDGET)
+            raise _Stop(BUDGET)
 
     def _heed(self, ended: str, usd: float = 0.0) -> None:
         """Stop where a stage was stopped: it is done again, and goes on where it was."""
         over = ended == TIME_LIMIT and self._left_seconds() == _NO_TIME
-        if ended in (INTERRUPTED, OUT_OF_BUDGET) or over:
+        if ended in (INTERRUPTED, BUDGET) or over:
             rounds = self._spun.rounds
             rounds[-1] = rounds[-1].model_copy(update={"stopped_usd": rounds[-1].stopped_usd + usd})
             self._rounds.keep(rounds[-1])
