@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.core.errors import FlywheelError, LMError, UsageError
-from flywheel.lm import Failure, Reply
+from flywheel.lm import OF_REQUESTS, Failure, Reply, kind_of
 from flywheel.lm.bridge import dspy, listening
 from flywheel.programs import Answer, Case, Score
 from flywheel.programs.program import answer_of
@@ -37,10 +37,8 @@ UNREADABLE, RAISED = "unreadable", "raised"
 """Why a program gave no answer, beside what models say: the answer has another form than it was
 asked for, or the program itself has a mistake."""
 
-_OF_THE_QUESTION = frozenset({Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER})
-"""Failures that say something of one question, and nothing of the next."""
-_OF_THE_REQUEST = _OF_THE_QUESTION | {Failure.INVALID_REQUEST}
-"""Failures after which a program may ask in another way."""
+_WORTHLESS = frozenset({Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER})
+"""Failures that are the outcome of a program: it asked what the model cannot take."""
 
 Measure = Callable[[Case, Answer], Score]
 """What an answer is worth. Raises `UsageError` where the metric is wrong."""
@@ -221,16 +219,12 @@ class _Heard:
 
     def stopped_by(self) -> FlywheelError | None:
         """What says nothing of the program, whatever the program has made of it."""
-        return next((one for one in self.failures if _kind(one) not in _OF_THE_REQUEST), None)
+        return next((one for one in self.failures if kind_of(one) not in OF_REQUESTS), None)
 
     @property
     def finish(self) -> str:
         """How the last answer ended, empty where there was none."""
         return self.replies[-1].response.finish if self.replies else ""
-
-
-def _kind(error: FlywheelError) -> Failure | None:
-    return Failure(error.failure) if isinstance(error, LMError) else None
 
 
 def _answered(module: Any, row: Row) -> _Answered:
@@ -262,8 +256,8 @@ def _said(error: Exception, heard: _Heard) -> tuple[Answer, str, str]:
             refused = Failure.CONTENT_FILTER.value
             return Answer(error.lm_response, None), refused, "the model turned the question down"
         case dspy.AdapterParseError():
-            return Answer(error.lm_response, None), UNREADABLE, _unread(error, heard.finish)
-        case dspy.LMError() if last is not None and (kind := _kind(last)) in _OF_THE_QUESTION:
+            return Answer(error.lm_response, None), UNREADABLE, unread(error, heard.finish)
+        case dspy.LMError() if last is not None and (kind := kind_of(last)) in _WORTHLESS:
             return Answer("", None), kind.value, last.cause or last.message
         case dspy.LMError():
             told = LMError(str(error), hint="see the profile of the program's model")
@@ -274,8 +268,8 @@ def _said(error: Exception, heard: _Heard) -> tuple[Answer, str, str]:
             return Answer("", None), RAISED, _place(error)
 
 
-def _unread(error: Any, finish: str) -> str:
-    """Why an answer has not the form that was asked for."""
+def unread(error: Any, finish: str = "") -> str:
+    """Why an answer has not the form that was asked for; `finish` is how it ended, where known."""
     there = error.parsed_result or {}
     missing = [name for name in error.signature.output_fields if name not in there]
     told = f"no {', '.join(missing)} in the answer" if missing else "the answer has another form"

@@ -20,11 +20,11 @@ from typing import Any
 
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 
-from flywheel.core.errors import FlywheelError, LMError
+from flywheel.core.errors import FlywheelError
 from flywheel.core.identity import content_hash
-from flywheel.lm import Failure, Reply
+from flywheel.lm import OF_REQUESTS, Reply, kind_of
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.run import RAISED, UNREADABLE, Measure, Outcome
+from flywheel.optimize.run import RAISED, UNREADABLE, Measure, Outcome, unread
 from flywheel.optimize.stop import Stop
 from flywheel.optimize.trial import FULL, MINIBATCH, TRAIN, State, Trial, state_of, why
 from flywheel.programs.program import answer_of
@@ -39,12 +39,6 @@ NOT_SAYABLE = "not sayable"
 
 class NotSayableError(ValueError):
     """A row's proven answer has no form that the program can say."""
-
-
-_OF_THE_REQUEST = frozenset(
-    {Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER, Failure.INVALID_REQUEST}
-)
-"""Failures that say something of one question, and nothing of the next."""
 
 
 class Unmeasurable(BaseException):
@@ -107,8 +101,6 @@ class Seen:
     """Rows measured; of proposals the questions asked."""
     total: int
     """Rows of it, 0 where that is not known."""
-    detail: str = ""
-    """What a person may want to read beside the numbers."""
 
 
 _ROW: ContextVar[Row | None] = ContextVar("row", default=None)
@@ -270,8 +262,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
     def heard(self, said: Reply | FlywheelError) -> None:
         """Is told of each call; raises `Stopped` where that is the end."""
         if isinstance(said, FlywheelError):
-            kind = Failure(said.failure) if isinstance(said, LMError) else None
-            if kind not in _OF_THE_REQUEST:
+            if kind_of(said) not in OF_REQUESTS:
                 raise self._stop.because(said) from said
         self._stop.check()
 
@@ -404,10 +395,7 @@ def _said(error: Exception) -> tuple[str, str]:
     """Kind and reason of what a program raised, in words that several may share."""
     match error:
         case dspy.AdapterParseError():
-            there = error.parsed_result or {}
-            missing = [name for name in error.signature.output_fields if name not in there]
-            told = f"no {', '.join(missing)} in the answer" if missing else "another form"
-            return UNREADABLE, told
+            return UNREADABLE, unread(error)
         case dspy.LMError() if isinstance(error.__cause__, NotSayableError):
             return NOT_SAYABLE, str(error.__cause__)
         case dspy.LMError():

@@ -29,7 +29,7 @@ from flywheel.core.identity import bytes_hash, content_hash
 from flywheel.core.records import Judged
 from flywheel.core.settings import CorrectSettings, Settings
 from flywheel.critic import Judge, Learned, changed_files
-from flywheel.lm import OF_BATCHES, Failure, Reply, Role
+from flywheel.lm import OF_BATCHES, OF_REQUESTS, Failure, Reply, Role
 from flywheel.orchestrator.corrector import Corrector, Programmed, Prompted, Talk, check_program
 from flywheel.orchestrator.figures import correct_figures
 from flywheel.orchestrator.models import Models
@@ -66,8 +66,6 @@ HOPELESS = 5
 """Questions that fail, before any is answered, after which it is no matter of the question."""
 SAME_BYTECODE = "same-bytecode"
 """Why the critic does not judge what is the base in other words."""
-_OF_THE_QUESTION = {Failure.INVALID_REQUEST, Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER}
-"""Failures that say something of one question, and nothing of the next."""
 
 
 @dataclass(slots=True)
@@ -250,7 +248,7 @@ class Correction:
         # What fails in a batch says nothing of the model, however often.
         self._in_vain += Failure(error.failure) not in OF_BATCHES
         hopeless = self._in_vain >= HOPELESS and not self._answers
-        if hopeless or Failure(error.failure) not in _OF_THE_QUESTION | OF_BATCHES:
+        if hopeless or Failure(error.failure) not in OF_REQUESTS | OF_BATCHES:
             raise error
         self._tally.reasons[error.failure] += 1
         self._tally.done += 1

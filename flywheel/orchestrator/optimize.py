@@ -364,9 +364,7 @@ class _Work:
 
     def _seen(self, seen: Seen) -> None:
         self._bus.publish(
-            TrialProgressed(
-                self._study_id, seen.number, seen.phase, seen.done, seen.total, seen.detail
-            )
+            TrialProgressed(self._study_id, seen.number, seen.phase, seen.done, seen.total)
         )
 
     def _trained(self, progress: Progress) -> None:
