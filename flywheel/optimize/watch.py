@@ -188,6 +188,11 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         finally:
             self.bootstraps = before
 
+    def take_over(self, other: Watch) -> None:
+        """Know what another watch saw between its trials, and what demonstrations are made of."""
+        self.bootstraps, self.proposals = other.bootstraps.copy(), other.proposals.copy()
+        self._origins = dict(other._origins)
+
     # --- the metric ------------------------------------------------------------------------------
 
     def metric(self, example: Any, prediction: Any, trace: Any = None) -> float:

@@ -104,7 +104,7 @@ def train(
             hint="run the same command again: it goes on from there",
         ) from None
     trained = training.keep(adapters, end)
-    (folder / _ENDED).write_text(json.dumps({"hash": trained.hash, "fingerprint": fingerprint}))
+    _end(folder, trained, fingerprint)
     return trained
 
 
@@ -349,15 +349,30 @@ def _fingerprint(
     return content_hash("training", base.identity, said, len(traces), asked)
 
 
+def _end(folder: Path, trained: Trained, fingerprint: str) -> None:
+    """Write down, at once, which adapter a training gave."""
+    new = folder / f"{_ENDED}.new"
+    new.write_text(json.dumps({"hash": trained.hash, "fingerprint": fingerprint}))
+    new.replace(folder / _ENDED)
+
+
 def _ended(folder: Path, adapters: Path, fingerprint: str) -> Trained | None:
-    """The adapter of a training that has ended, where it is still there."""
+    """The adapter of a training that has ended, where it is still there. Raises `TrainingError`."""
     path = folder / _ENDED
     if not path.is_file():
         return None
-    said = json.loads(path.read_bytes())
-    if said["fingerprint"] != fingerprint or not (adapters / said["hash"]).is_dir():
+    try:
+        said = json.loads(path.read_bytes())
+        name, ended = str(said["hash"]), said["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} cannot be read",
+            cause=f"{type(error).__name__}: {error}",
+            hint=f"rm {path} ends it again, from its last checkpoint",
+        ) from error
+    if ended != fingerprint or not (adapters / name).is_dir():
         return None
-    return find(adapters, said["hash"])
+    return find(adapters, name)
 
 
 @contextmanager

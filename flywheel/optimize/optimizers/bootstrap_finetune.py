@@ -7,10 +7,11 @@ are what was asked and said (`traces`), and what is left out is counted.
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from flywheel.core.errors import UsageError
+from flywheel.core.identity import content_hash
 from flywheel.optimize.finetune import write_traces
 from flywheel.optimize.ground import Ground, Plan, Tuner
 from flywheel.optimize.traces import collect
@@ -18,7 +19,9 @@ from flywheel.optimize.traces import collect
 VALIDATED = 64
 """Rows of the validation that the loss is taken of while it trains."""
 TRACES = "traces.jsonl"
-"""File of what was learnt from, and of what was left out, in the study's folder."""
+"""File of what was learnt from, and of what was left out, in the training's folder."""
+FOLDER = "training"
+"""Folder of a study's trainings, each in one of its own."""
 
 
 class Chosen:
@@ -31,11 +34,11 @@ class Chosen:
 
     def compile(self, ground: Ground) -> Any:
         """See the port."""
-        return tuned(ground, ground.student, ground.folder / "training")
+        return tuned(ground, ground.student)
 
 
-def tuned(ground: Ground, program: Any, folder: Path) -> Any:
-    """A program on its student's model, trained on what it is to say; `folder` is the training's.
+def tuned(ground: Ground, program: Any) -> Any:
+    """A program on its student's model, trained on what it is to say.
 
     Raises what `Tuner.tune` does.
     """
@@ -54,6 +57,9 @@ def tuned(ground: Ground, program: Any, folder: Path) -> Any:
     traces = taught(ground.train)
     with ground.watch.uncounted():
         validation = taught(ground.validation[:VALIDATED])
+    # A study that begins anew without a row learns something else: that is another training.
+    identity = content_hash([asdict(one) for one in (*traces, *validation)])
+    folder = ground.folder / FOLDER / identity
     write_traces(folder / TRACES, traces)
     model = tuner_of(ground).tune(traces, validation, folder)
     found = program.deepcopy()
