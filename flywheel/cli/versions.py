@@ -471,7 +471,7 @@ def _print_traffic(session: Session, now: Traffic, found: Sequence[Arm]) -> None
     from rich.markup import escape
     from rich.table import Table
 
-    if now.reason.startswith("Rolled back"):
+    if now.rolled_back:
         session.warn(now.reason)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("version")

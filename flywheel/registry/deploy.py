@@ -14,7 +14,7 @@ from flywheel.core.errors import LeakError, RegistryError, UsageError
 from flywheel.core.identity import content_hash
 from flywheel.curate.split import HOLDOUT
 from flywheel.optimize.gate import Comparison
-from flywheel.registry.registry import Registry
+from flywheel.registry.registry import ASKED_FOR, Registry
 from flywheel.registry.version import BASE, Version
 from flywheel.store import (
     DEPLOY,
@@ -157,11 +157,12 @@ def deploy(registry: Registry, version: Version, *, force: bool = False) -> Depl
         )
 
 
-def rollback(registry: Registry, module: str, *, reason: str = "Asked for.") -> Deployment:
+def rollback(registry: Registry, module: str) -> Deployment:
     """Let the version answer that did before the one that is deployed.
 
     Raises `UsageError` where nothing is deployed, `RegistryError` while another changes the module.
     """
+    registry.known(module)
     with registry.changing(module, f"rollback of {module}"):
         standing = registry.deployed(module)
         if not standing.below:
@@ -180,5 +181,5 @@ def rollback(registry: Registry, module: str, *, reason: str = "Asked for.") -> 
             replaced=standing.version_id,
             gate_id=None,
             forced=False,
-            reason=reason,
+            reason=ASKED_FOR,
         )

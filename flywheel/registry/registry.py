@@ -7,7 +7,6 @@ is in the store. Who changes a module for long (a spin) holds its lock, and nobo
 from __future__ import annotations
 
 import difflib
-import glob
 import json
 import re
 import shutil
@@ -58,6 +57,8 @@ FOLDER = "registry"
 """Folder of the versions, in the workspace's state."""
 LOCK = "lock"
 """File of a module that who changes it holds."""
+ASKED_FOR = "Asked for."
+"""Reason of a change that a person wants, and that needs no other."""
 
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 
@@ -148,6 +149,8 @@ class Registry:
         """
         place, at, start = asked.rpartition("@") if "@" in asked else (asked, "", "")
         module = place.rpartition(":")[2]
+        if not module:
+            raise UsageError(f"{asked!r} names no module.", hint="flywheel versions lists them")
         if not at:
             start = self.deployed(module).version_id.rpartition("@")[2]
         if start == BASE:
@@ -237,7 +240,9 @@ class Registry:
         return tuple(sorted({one.parent.name for one in self._folders(None)}))
 
     def _folders(self, module: str | None) -> tuple[Path, ...]:
-        found = self.root.glob(f"{glob.escape(module) if module else '*'}/[0-9a-f]*")
+        if module is not None and not _NAME.fullmatch(module):
+            return ()  # a path, or a pattern: nothing is filed under it
+        found = self.root.glob(f"{module or '*'}/[0-9a-f]*")
         return tuple(sorted(one for one in found if one.is_dir()))
 
     def _none(self, asked: str, module: str, folders: tuple[Path, ...]) -> UsageError:

@@ -22,7 +22,7 @@ from flywheel.core.errors import UsageError
 from flywheel.core.identity import content_hash
 from flywheel.core.lock import locked
 from flywheel.optimize.sequential import ALPHA, Evidence, Stream, evidence, interval
-from flywheel.registry.registry import Registry, standing_of
+from flywheel.registry.registry import ASKED_FOR, Registry, standing_of
 from flywheel.store import (
     LiveCount,
     LiveOutcome,
@@ -37,6 +37,8 @@ WHOLE = 100
 """What shares sum to."""
 LOCK = "traffic.lock"
 """File of a module that is held while its traffic is changed."""
+_ROLLED_BACK = "Rolled back"
+"""How the reason begins for which a challenger was taken out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class Traffic:
     """Which experiment it is, 0 where all traffic is the champion's."""
     reason: str
     """Why it is shared so."""
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether a challenger was taken out because it was shown to be worse."""
+        return self.reason.startswith(_ROLLED_BACK)
 
     def version_for(self, key: str) -> str:
         """The version that answers a key."""
@@ -169,7 +176,7 @@ def share(registry: Registry, module: str, shares: Mapping[str, float]) -> Traff
             experiment=now.experiment
             if now.experiment and now.shares.keys() == given.keys()
             else None,
-            reason="Asked for.",
+            reason=ASKED_FOR,
         )
     return traffic_of(registry, module)
 
@@ -258,7 +265,7 @@ def _without_the_worse(registry: Registry, now: Traffic) -> tuple[TrafficRow, ..
         champion=now.champion,
         deployment=registry.deployed(now.module).number,
         experiment=now.experiment,
-        reason=f"Rolled back: {told}.",
+        reason=f"{_ROLLED_BACK}: {told}.",
     )
 
 
