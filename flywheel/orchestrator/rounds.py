@@ -150,6 +150,8 @@ class Round(_Record):
     """The attempts."""
     stopped_usd: float = 0.0
     """US dollars of stages that were stopped, and then done again."""
+    study_usd: float = 0.0
+    """US dollars of a study that was stopped; when it is done they are in its own sum."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -182,7 +184,8 @@ class Round(_Record):
     @property
     def spent(self) -> float:
         """The same, as far as prices are known."""
-        return self.stopped_usd + sum(one.usd or 0.0 for one in self.stages)
+        under_way = self.study_usd if self.studied is None else 0.0
+        return self.stopped_usd + under_way + sum(one.usd or 0.0 for one in self.stages)
 
     @property
     def tokens(self) -> int:

@@ -243,7 +243,7 @@ class _Spin:
             )
             summary = harvest(repo, settings, self._workspace, self._store, self._bus)
             counts, written = summary["candidates"], summary.get("written")
-            self._heed(summary["ended"], written["usd"] if written is not None else 0.0)
+            self._heed(summary["ended"], usd=written["usd"] if written is not None else 0.0)
             judged += counts["judged"]
             new += summary["examples"]["new"]
             valid += counts["valid"]
@@ -314,7 +314,7 @@ class _Spin:
             seed=wanted.seed,
         )
         done = optimize(self._module, settings, self._workspace, self._store, self._bus)
-        self._heed(done.studied.ended)
+        self._heed(done.studied.ended, study_usd=done.usd or 0.0)
         return Studied(
             study=done.study_id,
             challenger=done.version,
@@ -353,7 +353,7 @@ class _Spin:
             self._store,
             self._bus,
         )
-        self._heed(done.ended, done.usd)
+        self._heed(done.ended, usd=done.usd)
         (compared,) = done.compared
         deployed = self._deploy(now, challenger, compared)
         found = compared.comparison
@@ -411,7 +411,7 @@ class _Spin:
             seed=wanted.seed,
         )
         summary = correct(rows, settings, self._workspace, self._store, self._bus)
-        self._heed(summary["ended"], summary["usd"])
+        self._heed(summary["ended"], usd=summary["usd"])
         return Attempted(
             by=by,
             asked=summary["asked"],
@@ -469,12 +469,16 @@ class _Spin:
         if self._left_usd() == 0.0:
             raise _Stop(BUDGET)
 
-    def _heed(self, ended: str, usd: float = 0.0) -> None:
-        """Stop where a stage was stopped: it is done again, and goes on where it was."""
+    def _heed(self, ended: str, *, usd: float = 0.0, study_usd: float = 0.0) -> None:
+        """Stop where a stage was stopped: it is done again, and goes on where it was.
+
+        `usd` is what this run of it cost, `study_usd` what a study cost in all its runs.
+        """
         over = ended == TIME_LIMIT and self._left_seconds() == _NO_TIME
         if ended in (INTERRUPTED, BUDGET) or over:
             rounds = self._spun.rounds
-            rounds[-1] = rounds[-1].model_copy(update={"stopped_usd": rounds[-1].stopped_usd + usd})
+            spent = {"stopped_usd": rounds[-1].stopped_usd + usd, "study_usd": study_usd}
+            rounds[-1] = rounds[-1].model_copy(update=spent)
             self._rounds.keep(rounds[-1])
             raise _Stop(ended)
 
