@@ -141,9 +141,7 @@ def _versions(registry: Registry, module: str, asked: str | None) -> list[Versio
         names = dict.fromkeys(one if "@" in one else f"{program.name}@{one}" for one in given)
     if not names:
         raise UsageError("no version is named", hint="--versions base,HASH")
-    found = [
-        registry.base(program) if name.endswith("@base") else registry.find(name) for name in names
-    ]
+    found = [registry.version_of(program, name) for name in names]
     if strange := [one.id for one in found if one.manifest.module.name != program.name]:
         raise UsageError(
             f"{strange[0]} is no version of {program.name}.",

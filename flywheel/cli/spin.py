@@ -13,8 +13,7 @@ from flywheel.core.ending import BUDGET, INTERRUPTED, TIME_LIMIT
 
 if TYPE_CHECKING:
     from flywheel.core.events import Event
-    from flywheel.orchestrator.rounds import Round
-    from flywheel.orchestrator.spin import Spun
+    from flywheel.orchestrator.rounds import Round, Spun
 
 STAGES = {
     "harvested": "harvest",

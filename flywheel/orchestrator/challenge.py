@@ -72,10 +72,8 @@ def challenge(
     section = settings.evaluate.model_copy(
         update={"student": wanted.student, "seed": wanted.seed, **left}
     )
-    # By its place, for a program of a user's own is known by nothing else until one is saved.
-    names = [f"{done.program.spec}@{one.rpartition('@')[2]}" for one in (champion, done.version)]
     return evaluate(
-        [registry.find(name) for name in names],
+        [registry.version_of(done.program, one) for one in (champion, done.version)],
         done.metric,
         drawn,
         settings.model_copy(update={"evaluate": section}),

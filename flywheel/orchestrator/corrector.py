@@ -148,10 +148,9 @@ class Programmed:
         if not self._live:
             shares = {version.id: 100.0}
             self._traffic = replace(self._traffic, shares=shares, experiment=0)
-        base = registry.base(registry.program(version.manifest.module.spec))
-        known = {one.id: one for one in (base, version)}
+        program = registry.program(version.manifest.module.spec)
         self._players = {
-            name: ready(known.get(name) or registry.find(name), registry, models, bus)
+            name: ready(registry.version_of(program, name), registry, models, bus)
             for name in self._traffic.shares
         }
         for one in self._players.values():

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from flywheel.curate.picture import Mark, draw_bars, draw_marks, printable
-from flywheel.orchestrator.rounds import Round, Spread
-
-if TYPE_CHECKING:
-    from flywheel.orchestrator.spin import Spun
+from flywheel.orchestrator.rounds import Round, Spread, Spun
 
 HEAD = (
     *("round", "examples", "new", "yield", "learnt from", "held out", "champion", "challenger"),

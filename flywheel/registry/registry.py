@@ -166,6 +166,15 @@ class Registry:
             )
         raise self._none(asked, module, folders)
 
+    def version_of(self, program: Program, version_id: str) -> Version:
+        """What `find` finds, and the base of a program that no version was saved of.
+
+        A program of a user's own is known by its place alone until then, and not by its name.
+        """
+        if version_id == f"{program.name}@{BASE}":
+            return self.base(program)
+        return self.find(version_id)
+
     def list(
         self,
         module: str | None = None,

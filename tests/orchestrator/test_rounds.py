@@ -19,9 +19,10 @@ from flywheel.orchestrator.rounds import (
     Round,
     Rounds,
     Spread,
+    Spun,
     Studied,
 )
-from flywheel.orchestrator.spin import Spun, fingerprint, spin
+from flywheel.orchestrator.spin import fingerprint, spin
 from flywheel.orchestrator.spin_report import report, verdict_of
 from flywheel.registry import Registry
 from flywheel.store import Store
