@@ -51,6 +51,8 @@ _NO_TIME = 0.001
 """Seconds that a stage is given when none are left: a limit of nothing would be no limit."""
 _JUDGED = ("valid", "survived", "unknown", "breaks_everything")
 """What may have come of a candidate that was run, in a harvest's summary."""
+_MORE = (MAX_CANDIDATES, MAX_EXAMPLES, TIME_LIMIT)
+"""How a harvest ends that has left something to be drawn."""
 
 
 class StageStopped(Exception):
@@ -124,20 +126,21 @@ class Stages:
         for repo in self._spun.repos:
             settings = self._with(
                 "harvest",
+                spent=usd,
                 # A candidate that is known counts, so each round goes on where the last one ended.
                 max_candidates=self._wanted.max_candidates * now.number,
                 seed=self._wanted.seed,
             )
             summary = harvest(repo, settings, self._workspace, self._store, self._bus)
             counts, written = summary["candidates"], summary.get("written")
-            self._heed(summary["ended"], usd=written["usd"] if written is not None else 0.0)
+            if written is not None:
+                usd, tokens = usd + written["usd"], tokens + written["tokens"]
+            self._heed(summary["ended"], usd=usd)
             judged += counts["judged"]
             new += summary["examples"]["new"]
             valid += counts["valid"]
             drawn += sum(counts.get(name, 0) for name in _JUDGED)
-            exhausted = exhausted and summary["ended"] not in (MAX_CANDIDATES, MAX_EXAMPLES)
-            if written is not None:
-                usd, tokens = usd + written["usd"], tokens + written["tokens"]
+            exhausted = exhausted and summary["ended"] not in _MORE
         return Harvested(
             judged=judged,
             new=new,
@@ -341,12 +344,15 @@ class Stages:
 
     # --- what a stage is given -------------------------------------------------------------------
 
-    def _with(self, section: str, **changes: Any) -> Settings:
-        """The settings of one stage, with what is left of the spin's limits."""
+    def _with(self, section: str, *, spent: float = 0.0, **changes: Any) -> Settings:
+        """The settings of one stage, with what is left of the spin's limits.
+
+        `spent` are US dollars of the stage itself, which no round knows yet.
+        """
         own: Section = getattr(self._settings, section)
-        seconds = self.limits.seconds
+        usd, seconds = self.limits.usd, self.limits.seconds
         left = {
-            "max_usd": self.limits.usd,
+            "max_usd": None if usd is None else max(usd - spent, 0.0),
             "time_limit": None if seconds is None else max(seconds, _NO_TIME),
         }
         for name, value in left.items():

@@ -141,6 +141,51 @@ def test_what_a_study_had_spent_when_it_was_stopped_is_not_there_to_be_spent_aga
     assert round_of(2).model_copy(update={"study_usd": 0.25}).spent == round_of(2).spent
 
 
+def test_repositories_of_one_harvest_share_what_may_be_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+
+    def harvest(repo: str, settings: Settings, *rest: object) -> dict[str, object]:
+        limits.append(settings.harvest.max_usd)
+        return {
+            "candidates": {"judged": 1, "valid": 1}, "examples": {"new": 1},
+            "written": {"usd": 0.25, "tokens": 9},
+            "ended": "budget" if repo == "b" else "exhausted",
+        }  # fmt: skip
+
+    monkeypatch.setattr("flywheel.orchestrator.stages.harvest", harvest)
+    workspace = Workspace(tmp_path, "--workspace")
+    settings = Settings(spin=SpinSettings(max_usd=1.0))
+    store = Store(workspace.store_path)
+    done = spin(["a", "b", "c"], "repair", settings, workspace, store, EventBus())
+    assert (done.ended, done.usd) == ("budget", 0.5)
+    assert limits == [1.0, 0.75]
+    spin(["a", "b", "c"], "repair", settings, workspace, store, EventBus())
+    assert limits[2:] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize(("ended", "exhausted"), [("exhausted", True), ("time-limit", False)])
+def test_a_harvest_that_its_own_limit_ended_has_left_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: str, exhausted: bool
+) -> None:
+    counts = {"judged": 1, "valid": 1}
+
+    def harvest(*arguments: object) -> dict[str, object]:
+        return {"candidates": counts, "examples": {"new": 1}, "written": None, "ended": ended}
+
+    def compose(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flywheel.orchestrator.stages.harvest", harvest)
+    monkeypatch.setattr("flywheel.orchestrator.stages.recipe_of", compose)
+    workspace = Workspace(tmp_path, "--workspace")
+    store = Store(workspace.store_path)
+    (one,) = spin(["a"], "repair", Settings(), workspace, store, EventBus()).rounds
+    assert one.harvested is not None
+    assert one.harvested.exhausted is exhausted
+
+
 def test_limits_make_no_other_spin_and_everything_else_does() -> None:
     def of(repos: list[str], module: str = "repair", **changes: object) -> str:
         return fingerprint(repos, module, Settings(spin=SpinSettings.model_validate(changes)))
