@@ -31,6 +31,13 @@ WHY = {
     INTERRUPTED: "run it again to go on",
 }
 """What the end of a spin means."""
+COLUMNS = (
+    *("round", "examples", "new", "yield", "champion", "challenger"),
+    *("p", "cost", "time", "deployed"),
+)
+"""Columns of the table, of those that the report has."""
+FOLDED = ("champion", "challenger", "deployed")
+"""Those whose text is folded where it is too long."""
 
 
 def register(app: typer.Typer) -> None:
@@ -188,14 +195,11 @@ def _print(session: Session, done: Spun) -> None:
     title = f"{done.module} by {done.metric}: {len(done.rounds)} rounds"
     session.out.print(visible(title), markup=False, style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("round", justify="right")
-    for name in ("examples", "new", "yield"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("champion", "challenger"):
-        table.add_column(name, overflow="fold")
-    for name in ("p", "cost", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("deployed", overflow="fold")
+    for name in COLUMNS:
+        if name in FOLDED:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     for one in done.rounds:
         table.add_row(*(escape(visible(cell)) for cell in _cells(one)))
     session.out.print(table)
@@ -210,19 +214,13 @@ def _print(session: Session, done: Spun) -> None:
 
 
 def _cells(one: Round) -> tuple[str, ...]:
-    """A round as a line of the table."""
-    from flywheel.orchestrator.spin_report import deployed, score
+    """A round as a line of the table: the report's, as far as a terminal has room."""
+    from flywheel.orchestrator.spin_report import cells
 
-    data, found, gated = one.composed, one.harvested, one.gated
-    return (
-        str(one.number),
-        "–" if data is None else f"{data.examples:,}",
-        "–" if found is None else f"{found.new:,}",
-        "–" if found is None or found.drawn.value is None else f"{found.drawn.value:.0%}",
-        "–" if gated is None else score(gated.champion_score),
-        "–" if gated is None else score(gated.challenger_score),
-        "–" if gated is None or gated.p_value is None else f"{gated.p_value:.2g}",
-        "–" if one.usd is None else f"${one.usd:.4f}",
-        f"{one.seconds:.0f} s",
-        deployed(one),
-    )
+    found = one.harvested
+    short = {
+        "yield": "–" if found is None or found.drawn.value is None else f"{found.drawn.value:.0%}",
+        "cost": "–" if one.usd is None else f"${one.usd:.4f}",
+    }
+    told = cells(one) | short
+    return tuple(told[name] for name in COLUMNS)
