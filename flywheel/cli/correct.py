@@ -130,10 +130,11 @@ def correct(
             hint="flywheel examples lists them" if where else "flywheel harvest --repo PATH",
         )
     bus = EventBus()
-    logs = session.workspace.logs
-    logs.mkdir(parents=True, exist_ok=True)
     conversations = len(rows) * settings.correct.samples
-    with EventLog(logs / "correct.jsonl") as log, display(session, total=conversations) as shown:
+    with (
+        EventLog(session.workspace.logs / "correct.jsonl") as log,
+        display(session, total=conversations) as shown,
+    ):
         bus.subscribe(log)
         bus.subscribe(shown.event)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flywheel.cli.ending import exit_code
-from flywheel.cli.options import Json, MaxTokens, MaxUsd
+from flywheel.cli.options import (
+    AnswersAtOnce,
+    GoesBy,
+    Json,
+    LMJudge,
+    MaxTokens,
+    MaxUsd,
+    Program,
+    Student,
+)
 from flywheel.cli.session import Session, visible
 from flywheel.core.ending import EXHAUSTED
 
@@ -32,12 +42,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     context: typer.Context,
-    module: Annotated[
-        str,
-        typer.Option(
-            "--module", metavar="MODULE", help="The program: repair, path.py:Class, package:Class."
-        ),
-    ],
+    module: Program,
     dataset: Annotated[
         str, typer.Option("--dataset", metavar="NAME@HASH", help="The dataset with the rows.")
     ],
@@ -52,25 +57,15 @@ def evaluate(
     split: Annotated[
         str, typer.Option("--split", help="Which rows: holdout, validation or train.")
     ] = "holdout",
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="What answers are measured by.")
-    ] = None,
+    metric: GoesBy = None,
     rows: Annotated[
         int | None, typer.Option("--rows", min=1, help="Only so many rows, drawn by the seed.")
     ] = None,
-    student: Annotated[
-        str | None,
-        typer.Option("--student", metavar="PROFILE", help="The language model that answers."),
-    ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option("--judge", metavar="PROFILE", help="The language model that judges."),
-    ] = None,
+    student: Student = None,
+    judge: LMJudge = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Answers judged at once; else all cores.")
-    ] = None,
+    jobs: AnswersAtOnce = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of the draw and of the intervals.")
     ] = None,
@@ -178,8 +173,6 @@ class _Live:
 
     def told(self, done: Evaluated) -> str | None:
         """The scores, None where it is too soon to say them again."""
-        import time
-
         if time.monotonic() - self._at < EVERY_SECONDS:
             return None
         self._at = time.monotonic()

@@ -9,7 +9,16 @@ import typer
 
 from flywheel.cli.display import display, estimated
 from flywheel.cli.ending import exit_code
-from flywheel.cli.options import Batch, Estimate, Json, MaxTokens, MaxUsd, TimeLimit, Where
+from flywheel.cli.options import (
+    Batch,
+    CandidatesAtOnce,
+    Estimate,
+    Json,
+    MaxTokens,
+    MaxUsd,
+    TimeLimit,
+    Where,
+)
 from flywheel.cli.session import Session, visible
 from flywheel.core.ending import MAX_CANDIDATES
 
@@ -95,9 +104,7 @@ def harvest(
         int | None, typer.Option("--max-examples", help="Stop after this many valid candidates.")
     ] = None,
     time_limit: TimeLimit = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
-    ] = None,
+    jobs: CandidatesAtOnce = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the sampling.")] = None,
     toolchain: Annotated[
         str | None,
@@ -178,7 +185,6 @@ def harvest(
     workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
     bus = EventBus()
-    workspace.logs.mkdir(parents=True, exist_ok=True)
     with EventLog(workspace.logs / "harvest.jsonl") as log, display(session) as shown:
         bus.subscribe(log)
         bus.subscribe(shown.event)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.ending import exit_code
-from flywheel.cli.options import Json, MaxTokens, MaxUsd, Where
+from flywheel.cli.options import AnswersAtOnce, Json, LMJudge, MaxTokens, MaxUsd, Where
 from flywheel.cli.session import Session, visible
 from flywheel.core.ending import EXHAUSTED
 
@@ -89,15 +89,10 @@ def run(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only the first so many examples.")
     ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option("--judge", metavar="PROFILE", help="The language model that judges."),
-    ] = None,
+    judge: LMJudge = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Answers judged at once; else all cores.")
-    ] = None,
+    jobs: AnswersAtOnce = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of the interval and of the models.")
     ] = None,

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.ending import exit_code
-from flywheel.cli.options import Json, MaxTokens, MaxUsd, TimeLimit
+from flywheel.cli.options import (
+    AnswersAtOnce,
+    GoesBy,
+    Json,
+    MaxTokens,
+    MaxUsd,
+    Program,
+    Student,
+    TimeLimit,
+)
 from flywheel.cli.session import Session, visible
 from flywheel.core.ending import BUDGET, INTERRUPTED
 
@@ -27,17 +36,12 @@ def register(app: typer.Typer) -> None:
 
 def optimize(
     context: typer.Context,
-    module: Annotated[
-        str,
-        typer.Option("--module", help="Program: repair …, path.py:Class or package.module:Class."),
-    ],
+    module: Program,
     dataset: Annotated[
         str | None,
         typer.Option("--dataset", metavar="NAME@HASH", help="Dataset; else newest repair-sft."),
     ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="What it goes by; else tests_pass.")
-    ] = None,
+    metric: GoesBy = None,
     optimizer: Annotated[
         str | None,
         typer.Option(
@@ -46,9 +50,7 @@ def optimize(
             " or better-together; else miprov2.",
         ),
     ] = None,
-    student: Annotated[
-        str | None, typer.Option("--student", metavar="PROFILE", help="Runs the program.")
-    ] = None,
+    student: Student = None,
     teacher: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +66,8 @@ def optimize(
         str | None, typer.Option("--auto", help="light, medium or heavy: how much work.")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option("--trials", help="States that are scored, about; in its place.")
+        int | None,
+        typer.Option("--trials", help="States that are scored, about; goes before --auto."),
     ] = None,
     rows: Annotated[
         int | None, typer.Option("--rows", help="Rows learnt from, and rows scored on, each.")
@@ -79,9 +82,7 @@ def optimize(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of the draw of rows and of the optimiser.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Answers judged at once; else all cores.")
-    ] = None,
+    jobs: AnswersAtOnce = None,
     force: Annotated[
         bool, typer.Option("--force", help="Go by a judge that may drive nothing.")
     ] = False,
@@ -125,7 +126,6 @@ def optimize(
     workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
     drawn, seed = held_out(settings, workspace), settings.optimize.seed
-    workspace.logs.mkdir(parents=True, exist_ok=True)
     with EventLog(workspace.logs / "optimize.jsonl") as log:
         bus = EventBus()
         bus.subscribe(log)

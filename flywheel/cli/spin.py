@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.ending import exit_code
-from flywheel.cli.options import Json, MaxUsd, TimeLimit
+from flywheel.cli.options import (
+    CandidatesAtOnce,
+    GoesBy,
+    Json,
+    MaxUsd,
+    Program,
+    Student,
+    TimeLimit,
+)
 from flywheel.cli.session import Session, visible
 from flywheel.core.ending import BUDGET, INTERRUPTED, TIME_LIMIT
 
@@ -51,10 +59,7 @@ def spin(
         list[str],
         typer.Option("--repo", help="A path, a git URL, or pypi:NAME; several times for several."),
     ],
-    module: Annotated[
-        str,
-        typer.Option("--module", metavar="MODULE", help="The program: repair, path.py:Class …"),
-    ],
+    module: Program,
     rounds: Annotated[
         int | None, typer.Option("--rounds", help="Rounds, those done already among them.")
     ] = None,
@@ -64,12 +69,8 @@ def spin(
     optimizer: Annotated[
         str | None, typer.Option("--optimizer", help="As of flywheel optimize.")
     ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="What it goes by; else tests_pass.")
-    ] = None,
-    student: Annotated[
-        str | None, typer.Option("--student", metavar="PROFILE", help="Runs the program.")
-    ] = None,
+    metric: GoesBy = None,
+    student: Student = None,
     max_candidates: Annotated[
         int | None,
         typer.Option("--max-candidates", help="Candidates that a round draws of a repository."),
@@ -87,9 +88,7 @@ def spin(
     max_usd: MaxUsd = None,
     time_limit: TimeLimit = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of every choice.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
-    ] = None,
+    jobs: CandidatesAtOnce = None,
     as_json: Json = False,
 ) -> int:
     """Make a program better, round by round, by what repositories and its own mistakes teach.
@@ -125,7 +124,6 @@ def spin(
     workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
     bus = EventBus()
-    workspace.logs.mkdir(parents=True, exist_ok=True)
     with EventLog(workspace.logs / "spin.jsonl") as log, display(session) as shown:
         bus.subscribe(log)
         bus.subscribe(shown.event)
