@@ -21,6 +21,7 @@ from flywheel.cli.options import (
     Student,
 )
 from flywheel.cli.session import Session, visible
+from flywheel.cli.versions import brief
 from flywheel.core.ending import EXHAUSTED
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def _print_scores(session: Session, done: Evaluated, seed: int) -> None:
     for one in done.standings:
         mean = one.estimate(seed)
         table.add_row(
-            escape(visible(_brief(one.version.id))),
+            escape(visible(brief(one.version.id))),
             _number(mean.value, ".3f"),
             str(mean.n),
             "–" if mean.low is None else f"{mean.low:.3f} to {mean.high:.3f}",
@@ -227,12 +228,6 @@ def _print_scores(session: Session, done: Evaluated, seed: int) -> None:
             str(one.now),
         )
     session.out.print(table)
-
-
-def _brief(version_id: str) -> str:
-    """A version with as much of its hash as a person tells apart, and commands take."""
-    name, _, digits = version_id.rpartition("@")
-    return f"{name}@{digits[:8]}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -159,6 +159,7 @@ for _module in (
         "evaluate",
         "spin",
         "versions",
+        "deploy",
         "history",
         "read",
     ),
