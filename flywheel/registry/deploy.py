@@ -164,21 +164,21 @@ def rollback(registry: Registry, module: str) -> Deployment:
     """
     registry.known(module)
     with registry.changing(module, f"rollback of {module}"):
-        standing = registry.deployed(module)
-        if not standing.below:
-            known = f"{module}@{BASE} answers" if standing.number else None
+        deployed = registry.deployed(module)
+        if not deployed.below:
+            known = f"{module}@{BASE} answers" if deployed.number else None
             raise UsageError(
                 f"Nothing is deployed of {module}, so nothing can be rolled back.",
                 cause=known,
                 hint=f"flywheel versions --module {module}",
             )
-        before = standing.below[-2].version_id if len(standing.below) > 1 else f"{module}@{BASE}"
+        before = deployed.below[-2].version_id if len(deployed.below) > 1 else f"{module}@{BASE}"
         return record_deployment(
             registry.store,
             module,
             before,
             action=ROLLBACK,
-            replaced=standing.version_id,
+            replaced=deployed.version_id,
             gate_id=None,
             forced=False,
             reason=ASKED_FOR,

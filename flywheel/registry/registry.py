@@ -64,7 +64,7 @@ _NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Deployed:
     """What is deployed of a module."""
 
     version_id: str
@@ -209,9 +209,9 @@ class Registry:
             )
         states.apply(states.parse(version.written), version.manifest.predictors, program)
 
-    def deployed(self, module: str) -> Standing:
+    def deployed(self, module: str) -> Deployed:
         """What is deployed of a module."""
-        return standing_of(module, deployments(self.store, module))
+        return deployed_by(module, deployments(self.store, module))
 
     @contextmanager
     def changing(self, module: str, doing: str) -> Iterator[None]:
@@ -274,7 +274,7 @@ class Registry:
         )
 
 
-def standing_of(module: str, rows: Sequence[Deployment]) -> Standing:
+def deployed_by(module: str, rows: Sequence[Deployment]) -> Deployed:
     """What is deployed after some deployments of a module, in their order."""
     held: list[Deployment] = []
     for one in rows:
@@ -283,7 +283,7 @@ def standing_of(module: str, rows: Sequence[Deployment]) -> Standing:
         elif held:
             held.pop()
     version_id = held[-1].version_id if held else f"{module}@{BASE}"
-    return Standing(version_id, rows[-1].number if rows else 0, tuple(held))
+    return Deployed(version_id, rows[-1].number if rows else 0, tuple(held))
 
 
 def _manifest(draft: DraftVersion, written: str) -> Manifest:
