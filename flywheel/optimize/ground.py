@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from flywheel.optimize.finetune import Trace
-from flywheel.optimize.known import KNOWN
+from flywheel.optimize.known import known_of
 from flywheel.optimize.watch import Watch
 
 Auto = Literal["light", "medium", "heavy"]
@@ -88,7 +88,7 @@ class Ground:
         None, where a step needs a field that they lack (DSPy would show them all the same), and
         where the program can say what is known: then that is shown, in its own form.
         """
-        if hasattr(self.student, KNOWN):
+        if known_of(self.student) is not None:
             return 0
         fields = set(self.train[0].keys()) if self.train else set()
         wanted = {name for _, step in self.student.named_predictors()

@@ -11,14 +11,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
+from flywheel.optimize.finetune import KNOWN
 from flywheel.optimize.watch import NotSayableError, row_at_work, step_at_work
 from flywheel.programs.row import Row
 
-KNOWN = "known"
-"""What it is called where teachers are named."""
-
 Known = Callable[[Row], Mapping[str, Mapping[str, str]] | str]
 """The outputs of each step that give the proven answer, or why it cannot be said."""
+
+
+def known_of(program: Any) -> Known | None:
+    """The method `known` of a program, None where it has none."""
+    found: Known | None = getattr(program, "known", None)
+    return found
 
 
 class _Engine:

@@ -26,7 +26,7 @@ from flywheel.core.errors import DatasetError, FlywheelError, Interrupted
 from flywheel.core.identity import content_hash
 from flywheel.lm.bridge import dspy, listening
 from flywheel.optimize.ground import NEVER, Ground, Optimizer, Options, Plan, Tuner
-from flywheel.optimize.known import KNOWN, known_model
+from flywheel.optimize.known import known_model, known_of
 from flywheel.optimize.optimizers import find_optimizer
 from flywheel.optimize.quiet import quiet
 from flywheel.optimize.run import Measure, Stopped
@@ -281,7 +281,7 @@ class Study:
     def _teacher(self) -> Any:
         if self.models.teacher is not None:
             return self.models.teacher
-        known = getattr(self.subject.module, KNOWN, None)
+        known = known_of(self.subject.module)
         return self.models.student if known is None else known_model(known)
 
     def _examples(self, rows: Sequence[Row]) -> tuple[Any, ...]:

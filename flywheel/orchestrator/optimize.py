@@ -72,8 +72,6 @@ PROPOSED = 400
 """Tokens that a small local model may write to propose an instruction: it would go on for ever."""
 PURPOSE = "optimize:"
 """How the purpose of a study's calls begins, in the ledger."""
-WEIGHTS = ("bootstrap-finetune", "better-together")
-"""Optimisers that train weights: they learn from every row there is."""
 REASONS = 8
 """Reasons that are stored of a trial; its file in the study's folder has every row's."""
 
@@ -147,6 +145,8 @@ def _rows(version: Dataset, wanted: OptimizeSettings) -> tuple[list[Row], list[R
             hint="an optimiser learns from one and is scored on the other;"
             " [split] of the recipe makes them",
         )
+    from flywheel.optimize.optimizers import WEIGHTS  # noqa: PLC0415  DSPy, for a second
+
     many = wanted.rows or LEARNT
     if wanted.optimizer in WEIGHTS and wanted.rows is None:
         many = version.manifest.splits[TRAIN].rows

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.core.errors import UsageError
-from flywheel.lm import LOCAL, Engine, Purpose
+from flywheel.lm import LOCAL, Engine, Purpose, local_file
 
 if TYPE_CHECKING:
     from flywheel.optimize.finetune import Progress, Trace, Trained
@@ -74,12 +74,10 @@ class Tuning:
         return model
 
     def _base(self) -> Path:
-        from flywheel.lm.backends.local import model_file  # noqa: PLC0415  with what serves it
-
         if self._profile.settings.adapter is not None:
             raise UsageError(
                 f"the profile {self._profile.name} has an adapter already",
                 cause="an adapter is trained on a model as it is",
                 hint="--student with a profile of the same model, without adapter",
             )
-        return model_file(self._profile)
+        return local_file(self._profile)

@@ -1,4 +1,7 @@
-"""BootstrapFewShot: demonstrations, the first answers of a teacher that the metric accepts."""
+"""BootstrapFewShot: demonstrations, the first answers of a teacher that the metric accepts.
+
+Khattab et al., 2023.
+"""
 
 from __future__ import annotations
 

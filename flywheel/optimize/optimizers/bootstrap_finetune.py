@@ -1,8 +1,8 @@
 """BootstrapFinetune: the weights of the student's model, on answers that the metric accepts.
 
-Of DSPy's the idea is kept, and nothing else: its own trains on what one adapter writes anew, mixes
-the steps of a program that loops, and gives up all for one answer that cannot be read. Here traces
-are what was asked and said (`traces`), and what is left out is counted.
+Khattab et al., 2023. Of DSPy's the idea is kept, and nothing else: its own trains on what one
+adapter writes anew, mixes the steps of a program that loops, and gives up all for one answer that
+cannot be read. Here traces are what was asked and said (`traces`), and what is left out is counted.
 """
 
 from __future__ import annotations

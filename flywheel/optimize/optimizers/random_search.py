@@ -1,6 +1,6 @@
 """Random search: demonstrations, the best of several draws of BootstrapFewShot.
 
-DSPy's seeds are the numbers of the draws; the order of the rows is by ours.
+Khattab et al., 2023. DSPy's seeds are the numbers of the draws; the order of the rows is by ours.
 """
 
 from __future__ import annotations
