@@ -19,7 +19,7 @@ Known = Callable[[Row], Mapping[str, Mapping[str, str]] | str]
 """The outputs of each step that give the proven answer, or why it cannot be said."""
 
 
-def known_of(program: Any) -> Known | None:
+def known_of(program: dspy.Module) -> Known | None:
     """The method `known` of a program, None where it has none."""
     found: Known | None = getattr(program, "known", None)
     return found
@@ -57,6 +57,6 @@ class _Engine:
         )
 
 
-def known_model(known: Known) -> Any:
-    """A model for DSPy that says what is known of the row at work."""
+def known_model(known: Known) -> dspy.LM:
+    """A model that says what is known of the row at work."""
     return dspy.LM(KNOWN, engine=_Engine(known), cache=False, num_retries=0)

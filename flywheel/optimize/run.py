@@ -84,7 +84,7 @@ class Outcome:
     """Ids of its calls in the ledger."""
 
 
-def outcome(module: Any, row: Row, measure: Measure) -> Outcome:
+def outcome(module: dspy.Module, row: Row, measure: Measure) -> Outcome:
     """One program on one row, with DSPy's settings as they are.
 
     Raises `Stopped`, and `UsageError` where the metric is wrong.
@@ -93,7 +93,7 @@ def outcome(module: Any, row: Row, measure: Measure) -> Outcome:
 
 
 def outcomes(
-    module: Any, rows: Iterable[Row], measure: Measure, *, threads: int
+    module: dspy.Module, rows: Iterable[Row], measure: Measure, *, threads: int
 ) -> Iterator[Outcome]:
     """One program on rows, in the order in which they are done, with DSPy's settings as they are.
 
@@ -109,7 +109,7 @@ def outcomes(
 class Job:
     """One program that is to be run on one row."""
 
-    module: Any
+    module: dspy.Module
     """The program."""
     row: Row
     """The row."""
@@ -227,7 +227,7 @@ class _Heard:
         return self.replies[-1].response.finish if self.replies else ""
 
 
-def _answered(module: Any, row: Row) -> _Answered:
+def _answered(module: dspy.Module, row: Row) -> _Answered:
     """Run the program on one row. Raises `Stopped`."""
     heard, began = _Heard(), time.monotonic()
     answer, failure, reason = Answer("", None), "", ""
@@ -242,7 +242,7 @@ def _answered(module: Any, row: Row) -> _Answered:
     return _Answered(answer, failure, reason, time.monotonic() - began, heard)
 
 
-def _inputs(module: Any, row: Row) -> dict[str, str]:
+def _inputs(module: dspy.Module, row: Row) -> dict[str, str]:
     """The fields of a row that a program takes by name."""
     names = inspect.signature(type(module).forward).parameters
     return row.inputs(tuple(name for name in names if name in row.fields))
@@ -268,7 +268,7 @@ def _said(error: Exception, heard: _Heard) -> tuple[Answer, str, str]:
             return Answer("", None), RAISED, _place(error)
 
 
-def unread(error: Any, finish: str = "") -> str:
+def unread(error: dspy.AdapterParseError, finish: str = "") -> str:
     """Why an answer has not the form that was asked for; `finish` is how it ended, where known."""
     there = error.parsed_result or {}
     missing = [name for name in error.signature.output_fields if name not in there]

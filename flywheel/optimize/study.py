@@ -51,19 +51,19 @@ class Subject:
     """Identity of its code."""
     inputs: tuple[str, ...]
     """Fields of a row that it takes."""
-    module: Any
-    """A DSPy module, in the state from which the study begins."""
+    module: dspy.Module
+    """It, in the state from which the study begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
     """Who plays what."""
 
-    student: Any
-    """Runs the program, a `dspy.LM`."""
-    proposer: Any
+    student: dspy.LM
+    """Runs the program."""
+    proposer: dspy.LM
     """Proposes instructions."""
-    teacher: Any | None
+    teacher: dspy.LM | None
     """Gives answers to learn from; None: what is known, where the program can say it, else the
     student."""
     tuner: Tuner | None = None
@@ -82,7 +82,7 @@ class Studied:
     """The program as it was."""
     best: Trial | None
     """The best of the changed states, None where there is none."""
-    program: Any | None
+    program: dspy.Module | None
     """The program in that state."""
     trials: tuple[Trial, ...]
     """All trials."""
@@ -222,7 +222,7 @@ class Study:
         self._watch.lenient = False
         self._left_out(self._watch.unknown)
 
-    def _compiled(self, optimizer: Optimizer) -> Any:
+    def _compiled(self, optimizer: Optimizer) -> dspy.Module:
         """What the optimiser gives; where a row cannot be measured, it begins anew without it."""
         while True:
             ground = self._ground()
@@ -233,7 +233,7 @@ class Study:
             except Unmeasurable as error:
                 self._without(error)
 
-    def _finish(self, program: Any) -> None:
+    def _finish(self, program: dspy.Module) -> None:
         """Score what an optimiser gave; it stays, whichever rows of it cannot be measured."""
         while True:
             try:
@@ -246,13 +246,13 @@ class Study:
                 self._watch.take_over(before)
                 self._watch.validation = frozenset(row.id for row in self._known(self.validation))
 
-    def _score(self, program: Any) -> None:
+    def _score(self, program: dspy.Module) -> None:
         """Score a program on all of the validation, where it has not been."""
         mine = state_of(program).hash
         if not any(one.kind == FULL and one.state.hash == mine for one in self._watch.trials):
             self._evaluate(program, self._known(self.validation))
 
-    def _evaluate(self, program: Any, rows: Sequence[Row]) -> None:
+    def _evaluate(self, program: dspy.Module, rows: Sequence[Row]) -> None:
         evaluate = dspy.Evaluate(
             devset=list(self._examples(rows)),
             metric=self._watch.metric,
@@ -278,13 +278,13 @@ class Study:
             score=self._score,
         )
 
-    def _teacher(self) -> Any:
+    def _teacher(self) -> dspy.LM:
         if self.models.teacher is not None:
             return self.models.teacher
         known = known_of(self.subject.module)
         return self.models.student if known is None else known_model(known)
 
-    def _examples(self, rows: Sequence[Row]) -> tuple[Any, ...]:
+    def _examples(self, rows: Sequence[Row]) -> tuple[dspy.Example, ...]:
         """Rows as DSPy takes them: the fields that the program or a step of it names, and an id."""
         steps = {
             name for step in self.subject.module.predictors() for name in step.signature.fields

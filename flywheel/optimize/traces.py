@@ -65,9 +65,9 @@ class _Scribe(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
 
 
 def collect(
-    program: Any,
-    examples: Sequence[Any],
-    teacher: Any,
+    program: dspy.Module,
+    examples: Sequence[dspy.Example],
+    teacher: dspy.LM,
     watch: Watch,
     *,
     threshold: float,
@@ -82,7 +82,7 @@ def collect(
     taught = program.deepcopy()
     taught.set_lm(None)  # a model of a step's own would go before the teacher
 
-    def run(example: Any) -> list[Trace]:
+    def run(example: dspy.Example) -> list[Trace]:
         with dspy.context(lm=teacher, callbacks=callbacks, trace=[]):
             return _of(taught, example, teacher.model, watch, threshold)
 
@@ -96,7 +96,9 @@ def collect(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _of(program: Any, example: Any, teacher: str, watch: Watch, threshold: float) -> list[Trace]:
+def _of(
+    program: dspy.Module, example: dspy.Example, teacher: str, watch: Watch, threshold: float
+) -> list[Trace]:
     heard: list[Trace] = []
     token = _HEARD.set(heard)
     try:

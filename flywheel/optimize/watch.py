@@ -57,9 +57,9 @@ class _Open:
     """An evaluation under way."""
 
     number: int
-    program: Any
+    program: dspy.Module
     kind: str
-    examples: list[Any]
+    examples: list[dspy.Example]
     began: float
     state: State
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Best:
 
     trial: Trial
     """Its trial."""
-    program: Any
+    program: dspy.Module
     """The program, a copy of its own."""
 
 
@@ -104,7 +104,7 @@ class Seen:
 
 
 _ROW: ContextVar[Row | None] = ContextVar("row", default=None)
-_STEP: ContextVar[tuple[Any, Any] | None] = ContextVar("step", default=None)
+_STEP: ContextVar[tuple[dspy.Module, dspy.Predict | None] | None] = ContextVar("step", default=None)
 
 
 def row_at_work() -> Row | None:
@@ -118,8 +118,8 @@ class Step:
 
     name: str
     """As `named_predictors` calls it."""
-    signature: Any
-    """Its signature, of DSPy."""
+    signature: type[dspy.Signature]
+    """Its signature."""
 
 
 def step_at_work() -> Step | None:
@@ -160,7 +160,9 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         """Calls of modules under way."""
         self._roots: dict[str, _Root] = {}
         """Those of them that no other module has made."""
-        self._steps: dict[str, tuple[tuple[Any, Any] | None, Mapping[str, Any]]] = {}
+        self._steps: dict[
+            str, tuple[tuple[dspy.Module, dspy.Predict | None] | None, Mapping[str, Any]]
+        ] = {}
         """Calls of steps -> what was at work before, and what they were given."""
         self._origins: dict[str, str] = {}
         self._between = self._proposed = 0
@@ -195,23 +197,27 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
 
     # --- the metric ------------------------------------------------------------------------------
 
-    def metric(self, example: Any, prediction: Any, trace: Any = None) -> float:
+    def metric(
+        self, example: dspy.Example, prediction: dspy.Prediction, trace: Any = None
+    ) -> float:
         """What a program's answer is worth, as DSPy's optimisers ask it."""
         return self.judged(example, prediction, trace).value or 0.0
 
     def feedback(
         self,
-        example: Any,
-        prediction: Any,
+        example: dspy.Example,
+        prediction: dspy.Prediction,
         trace: Any = None,
         step: str | None = None,
         of_step: Any = None,
-    ) -> Any:
+    ) -> dspy.Prediction:
         """The same with its reason in words, as GEPA asks it of a program and of each step."""
         outcome = self.judged(example, prediction)
         return dspy.Prediction(score=outcome.value or 0.0, feedback=why(outcome))
 
-    def judged(self, example: Any, prediction: Any, trace: Any = None) -> Outcome:
+    def judged(
+        self, example: dspy.Example, prediction: dspy.Prediction | None, trace: Any = None
+    ) -> Outcome:
         """The same, whole. Raises `Stopped`, and `Unmeasurable` for what is not known."""
         self._stop.check()
         row = self._rows[example.example_id]
@@ -229,7 +235,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
                 raise Unmeasurable(row.id, outcome.reason)
         return outcome
 
-    def _outcome(self, row: Row, prediction: Any) -> Outcome:
+    def _outcome(self, row: Row, prediction: dspy.Prediction | None) -> Outcome:
         if prediction is None or not hasattr(prediction, "items"):
             return Outcome(row.id, "", None, 0.0, "the program gave no answer", failure=UNREADABLE)
         try:
@@ -386,7 +392,7 @@ def _as_ours(error: Exception, doing: str) -> FlywheelError:
     return FlywheelError(f"{doing} failed", cause=f"{type(error).__name__}: {error}")
 
 
-def _of(evaluation: _Open, example: Any) -> Outcome:
+def _of(evaluation: _Open, example: dspy.Example) -> Outcome:
     """What came of a row: as it was measured, or why it could not be."""
     if (found := evaluation.outcomes.get(example.example_id)) is not None:
         return found

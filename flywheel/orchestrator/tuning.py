@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flywheel.core.errors import UsageError
 from flywheel.lm import LOCAL, Engine, Purpose, local_file
 
 if TYPE_CHECKING:
+    import dspy
+
     from flywheel.optimize.finetune import Progress, Trace, Trained
 
 TRAINING_SHARE = 0.75
@@ -49,7 +51,7 @@ class Tuning:
         check_libraries()
         base_of(self._base())
 
-    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> Any:
+    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> dspy.LM:
         """See the port."""
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
         from flywheel.optimize.finetune import TrainOptions, train  # noqa: PLC0415

@@ -31,7 +31,7 @@ class Chosen:
         trials = None if prompts.trials is None else steps * (prompts.trials + 1) + 2
         return Plan(trials, {"strategy": STRATEGY, **prompts.settings})
 
-    def compile(self, ground: Ground) -> Any:
+    def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
         student = ground.student.deepcopy()
         student.set_lm(ground.student_model)
@@ -54,7 +54,7 @@ class Chosen:
         return found
 
 
-def _prompted(ground: Ground, program: Any, rows: Mapping[str, Any]) -> Any:
+def _prompted(ground: Ground, program: dspy.Module, rows: Mapping[str, Any]) -> dspy.Module:
     # The student's steps have models of their own, which go before that of the settings.
     teacher = program.deepcopy()
     teacher.set_lm(ground.teacher_model)

@@ -8,11 +8,11 @@ cannot be read. Here traces are what was asked and said (`traces`), and what is 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from flywheel.core.errors import UsageError
 from flywheel.core.identity import content_hash
-from flywheel.optimize.finetune import write_traces
+from flywheel.lm.bridge import dspy
+from flywheel.optimize.finetune import Trace, write_traces
 from flywheel.optimize.ground import Ground, Plan, Tuner
 from flywheel.optimize.traces import collect
 
@@ -32,19 +32,19 @@ class Chosen:
         tuner_of(ground).check()
         return Plan(1, {"traces": len(ground.train)})
 
-    def compile(self, ground: Ground) -> Any:
+    def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
         return tuned(ground, ground.student)
 
 
-def tuned(ground: Ground, program: Any) -> Any:
+def tuned(ground: Ground, program: dspy.Module) -> dspy.Module:
     """A program on its student's model, trained on what it is to say.
 
     Raises what `Tuner.tune` does.
     """
     options = ground.options
 
-    def taught(examples: tuple[Any, ...]) -> Any:
+    def taught(examples: tuple[dspy.Example, ...]) -> list[Trace]:
         return collect(
             program,
             examples,
