@@ -23,7 +23,7 @@ from flywheel.core.ending import BUDGET, INTERRUPTED
 if TYPE_CHECKING:
     from flywheel.optimize.trial import Trial
     from flywheel.orchestrator import Evaluated
-    from flywheel.orchestrator.optimize import Optimized
+    from flywheel.orchestrator.optimized import Optimized
 
 SHOWN = 5
 """Reasons named of each kind; `--json` has them all."""

@@ -10,7 +10,7 @@ from flywheel.core.settings import Settings
 from flywheel.curate import HOLDOUT, find_version
 from flywheel.optimize.gate import require
 from flywheel.orchestrator.evaluate import Drawn, Evaluated, draw, evaluate
-from flywheel.orchestrator.optimize import Optimized
+from flywheel.orchestrator.optimized import Optimized
 from flywheel.registry import Registry
 from flywheel.store import Store
 from flywheel.workspace import Workspace
