@@ -120,7 +120,7 @@ def evaluate(
         _next(session, done)
     if code := exit_code(done.ended):
         return code
-    known = all(one.estimate(0).n for one in done.standings)
+    known = all(one.n for one in done.standings)
     return FlywheelError.exit_code if done.failed or not known else 0
 
 

@@ -9,7 +9,9 @@ from flywheel.core.events import EventBus
 from flywheel.core.settings import Settings
 from flywheel.curate import HOLDOUT, find_version
 from flywheel.optimize.gate import require
-from flywheel.orchestrator.evaluate import Drawn, Evaluated, draw, evaluate
+from flywheel.orchestrator.drawn import Drawn, draw
+from flywheel.orchestrator.evaluate import evaluate
+from flywheel.orchestrator.evaluated import Evaluated
 from flywheel.orchestrator.optimized import Optimized
 from flywheel.registry import Registry
 from flywheel.store import Store

@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from flywheel.core.events import EventBus
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.orchestrator.answers import Chosen
+from flywheel.orchestrator.scoring import KEEP_SECONDS, priced, sum_of
 from flywheel.orchestrator.tools import Measurement, Toolbox
 from flywheel.programs import (
     Agreement,
@@ -45,14 +46,11 @@ from flywheel.store import (
     record_run,
     record_scores,
     scores_of,
-    usd_of,
 )
 from flywheel.workspace import Workspace
 
 AHEAD = 16
 """Answers that are measured at once where tests or models are waited for."""
-KEEP_SECONDS = 2.0
-"""Age of the oldest score not stored yet after which all are stored."""
 POLL_SECONDS = 0.5
 """How long to wait for a score before what is due is stored."""
 KAPPA = "kappa with the tests"
@@ -263,18 +261,8 @@ class _Loop:
 
     def keep(self) -> None:
         """Store the scores that wait, with what they cost."""
-        calls = [key for _, keys in self._waiting for key in keys]
-        prices = {}
-        if calls and self._tools.models is not None:
-            self._tools.models.settle()
-            prices = usd_of(self._store, calls)
-        scored = []
-        for one, keys in self._waiting:
-            usd = [prices.get(key) for key in keys]
-            cost = None if None in usd else sum(each or 0.0 for each in usd)
-            scored.append(replace(one, usd=cost))
-            total = self._done.usd
-            self._done.usd = None if cost is None or total is None else total + cost
+        scored = priced(self._waiting, self._tools, self._store)
+        self._done.usd = sum_of([self._done.usd, *(one.usd for one in scored)])
         record_scores(self._store, scored)
         self._waiting.clear()
 

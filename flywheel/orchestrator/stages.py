@@ -27,7 +27,9 @@ from flywheel.curate.holdout import frozen
 from flywheel.optimize.gate import require
 from flywheel.orchestrator.correct import correct
 from flywheel.orchestrator.dataset import build_dataset, recipe_of
-from flywheel.orchestrator.evaluate import Compared, draw, evaluate
+from flywheel.orchestrator.drawn import draw
+from flywheel.orchestrator.evaluate import evaluate
+from flywheel.orchestrator.evaluated import Compared
 from flywheel.orchestrator.harvest import harvest
 from flywheel.orchestrator.rounds import (
     Attempted,
