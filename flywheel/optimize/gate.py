@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.core.errors import DatasetError, UsageError
-from flywheel.programs import Estimate, mean_of
-from flywheel.programs.estimate import draws
+from flywheel.programs import Estimate, draws, mean_of
 
 ALPHA = 0.05
 """Share of comparisons of equals that may be called a difference."""

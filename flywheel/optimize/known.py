@@ -13,7 +13,7 @@ from typing import Any
 from flywheel.lm.bridge import dspy
 from flywheel.optimize.finetune import KNOWN
 from flywheel.optimize.watch import NotSayableError, row_at_work, step_at_work
-from flywheel.programs.row import Row
+from flywheel.programs import Row
 
 Known = Callable[[Row], Mapping[str, Mapping[str, str]] | str]
 """The outputs of each step that give the proven answer, or why it cannot be said."""

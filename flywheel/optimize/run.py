@@ -25,9 +25,7 @@ from typing import Any
 from flywheel.core.errors import FlywheelError, LMError, UsageError
 from flywheel.lm import OF_REQUESTS, Failure, Reply, kind_of
 from flywheel.lm.bridge import dspy, listening
-from flywheel.programs import Answer, Case, Score
-from flywheel.programs.program import answer_of
-from flywheel.programs.row import Row
+from flywheel.programs import Answer, Case, Row, Score, answer_of
 
 AHEAD = 16
 """Answers that wait to be measured, and those that are measured at once."""

@@ -33,7 +33,7 @@ from flywheel.optimize.run import Measure, Stopped
 from flywheel.optimize.stop import Stop
 from flywheel.optimize.trial import FULL, Trial, state_of
 from flywheel.optimize.watch import Seen, Unmeasurable, Watch
-from flywheel.programs.row import Row
+from flywheel.programs import Row
 
 MOST_UNKNOWN = 0.5
 """Share of the rows that may be left out because nobody knows their value."""

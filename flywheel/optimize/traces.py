@@ -23,9 +23,10 @@ from flywheel.optimize.watch import Watch, step_at_work
 NOT_TEXT = "its messages are not text alone"
 """Why a step is left out of training."""
 
-
 _HEARD: ContextVar[list[Trace] | None] = ContextVar("heard", default=None)
-_ASKED: ContextVar[Any] = ContextVar("asked", default=None)
+"""Traces of the example at work, None where nobody listens."""
+_ASKED: ContextVar[list[dict[str, Any]] | None] = ContextVar("asked", default=None)
+"""Messages of the last question, as the adapter wrote them."""
 
 
 class _Scribe(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
@@ -59,9 +60,18 @@ class _Scribe(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             return
         plain = all(isinstance(one["content"], str) for one in asked)
         turns = asked if plain else ()
-        messages = tuple(Message(one["role"], one["content"]) for one in turns)
-        reason = "" if plain else NOT_TEXT
-        heard.append(Trace("", step.name, messages, completion, None, "", plain, reason))
+        heard.append(
+            Trace(
+                example_id="",  # whoever runs the example knows the rest
+                predictor=step.name,
+                messages=tuple(Message(one["role"], one["content"]) for one in turns),
+                completion=completion,
+                score=None,
+                origin="",
+                kept=plain,
+                reason="" if plain else NOT_TEXT,
+            )
+        )
 
 
 def collect(

@@ -27,14 +27,17 @@ from flywheel.lm.bridge import dspy
 from flywheel.optimize.run import RAISED, UNREADABLE, Measure, Outcome, unread
 from flywheel.optimize.stop import Stop
 from flywheel.optimize.trial import FULL, MINIBATCH, TRAIN, State, Trial, state_of, why
-from flywheel.programs.program import answer_of
-from flywheel.programs.row import Row
+from flywheel.programs import Row, answer_of
 
 KEPT = "kept"
 """What is counted of an example that gives a trace to learn from."""
-
 NOT_SAYABLE = "not sayable"
 """Why an example gives no trace: its proven answer has no form that the program can say."""
+
+_ROW: ContextVar[Row | None] = ContextVar("row", default=None)
+"""The row that a program is run on."""
+_STEP: ContextVar[tuple[dspy.Module, dspy.Predict | None] | None] = ContextVar("step", default=None)
+"""The program that is run, and the step of it that asks its model."""
 
 
 class NotSayableError(ValueError):
@@ -57,12 +60,19 @@ class _Open:
     """An evaluation under way."""
 
     number: int
+    """Number of the trial that it will be."""
     program: dspy.Module
+    """The program that is evaluated."""
     kind: str
+    """What its rows are: see `trial`."""
     examples: list[dspy.Example]
+    """The rows, as DSPy has them."""
     began: float
+    """When, by the monotonic clock."""
     state: State
+    """The state of the program."""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    """What was measured, by example."""
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Kind and reason of what the program raised, by its inputs."""
 
@@ -101,10 +111,6 @@ class Seen:
     """Rows measured; of proposals the questions asked."""
     total: int
     """Rows of it, 0 where that is not known."""
-
-
-_ROW: ContextVar[Row | None] = ContextVar("row", default=None)
-_STEP: ContextVar[tuple[dspy.Module, dspy.Predict | None] | None] = ContextVar("step", default=None)
 
 
 def row_at_work() -> Row | None:

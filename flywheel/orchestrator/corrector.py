@@ -21,8 +21,7 @@ from flywheel.core.settings import CorrectSettings, Settings
 from flywheel.lm import Failure, Message, Reply, Request, Response, Usage
 from flywheel.orchestrator.models import Models
 from flywheel.orchestrator.player import Player, ready
-from flywheel.programs import Answer, Case, Score
-from flywheel.programs.row import FIELDS, Row
+from flywheel.programs import FIELDS, Answer, Case, Row, Score
 from flywheel.registry import Registry, Routed, record_outcome, route, traffic_of
 from flywheel.store import FIXED, UNKNOWN, Attempt, Mendable, Store
 from flywheel.workspace import Workspace

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flywheel.core.errors import UsageError
 from flywheel.curate import SPLITS
 from flywheel.curate import Version as Dataset
-from flywheel.programs.row import Row, rows_of
+from flywheel.programs import Row, rows_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,7 @@ from flywheel.orchestrator.models import Allowance, Models
 from flywheel.orchestrator.player import Player, ready
 from flywheel.orchestrator.scoring import KEEP_SECONDS, sum_of
 from flywheel.orchestrator.tools import Toolbox
-from flywheel.programs import Answer, Case, Metric, Score
-from flywheel.programs.row import Row
+from flywheel.programs import Answer, Case, Metric, Row, Score
 from flywheel.registry import Registry, Version, record_comparison
 from flywheel.store import (
     KeptOutcome,

@@ -31,9 +31,7 @@ from flywheel.orchestrator.scoring import Scoring
 from flywheel.orchestrator.tools import Toolbox, find_metric
 from flywheel.orchestrator.trials import PURPOSE, Trials
 from flywheel.orchestrator.tuning import Tuning
-from flywheel.programs import Metric
-from flywheel.programs.program import Program, find_program
-from flywheel.programs.row import Row, rows_of
+from flywheel.programs import Metric, Program, Row, find_program, rows_of
 from flywheel.registry import Model, Registry
 from flywheel.store import Store, record_figures, record_study
 from flywheel.store import Study as Kept

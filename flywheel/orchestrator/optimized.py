@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.curate import VALIDATION
 from flywheel.curate import Version as Dataset
 from flywheel.orchestrator.measure import version_of
-from flywheel.programs import Metric
-from flywheel.programs.program import Program
+from flywheel.programs import Metric, Program
 from flywheel.registry import (
     Adapter,
     Cost,

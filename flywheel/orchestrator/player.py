@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flywheel.core.events import EventBus, Warned
 from flywheel.optimize.finetune import find_adapter
 from flywheel.orchestrator.models import Models
-from flywheel.programs.program import Program, find_program
+from flywheel.programs import Program, find_program
 from flywheel.registry import Registry, Version
 
 if TYPE_CHECKING:

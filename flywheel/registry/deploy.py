@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from flywheel.core.errors import LeakError, RegistryError, UsageError
 from flywheel.core.identity import content_hash
-from flywheel.curate.split import HOLDOUT
+from flywheel.curate import HOLDOUT
 from flywheel.optimize.gate import Comparison
 from flywheel.registry.registry import ASKED_FOR, Registry
 from flywheel.registry.version import BASE, Version

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from flywheel.core.errors import RegistryError, UsageError
 from flywheel.core.identity import bytes_hash
+from flywheel.programs import Program, find_program
 from flywheel.programs.modules import SHIPPED
-from flywheel.programs.program import Program, find_program
 from flywheel.registry import state as states
 from flywheel.registry.version import (
     BASE,
