@@ -165,9 +165,6 @@ def _print_estimate(session: Session, summary: dict[str, Any]) -> None:
 def _print_summary(session: Session, summary: dict[str, Any]) -> None:
     from flywheel.store import FAILED, FIXED, REJECTED, SUSPECT, UNKNOWN
 
-    def line(name: str, text: str) -> None:
-        session.out.print(f"  {name:<11} {visible(text)}", markup=False)
-
     def listed(counts: dict[str, int]) -> str:
         return ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda i: -i[1]))
 
@@ -179,20 +176,22 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         f" ({summary['fixes']['new']} new fixes, {summary['bugs']['new']} new bugs)"
     )
     if summary["skipped"]:
-        line("not asked", listed(summary["skipped"]))
+        session.line("not asked", listed(summary["skipped"]))
     for turn, counts in summary["by_turn"].items():
         order = (FIXED, SUSPECT, FAILED, REJECTED, UNKNOWN)
         said = ", ".join(f"{counts[name]} {name}" for name in order if counts.get(name))
-        line(f"turn {turn}", f"{sum(counts.values())} answers: {said}")
+        session.line(f"turn {turn}", f"{sum(counts.values())} answers: {said}")
     if summary["reasons"]:
-        line("reasons", listed(summary["reasons"]))
+        session.line("reasons", listed(summary["reasons"]))
     if summary["restored"]:
-        line("restored", f"{summary['restored']} answers are the original code again")
+        session.line("restored", f"{summary['restored']} answers are the original code again")
     if summary["overfitted"]:
-        line("overfitted", f"{summary['overfitted']} pass what was shown, fail what was not")
-    line(
+        session.line(
+            "overfitted", f"{summary['overfitted']} pass what was shown, fail what was not"
+        )
+    session.line(
         "spent", f"${summary['usd']:.4f}, {summary['tokens']:,} tokens, {summary['seconds']:.0f} s"
     )
     if summary["ended"] != EXHAUSTED:
-        line("ended", f"{summary['ended']}; run it again to go on")
+        session.line("ended", f"{summary['ended']}; run it again to go on")
     session.next_step("sql", "SELECT example_id, turn, verdict, reason FROM attempts LIMIT 20")

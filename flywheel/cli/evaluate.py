@@ -195,14 +195,10 @@ def print_evaluated(session: Session, done: Evaluated, seed: int) -> None:
     _print_unknown(session, done)
     for compared in done.compared:
         _print_verdict(session, compared)
-    _line(session, "spent", f"${done.usd:.4f} and {done.tokens:,} tokens in this run")
-    _line(session, "time", f"{done.seconds:.1f} s")
+    session.line("spent", f"${done.usd:.4f} and {done.tokens:,} tokens in this run")
+    session.line("time", f"{done.seconds:.1f} s")
     if done.ended != EXHAUSTED:
-        _line(session, "ended", f"{done.ended}; run it again to go on")
-
-
-def _line(session: Session, name: str, text: str) -> None:
-    session.out.print(f"  {name:<11} {visible(text)}", markup=False)
+        session.line("ended", f"{done.ended}; run it again to go on")
 
 
 def _print_scores(session: Session, done: Evaluated, seed: int) -> None:
@@ -239,15 +235,15 @@ def _print_unknown(session: Session, done: Evaluated) -> None:
         said = f"{one.version.id}: " if len(done.standings) > 1 else ""
         if failures := one.failures:
             told = ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
-            _line(session, "no answer", f"{said}{told}; they are worth nothing")
+            session.line("no answer", f"{said}{told}; they are worth nothing")
         if unknown := one.unknown.total():
-            _line(session, "unknown", f"{said}{unknown}, in no figure")
+            session.line("unknown", f"{said}{unknown}, in no figure")
             for reason, count in one.unknown.most_common(SHOWN):
-                _line(session, "", f"{count} × {reason}")
+                session.line("", f"{count} × {reason}")
     for failed in done.failed[:SHOWN]:
-        _line(session, "failed", f"{failed.message}: {failed.cause}")
+        session.line("failed", f"{failed.message}: {failed.cause}")
     if len(done.failed) > SHOWN:
-        _line(session, "", f"and {len(done.failed) - SHOWN} more")
+        session.line("", f"and {len(done.failed) - SHOWN} more")
 
 
 def _print_regressions(session: Session, one: Compared) -> None:

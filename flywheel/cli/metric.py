@@ -157,32 +157,33 @@ def run(
 
 
 def _print(session: Session, done: Measured) -> None:
-    def line(name: str, text: str) -> None:
-        session.out.print(f"  {name:<11} {visible(text)}", markup=False)
-
     title = f"{done.metric.name} of {done.answers}: {_told(done.estimate)}"
     session.out.print(visible(title), markup=False, style="bold")
-    line("answers", f"{done.answered}: {done.now} measured now, {done.known} known from before")
+    session.line(
+        "answers", f"{done.answered}: {done.now} measured now, {done.known} known from before"
+    )
     for name, one in done.parts.items():
-        line(name, _told(one))
+        session.line(name, _told(one))
     if unknown := done.unknown.total():
-        line("unknown", f"{unknown}, in no figure")
+        session.line("unknown", f"{unknown}, in no figure")
         for reason, count in done.unknown.most_common(SHOWN):
-            line("", f"{count} × {reason}")
+            session.line("", f"{count} × {reason}")
     for failed in done.failed[:SHOWN]:
-        line("failed", f"{failed.message}: {failed.cause}")
+        session.line("failed", f"{failed.message}: {failed.cause}")
     if len(done.failed) > SHOWN:
-        line("", f"and {len(done.failed) - SHOWN} more")
+        session.line("", f"and {len(done.failed) - SHOWN} more")
     if done.strange:
-        line("strange", f"{len(done.strange)} examples of the file are not among those chosen")
+        session.line(
+            "strange", f"{len(done.strange)} examples of the file are not among those chosen"
+        )
     if done.agreement is not None:
         _print_agreement(session, done.agreement)
     if done.judge:
         usd = "price not known" if done.usd is None else f"${done.usd:.4f}"
-        line("spent", f"{usd} by {done.judge}")
-    line("time", f"{done.seconds:.1f} s")
+        session.line("spent", f"{usd} by {done.judge}")
+    session.line("time", f"{done.seconds:.1f} s")
     if done.ended != EXHAUSTED:
-        line("ended", f"{done.ended}; run it again to go on")
+        session.line("ended", f"{done.ended}; run it again to go on")
     session.next_step("trends", "--metric", done.metric.name)
 
 
@@ -210,5 +211,5 @@ def _print_agreement(session: Session, both: Agreement) -> None:
         between = "" if both.low is None else f" ({both.low:.2f} to {both.high:.2f})"
         rows["kappa"] = f"{both.kappa:.2f}{between}"
     for name, text in rows.items():
-        session.out.print(f"  {name:<11} {text}", markup=False)
+        session.line(name, text)
     session.out.print(both.sentence, markup=False)

@@ -207,39 +207,36 @@ def _print(session: Session, done: Optimized) -> None:
 
     studied, out = done.studied, session.out
 
-    def line(name: str, text: str) -> None:
-        out.print(f"  {name:<11} {visible(text)}", markup=False)
-
     title = f"{done.program.name} by {done.optimizer}"
     if studied.best is None:
         title += ": no other state was scored"
     out.print(visible(title), markup=False, style="bold")
     for name, trial in (("as it was", studied.baseline), ("best", studied.best)):
         if trial is not None:
-            line(name, f"{told(trial.estimate)}, trial {trial.number}")
+            session.line(name, f"{told(trial.estimate)}, trial {trial.number}")
     if studied.best is not None and studied.baseline is not None:
         before, after = studied.baseline.estimate.value, studied.best.estimate.value
         if before is not None and after is not None and after <= before:
-            line("", "no trial was better than the program as it was")
+            session.line("", "no trial was better than the program as it was")
         for text in changes(studied.baseline.state.instructions, studied.best.state.instructions):
             out.print(f"    {visible(text)}", markup=False)
-        line("shows", f"{studied.best.state.shown} demonstrations")
+        session.line("shows", f"{studied.best.state.shown} demonstrations")
     for name, counted in (("learnt from", studied.bootstraps), ("proposals", studied.proposals)):
         for reason, count in list(counted.items())[:SHOWN]:
-            line(name, f"{count} × {reason}")
+            session.line(name, f"{count} × {reason}")
     if studied.unknown:
-        line("left out", f"{len(studied.unknown)} rows whose value nobody knows")
+        session.line("left out", f"{len(studied.unknown)} rows whose value nobody knows")
     usd = "price not known" if done.usd is None else f"${done.usd:.4f}"
     tokens = ", ".join(f"{name} {count:,}" for name, count in sorted(done.tokens.items()))
-    line("spent", f"{usd}; tokens: {tokens or 'none'}")
-    line("answers", f"{done.measured} measured now, {done.spared} known")
-    line("time", f"{studied.seconds:.1f} s")
+    session.line("spent", f"{usd}; tokens: {tokens or 'none'}")
+    session.line("answers", f"{done.measured} measured now, {done.spared} known")
+    session.line("time", f"{studied.seconds:.1f} s")
     if studied.partial:
-        line("ended", f"{studied.ended}; run it again to go on")
+        session.line("ended", f"{studied.ended}; run it again to go on")
     if done.forced:
-        line("judge", f"{done.judge} may drive nothing, and was gone by all the same")
+        session.line("judge", f"{done.judge} may drive nothing, and was gone by all the same")
     if done.version is not None:
-        line("version", done.version + (" (partial)" if studied.partial else ""))
+        session.line("version", done.version + (" (partial)" if studied.partial else ""))
 
 
 def _conclude(session: Session, done: Optimized, gate: Evaluated | None, seed: int) -> None:
