@@ -130,10 +130,9 @@ class Step:
 
 def step_at_work() -> Step | None:
     """The step that asks its model in this thread, None where no program runs."""
-    found = _STEP.get()
-    if found is None:
+    program, step = _STEP.get() or (None, None)
+    if program is None or step is None:
         return None
-    program, step = found
     names = (name for name, one in program.named_predictors() if one is step)
     name = next(names, None)
     return None if name is None else Step(name, step.signature)
