@@ -225,6 +225,7 @@ class _Work:
             self._workspace.adapters,
             seed=options.seed,
             left=lambda: stop.left,
+            scoring=lambda: trials.longest,
             on_progress=trials.trained,
         )
         return Study(

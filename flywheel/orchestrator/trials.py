@@ -66,6 +66,11 @@ class Trials:
         """Know what earlier runs have cost: it is no part of the first trial."""
         self._began, self._before = time.monotonic(), self.spent()
 
+    @property
+    def longest(self) -> float:
+        """Seconds that the longest trial took, 0 before the first."""
+        return max(self._took, default=0.0)
+
     def spent(self) -> Spent:
         """What the study has cost so far; the calls that ended are stored."""
         take_calls(self._workspace, self._store, self._journal)

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
     from flywheel.optimize.finetune import Progress, Trace, Trained
 
-TRAINING_SHARE = 0.75
-"""Of the time that is left when a training begins: the rest is for scoring what came of it."""
+LEAST_SHARE = 0.5
+"""Of the time that is left when a training begins, at the least."""
+LEAST_KEPT = 0.1
+"""Of the same time, what is kept for scoring at the least."""
+SPARE = 60.0
+"""Seconds that are left over for writing an adapter, and for serving it the first time."""
 
 
 class Tuning:
@@ -30,11 +34,15 @@ class Tuning:
         *,
         seed: int,
         left: Callable[[], float | None],
+        scoring: Callable[[], float],
         on_progress: Callable[[Progress], None],
     ) -> None:
-        """`purpose` is the student's; `left` says how many seconds a study has yet."""
+        """`purpose` is the student's.
+
+        `left` says how many seconds a study has yet, `scoring` how many a trial has taken at most.
+        """
         self._engine, self._purpose, self._adapters = engine, purpose, adapters
-        self._seed, self._left, self._told = seed, left, on_progress
+        self._seed, self._left, self._scoring, self._told = seed, left, scoring, on_progress
         self._profile = engine.chain(purpose.role, purpose.profile)[0]
         self.trained: dict[str, Trained] = {}
         """What was trained, by what DSPy calls the model."""
@@ -56,10 +64,7 @@ class Tuning:
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
         from flywheel.optimize.finetune import TrainOptions, train  # noqa: PLC0415
 
-        left = self._left()
-        options = TrainOptions(
-            seed=self._seed, max_seconds=None if left is None else max(1.0, left * TRAINING_SHARE)
-        )
+        options = TrainOptions(seed=self._seed, max_seconds=self._seconds())
         found = train(
             traces,
             validation,
@@ -74,6 +79,15 @@ class Tuning:
         model = language_model(self._engine, replace(self._purpose, profile=name))
         self.trained[model.model] = found
         return model
+
+    def _seconds(self) -> float | None:
+        """How long to train: what comes of it is scored in the same time, and asked one by one."""
+        left = self._left()
+        if left is None:
+            return None
+        # A study that goes on has scored from what is kept: its trials say nothing of the time.
+        kept = SPARE + max(2 * self._scoring(), LEAST_KEPT * left)
+        return max(1.0, left * LEAST_SHARE, left - kept)
 
     def _base(self) -> Path:
         if self._profile.settings.adapter is not None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 COMMAND = "from flywheel.cli.main import main; main()"
 ARGUMENTS = (
     *("optimize", "--module", "repair", "--metric", "exact_match", "--optimizer", "random-search"),
-    *("--trials", "8"),
+    *("--trials", "8", "--gate-rows", "0"),
 )
 
 

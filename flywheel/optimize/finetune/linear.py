@@ -55,4 +55,5 @@ def _forward(module: Any, x: Tensor) -> Tensor:
     if module.disable_adapters:
         return base(x)
     halves = module.lora_A[_ADAPTER].weight, module.lora_B[_ADAPTER].weight
-    return _Adapted.apply(x, base.weight, *halves, module.scaling[_ADAPTER])
+    out = _Adapted.apply(x, base.weight, *halves, module.scaling[_ADAPTER])
+    return out if base.bias is None else out + base.bias

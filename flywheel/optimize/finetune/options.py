@@ -41,7 +41,9 @@ class TrainOptions:
     patience: int = 4
     """Validations without a better one after which it ends."""
     checkpoint_steps: int = 20
-    """Steps between two checkpoints."""
+    """Steps between two checkpoints, at the most."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between two, about: there may be fewer steps in that."""
     max_seconds: float | None = None
     """Seconds after which it ends, those before an interruption included; None: no limit."""
     seed: int = 0
@@ -53,7 +55,7 @@ class TrainOptions:
                      "validation_rows", "patience", "checkpoint_steps"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise _wrong(name, getattr(self, name), "it is 1 at the least")
-        for name in ("alpha", "learning_rate", "clip"):
+        for name in ("alpha", "learning_rate", "clip", "checkpoint_seconds"):
             if not getattr(self, name) > 0:
                 raise _wrong(name, getattr(self, name), "it is more than 0")
         if not 0 <= self.warmup < 1:

@@ -39,7 +39,7 @@ _ENDED = "trained.json"
 """Names the adapter of a training that has ended."""
 _LEAST = 0.01
 """What the learning rate ends at, as a share of its highest."""
-_TIMELESS = ("max_seconds", "checkpoint_steps")
+_TIMELESS = ("max_seconds", "checkpoint_steps", "checkpoint_seconds")
 """Options that may change when a training goes on."""
 
 
@@ -138,6 +138,7 @@ class _Training:
         self.steps = self._an_epoch * options.epochs
         self.saved = 0
         """The step of the last checkpoint."""
+        self._saved_at = time.monotonic()
         self.standing: TrainingState
         self._weights = self.tuned.weights()
         self._best = self._weights
@@ -183,7 +184,9 @@ class _Training:
                 self.standing = replace(self.standing, seconds=spent + time.monotonic() - clock)
             told = self._noted(loss, validation)
             stale = self.standing.worse >= options.patience
-            if step % options.checkpoint_steps == 0 or step == self.steps or over or stale:
+            due = time.monotonic() - self._saved_at >= options.checkpoint_seconds
+            due = due or step % options.checkpoint_steps == 0
+            if due or step == self.steps or over or stale:
                 self._save()
             self._told(told)
             if stale:
@@ -316,7 +319,7 @@ class _Training:
         }
         state = torch.get_rng_state()
         save(self._folder, Checkpoint(self.standing, self._weights, self._best, moments, state))
-        self.saved = self.standing.step
+        self.saved, self._saved_at = self.standing.step, time.monotonic()
 
     def _resume(self, found: Checkpoint) -> None:
         import torch  # noqa: PLC0415  of the extra `train`
