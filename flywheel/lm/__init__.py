@@ -14,7 +14,9 @@ from flywheel.lm.budget import Spending as Spending
 from flywheel.lm.engine import Engine as Engine
 from flywheel.lm.engine import Estimate as Estimate
 from flywheel.lm.failure import OF_BATCHES as OF_BATCHES
+from flywheel.lm.failure import OF_REQUESTS as OF_REQUESTS
 from flywheel.lm.failure import Failure as Failure
+from flywheel.lm.failure import kind_of as kind_of
 from flywheel.lm.journal import Journal as Journal
 from flywheel.lm.line import Purpose as Purpose
 from flywheel.lm.model_file import identity_of as identity_of
@@ -39,6 +41,7 @@ __all__ = [
     "IN_BATCHES",
     "LOCAL",
     "OF_BATCHES",
+    "OF_REQUESTS",
     "Call",
     "Engine",
     "Estimate",
@@ -57,6 +60,7 @@ __all__ = [
     "cache_saving",
     "check_local",
     "identity_of",
+    "kind_of",
     "local_file",
     "profile_of",
     "read_head",

@@ -33,8 +33,6 @@ from flywheel.workspace import Workspace
 if TYPE_CHECKING:
     import dspy
 
-OUT_OF_BUDGET = "budget"
-"""How a run ends whose models may spend no more."""
 PATIENCE = 30.0
 """Seconds that a run waits in its end for answers which are paid for."""
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flywheel.core.events import EventBus, Warned
 from flywheel.optimize.finetune import find_adapter
 from flywheel.orchestrator.models import Models
-from flywheel.programs.program import Program, find_program
+from flywheel.programs import Program, find_program
 from flywheel.registry import Registry, Version
+
+if TYPE_CHECKING:
+    import dspy
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Player:
     """The version."""
     program: Program
     """Its program, as its code is now."""
-    module: Any
+    module: dspy.Module
     """The program in the version's state."""
     server: str
     """Identity of what answers: of a local model, that of its weights and its adapter."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flywheel.core.errors import UsageError
-from flywheel.lm import LOCAL, Engine, Purpose
+from flywheel.lm import LOCAL, Engine, Purpose, local_file
 
 if TYPE_CHECKING:
+    import dspy
+
     from flywheel.optimize.finetune import Progress, Trace, Trained
 
 LEAST_SHARE = 0.5
@@ -57,7 +59,7 @@ class Tuning:
         check_libraries()
         base_of(self._base())
 
-    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> Any:
+    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> dspy.LM:
         """See the port."""
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
         from flywheel.optimize.finetune import TrainOptions, train  # noqa: PLC0415
@@ -88,12 +90,10 @@ class Tuning:
         return max(1.0, left * LEAST_SHARE, left - kept)
 
     def _base(self) -> Path:
-        from flywheel.lm.backends.local import model_file  # noqa: PLC0415  with what serves it
-
         if self._profile.settings.adapter is not None:
             raise UsageError(
                 f"the profile {self._profile.name} has an adapter already",
                 cause="an adapter is trained on a model as it is",
                 hint="--student with a profile of the same model, without adapter",
             )
-        return model_file(self._profile)
+        return local_file(self._profile)

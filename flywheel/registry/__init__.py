@@ -9,7 +9,7 @@ from flywheel.registry.diff import (
     difference,
     shown,
 )
-from flywheel.registry.registry import Registry, Standing
+from flywheel.registry.registry import Deployed, Registry
 from flywheel.registry.state import PredictorState, parse, state_of
 from flywheel.registry.traffic import (
     Arm,
@@ -42,6 +42,7 @@ __all__ = [
     "Adapter",
     "Arm",
     "Cost",
+    "Deployed",
     "DraftVersion",
     "Environment",
     "FieldChange",
@@ -54,7 +55,6 @@ __all__ = [
     "PredictorState",
     "Registry",
     "Routed",
-    "Standing",
     "Traffic",
     "Verdict",
     "Version",

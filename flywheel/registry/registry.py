@@ -7,7 +7,6 @@ is in the store. Who changes a module for long (a spin) holds its lock, and nobo
 from __future__ import annotations
 
 import difflib
-import glob
 import json
 import re
 import shutil
@@ -21,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from flywheel.core.errors import RegistryError, UsageError
 from flywheel.core.identity import bytes_hash
+from flywheel.programs import Program, find_program
 from flywheel.programs.modules import SHIPPED
-from flywheel.programs.program import Program, find_program
 from flywheel.registry import state as states
 from flywheel.registry.version import (
     BASE,
@@ -58,12 +57,14 @@ FOLDER = "registry"
 """Folder of the versions, in the workspace's state."""
 LOCK = "lock"
 """File of a module that who changes it holds."""
+ASKED_FOR = "Asked for."
+"""Reason of a change that a person wants, and that needs no other."""
 
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Deployed:
     """What is deployed of a module."""
 
     version_id: str
@@ -148,6 +149,8 @@ class Registry:
         """
         place, at, start = asked.rpartition("@") if "@" in asked else (asked, "", "")
         module = place.rpartition(":")[2]
+        if not module:
+            raise UsageError(f"{asked!r} names no module.", hint="flywheel versions lists them")
         if not at:
             start = self.deployed(module).version_id.rpartition("@")[2]
         if start == BASE:
@@ -162,6 +165,15 @@ class Registry:
                 f"Several versions begin with {asked}: {listed}.", hint="give more of it"
             )
         raise self._none(asked, module, folders)
+
+    def version_of(self, program: Program, version_id: str) -> Version:
+        """What `find` finds, and the base of a program that no version was saved of.
+
+        A program of a user's own is known by its place alone until then, and not by its name.
+        """
+        if version_id == f"{program.name}@{BASE}":
+            return self.base(program)
+        return self.find(version_id)
 
     def list(
         self,
@@ -197,9 +209,9 @@ class Registry:
             )
         states.apply(states.parse(version.written), version.manifest.predictors, program)
 
-    def deployed(self, module: str) -> Standing:
+    def deployed(self, module: str) -> Deployed:
         """What is deployed of a module."""
-        return standing_of(module, deployments(self.store, module))
+        return deployed_by(module, deployments(self.store, module))
 
     @contextmanager
     def changing(self, module: str, doing: str) -> Iterator[None]:
@@ -237,7 +249,9 @@ class Registry:
         return tuple(sorted({one.parent.name for one in self._folders(None)}))
 
     def _folders(self, module: str | None) -> tuple[Path, ...]:
-        found = self.root.glob(f"{glob.escape(module) if module else '*'}/[0-9a-f]*")
+        if module is not None and not _NAME.fullmatch(module):
+            return ()  # a path, or a pattern: nothing is filed under it
+        found = self.root.glob(f"{module or '*'}/[0-9a-f]*")
         return tuple(sorted(one for one in found if one.is_dir()))
 
     def _none(self, asked: str, module: str, folders: tuple[Path, ...]) -> UsageError:
@@ -260,7 +274,7 @@ class Registry:
         )
 
 
-def standing_of(module: str, rows: Sequence[Deployment]) -> Standing:
+def deployed_by(module: str, rows: Sequence[Deployment]) -> Deployed:
     """What is deployed after some deployments of a module, in their order."""
     held: list[Deployment] = []
     for one in rows:
@@ -269,7 +283,7 @@ def standing_of(module: str, rows: Sequence[Deployment]) -> Standing:
         elif held:
             held.pop()
     version_id = held[-1].version_id if held else f"{module}@{BASE}"
-    return Standing(version_id, rows[-1].number if rows else 0, tuple(held))
+    return Deployed(version_id, rows[-1].number if rows else 0, tuple(held))
 
 
 def _manifest(draft: DraftVersion, written: str) -> Manifest:

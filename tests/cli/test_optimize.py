@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from flywheel.core.errors import RegistryError
+from flywheel.registry import DraftVersion, Registry
 from flywheel.store import Store, studies, trials_of
 from flywheel.workspace import find
 from tests.cli.conftest import Ran
@@ -76,6 +78,20 @@ def test_it_ends_with_a_version_a_verdict_and_the_next_command(
     assert next_command == ["deploy", study.version_id]
     deployed = flywheel(*next_command)
     assert deployed.code == 0, deployed.err
+
+
+def test_a_version_that_cannot_be_saved_ends_its_study_as_failed(
+    flywheel: Run, served: Provider, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(registry: Registry, draft: DraftVersion) -> None:
+        raise RegistryError("a demonstration has a secret: nothing was saved")
+
+    monkeypatch.setattr(Registry, "save", refuse)
+    ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
+    assert ran.code == 1
+    assert "has a secret" in ran.err
+    (study,) = studies(Store(find(explicit=folder).store_path))
+    assert (study.status, study.version_id) == ("failed", None)
 
 
 def test_what_is_not_better_is_not_to_be_deployed(flywheel: Run, served: Provider) -> None:

@@ -25,8 +25,8 @@ from flywheel.core.settings import (
 )
 from flywheel.curate import find_version
 from flywheel.optimize.gate import needed
-from flywheel.orchestrator.rounds import Rounds
-from flywheel.orchestrator.spin import Spun, spin
+from flywheel.orchestrator.rounds import Rounds, Spun
+from flywheel.orchestrator.spin import spin
 from flywheel.orchestrator.spin_report import verdict_of
 from flywheel.registry import Registry, deploy
 from flywheel.sandbox import Level, probe

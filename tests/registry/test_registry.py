@@ -102,6 +102,15 @@ def test_a_version_is_found_by_the_beginning_of_its_hash_and_a_slip_is_told(
     assert caught.value.hint == "Did you mean Mend?"
 
 
+@pytest.mark.parametrize("asked", ["/tmp/mine.py@4f2c", "../Mend@4f2c", "M*@4f2c", "@4f2c"])
+def test_a_path_or_a_pattern_is_the_name_of_no_version(
+    registry: Registry, draft: Draft, asked: str
+) -> None:
+    registry.save(draft())
+    with pytest.raises(UsageError, match=r"has no versions|names no module"):
+        registry.find(asked)
+
+
 def test_two_versions_that_begin_alike_are_both_named(registry: Registry, draft: Draft) -> None:
     saved = registry.save(draft())
     twin = saved.manifest.hash[:6] + "0" * 10
