@@ -24,16 +24,16 @@ from flywheel.curate import TRAIN, VALIDATION, find_version
 from flywheel.curate import Version as Dataset
 from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, profile_of
 from flywheel.orchestrator.cost import take_calls
+from flywheel.orchestrator.hosted import HostedTuning, tunes
 from flywheel.orchestrator.measure import agreement_of, version_of
 from flywheel.orchestrator.scoring import Scoring
 from flywheel.orchestrator.tools import Toolbox, find_metric
-from flywheel.orchestrator.tuning import Tuning
+from flywheel.orchestrator.tuning import Tuning, Weights
 from flywheel.programs import Metric
 from flywheel.programs.program import Program, find_program
 from flywheel.programs.row import Row, rows_of
 from flywheel.registry.registry import Registry
 from flywheel.registry.version import (
-    Adapter,
     Cost,
     DraftVersion,
     Model,
@@ -55,7 +55,8 @@ from flywheel.store import Study as Kept
 from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
-    from flywheel.optimize.finetune import Progress, Trained
+    from flywheel.optimize.finetune import Progress
+    from flywheel.optimize.finetune.hosted import Look
     from flywheel.optimize.ground import Options, Plan
     from flywheel.optimize.stop import Stop
     from flywheel.optimize.study import Studied, Study
@@ -187,7 +188,7 @@ class _Work:
         self._study_id = ""
         self._journal = Journal(workspace.journal_path)
         self._plan: Plan | None = None
-        self._tuning: Tuning | None = None
+        self._tuning: Tuning | HostedTuning | None = None
         self._stop: Stop | None = None
         self._took: list[float] = []
         self._spent: tuple[float | None, int] = (0.0, 0)
@@ -278,15 +279,7 @@ class _Work:
             models["proposer"].kwargs["max_tokens"] = PROPOSED
         program, module = self._program, self._program.make()
         self._stop = stop = Stop(seconds=self._wanted.time_limit)
-        self._tuning = Tuning(
-            engine,
-            purposes["student"],
-            self._workspace.adapters,
-            seed=options.seed,
-            left=lambda: stop.left,
-            scoring=lambda: max(self._took, default=0.0),
-            on_progress=self._trained,
-        )
+        self._tuning = self._tuner(engine, purposes["student"], stop)
         return Study(
             subject=Subject(program.name, program.hash, program.fields, module),
             optimizer=self._wanted.optimizer,
@@ -294,7 +287,7 @@ class _Work:
                 models["student"],
                 models["proposer"],
                 models.get("teacher"),
-                self._tuning if self._tuning.possible else None,
+                self._tuning,
             ),
             train=train,
             validation=validation,
@@ -305,6 +298,33 @@ class _Work:
             on_plan=lambda plan: self._planned(plan, module, len(train), len(validation)),
             on_trial=self._trial,
             on_seen=self._seen,
+        )
+
+    def _tuner(self, engine: Engine, student: Purpose, stop: Stop) -> Tuning | HostedTuning | None:
+        """What trains the student: this machine, or its provider; None where neither does."""
+        profile, seed = engine.chain(student.role, student.profile)[0], self._wanted.seed
+        if profile.provider == LOCAL:
+            return Tuning(
+                engine,
+                student,
+                self._workspace.adapters,
+                seed=seed,
+                left=lambda: stop.left,
+                scoring=lambda: max(self._took, default=0.0),
+                on_progress=self._trained,
+            )
+        if not tunes(profile):
+            return None
+        return HostedTuning(
+            engine,
+            student,
+            stop,
+            self._bus,
+            ledger=f"{PURPOSE}training",
+            max_usd=self._wanted.max_usd,
+            max_tokens=self._wanted.max_tokens,
+            seed=seed,
+            on_look=self._looked,
         )
 
     def _judging(self) -> str:
@@ -376,10 +396,15 @@ class _Work:
         detail = f"loss {progress.loss:.3f}, {progress.tokens_per_second:.0f} tokens/s"
         if progress.validation_loss is not None:
             detail += f", {progress.validation_loss:.3f} on the validation"
+        self._tunes(progress.step, progress.steps, detail)
+
+    def _looked(self, look: Look) -> None:
+        told = (look.status, look.message, f"{look.tokens:,} tokens" if look.tokens else "")
+        self._tunes(look.step, look.steps, ", ".join(filter(None, told)))
+
+    def _tunes(self, step: int, steps: int, detail: str) -> None:
         self._bus.publish(
-            TrialProgressed(
-                self._study_id, len(self._took), "tune", progress.step, progress.steps, detail
-            )
+            TrialProgressed(self._study_id, len(self._took), "tune", step, steps, detail)
         )
 
     def _trial(self, trial: Trial, best: bool) -> None:
@@ -529,9 +554,8 @@ class _Work:
         studied = done.studied
         if studied.best is None or studied.program is None:
             return None
-        one, trained = studied.best.estimate, self._adapter(studied.best)
-        if trained is not None:
-            done.learned = trained.manifest.model_dump(mode="json")
+        one, weights = studied.best.estimate, self._weights(studied.best)
+        done.learned = dict(weights.learned)
         score = VersionScore(
             split=VALIDATION,
             metric=self._metric.name,
@@ -556,9 +580,8 @@ class _Work:
             lm=lm,
             cost=Cost(usd=done.usd, tokens=sum(done.tokens.values()), seconds=studied.seconds),
             scores=(score,),
-            adapter=None
-            if trained is None
-            else Adapter(hash=trained.hash, base=trained.manifest.base),
+            adapter=weights.adapter,
+            tuned=weights.tuned,
             study=self._study_id,
             partial=studied.partial,
             trained_on=studied.trained_on,
@@ -568,12 +591,9 @@ class _Work:
         )
         return Registry(self._workspace, self._store).save(draft).id
 
-    def _adapter(self, best: Trial) -> Trained | None:
-        """The weights that the best state goes with, None where those are the model's own."""
-        if self._tuning is None:
-            return None
-        found = (self._tuning.trained.get(name) for name in best.state.models.values())
-        return next((one for one in found if one is not None), None)
+    def _weights(self, best: Trial) -> Weights:
+        """What the best state needs beside the student's own weights."""
+        return self._tuning.weights(best.state.models.values()) if self._tuning else Weights()
 
     def _figures(self, done: Optimized) -> list[Figure]:
         """The best trial of a study that ran to its end."""
