@@ -100,9 +100,12 @@ class Shown:
 
     def _progress(self, event: events.TrialProgressed) -> None:
         of = f" of {self._trials}" if self._trials else ""
-        text = f"trial {event.number}{of}, {event.phase}: {event.done}"
+        text = f"trial {event.number}{of}, {event.phase}"
         unit = "steps" if event.phase == "tune" else "rows"
-        text += f" of {event.total} {unit}" if event.total else " answers"
+        if event.total:
+            text += f": {event.done} of {event.total} {unit}"
+        elif event.phase != "tune":
+            text += f": {event.done} answers"
         text += f" · {event.detail}" if event.detail else ""
         self._status(text + self._best + self._beside, event.done, event.total or None)
 

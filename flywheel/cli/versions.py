@@ -232,6 +232,8 @@ def _print_head(session: Session, version: Version, live: float) -> None:
         rows.append(("model", f"{said.lm.model} (profile {said.lm.profile})"))
     if said.adapter is not None:
         rows.append(("adapter", f"{said.adapter.hash} of {said.adapter.base}"))
+    if said.tuned is not None:
+        rows.append(("tuned", f"{said.tuned.model} of {said.tuned.base}, by {said.tuned.job}"))
     env = said.environment
     rows.append(("with", f"flywheel {env.flywheel}, DSPy {env.dspy}, Python {env.python}"))
     rows += [("score", _score(one)) for one in said.scores]
@@ -301,7 +303,7 @@ def _print_difference(session: Session, found: VersionDifference) -> None:
         session.out.print(escape(f"model: {found.model[0]} -> {found.model[1]}"))
     if found.adapter is not None:
         before, after = (one or "none" for one in found.adapter)
-        session.out.print(f"adapter: {before} -> {after}")
+        session.out.print(escape(f"trained: {visible(before)} -> {visible(after)}"))
     if found.code:
         session.out.print("the module's code differs")
     session.next_step("version", "show", found.second)

@@ -354,7 +354,7 @@ class LMProfile(Section):
     retries: int = Field(default=4, ge=0)
     """How often a call is made again that failed for a passing reason."""
     batch_poll: Seconds = Field(default=60, gt=0)
-    """Longest pause between two looks at a batch under way; the first are shorter."""
+    """Longest pause between two looks at a batch, or a training; the first are shorter."""
     patience: Seconds = Field(default=3600, gt=0)
     """How long an outage, or a provider that says "later", is waited out."""
     input_price: float | None = Field(default=None, ge=0)
@@ -363,6 +363,8 @@ class LMProfile(Section):
     """US dollars for a million tokens that the provider had cached; none: as for any read."""
     output_price: float | None = Field(default=None, ge=0)
     """US dollars for a million tokens written; none: as published."""
+    training_price: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens that a provider trains it on; none: it is not trained."""
     fallbacks: Names = ()
     """Profiles that stand in while this one cannot answer, in order."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from flywheel.lm.backends import cache_saving as cache_saving
 from flywheel.lm.backends import check_local as check_local
 from flywheel.lm.backends import local_file as local_file
+from flywheel.lm.backends import price_of as price_of
 from flywheel.lm.batch import PRICE as BATCH_PRICE
 from flywheel.lm.budget import Spending as Spending
 from flywheel.lm.engine import Engine as Engine
@@ -62,6 +63,7 @@ __all__ = [
     "identity_of",
     "kind_of",
     "local_file",
+    "price_of",
     "profile_of",
     "read_head",
 ]

@@ -50,7 +50,8 @@ class Tuner(Protocol):
 
         Of `validation` the loss is taken. `folder` holds what is half done: called again with the
         same traces, it goes on. Raises `UsageError` where there is nothing to learn,
-        `TrainingError` where it goes wrong, `Interrupted` where a person stopped it.
+        `TrainingError` where it goes wrong, `BudgetError` where it may cost too much, `Interrupted`
+        where a person stopped it.
         """
         ...
 

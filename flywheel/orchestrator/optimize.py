@@ -24,13 +24,14 @@ from flywheel.curate import TRAIN, VALIDATION, find_version
 from flywheel.curate import Version as Dataset
 from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, profile_of
 from flywheel.orchestrator.cost import take_calls
+from flywheel.orchestrator.hosted import HostedTuning, tunes
 from flywheel.orchestrator.measure import agreement_of, version_of
 from flywheel.orchestrator.models import PATIENCE
 from flywheel.orchestrator.optimized import Optimized, draft_of, optimize_figures
 from flywheel.orchestrator.scoring import Scoring
 from flywheel.orchestrator.tools import Toolbox, find_metric
 from flywheel.orchestrator.trials import PURPOSE, Trials
-from flywheel.orchestrator.tuning import Tuning
+from flywheel.orchestrator.tuning import Tuning, Weights
 from flywheel.programs import Metric, Program, Row, find_program, rows_of
 from flywheel.registry import Model, Registry
 from flywheel.store import Store, record_figures, record_study
@@ -38,7 +39,6 @@ from flywheel.store import Study as Kept
 from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
-    from flywheel.optimize.finetune import Trained
     from flywheel.optimize.ground import Options
     from flywheel.optimize.stop import Stop
     from flywheel.optimize.study import Studied, Study
@@ -123,7 +123,7 @@ class _Work:
         self._judge = self._judging()
         self._study_id = ""
         self._journal = Journal(workspace.journal_path)
-        self._tuning: Tuning | None = None
+        self._tuning: Tuning | HostedTuning | None = None
         self._stop: Stop | None = None
 
     def run(self, held: ExitStack, train: list[Row], validation: list[Row]) -> Optimized:
@@ -219,15 +219,7 @@ class _Work:
             models["proposer"].kwargs["max_tokens"] = PROPOSED
         program, module = self._program, self._program.make()
         self._stop = stop = Stop(seconds=self._wanted.time_limit)
-        self._tuning = Tuning(
-            engine,
-            purposes["student"],
-            self._workspace.adapters,
-            seed=options.seed,
-            left=lambda: stop.left,
-            scoring=lambda: trials.longest,
-            on_progress=trials.trained,
-        )
+        self._tuning = self._tuner(engine, purposes["student"], stop, trials)
         return Study(
             subject=Subject(program.name, program.hash, program.fields, module),
             optimizer=self._wanted.optimizer,
@@ -235,7 +227,7 @@ class _Work:
                 models["student"],
                 models["proposer"],
                 models.get("teacher"),
-                self._tuning if self._tuning.possible else None,
+                self._tuning,
             ),
             train=train,
             validation=validation,
@@ -248,6 +240,35 @@ class _Work:
             ),
             on_trial=trials.take,
             on_seen=trials.seen,
+        )
+
+    def _tuner(
+        self, engine: Engine, student: Purpose, stop: Stop, trials: Trials
+    ) -> Tuning | HostedTuning | None:
+        """What trains the student: this machine, or its provider; None where neither does."""
+        profile, seed = engine.chain(student.role, student.profile)[0], self._wanted.seed
+        if profile.provider == LOCAL:
+            return Tuning(
+                engine,
+                student,
+                self._workspace.adapters,
+                seed=seed,
+                left=lambda: stop.left,
+                scoring=lambda: trials.longest,
+                on_progress=trials.trained,
+            )
+        if not tunes(profile):
+            return None
+        return HostedTuning(
+            engine,
+            student,
+            stop,
+            self._bus,
+            ledger=f"{PURPOSE}training",
+            max_usd=self._wanted.max_usd,
+            max_tokens=self._wanted.max_tokens,
+            seed=seed,
+            on_look=trials.looked,
         )
 
     def _judging(self) -> str:
@@ -327,7 +348,7 @@ class _Work:
                 options=study.options,
                 lm=lm,
                 studied=studied,
-                trained=self._trained(studied),
+                weights=self._weights(studied),
                 folder=study.folder,
                 measured=scoring.measured,
                 spared=scoring.spared,
@@ -360,9 +381,8 @@ class _Work:
         record_figures(self._store, optimize_figures(done))
         return done
 
-    def _trained(self, studied: Studied) -> Trained | None:
-        """The weights that the best state goes with, None where those are the model's own."""
+    def _weights(self, studied: Studied) -> Weights:
+        """What the best state needs beside the student's own weights."""
         if self._tuning is None or studied.best is None:
-            return None
-        found = (self._tuning.trained.get(name) for name in studied.best.state.models.values())
-        return next((one for one in found if one is not None), None)
+            return Weights()
+        return self._tuning.weights(studied.best.state.models.values())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from flywheel.curate import VALIDATION
 from flywheel.curate import Version as Dataset
 from flywheel.orchestrator.measure import version_of
+from flywheel.orchestrator.tuning import Weights
 from flywheel.programs import Metric, Program
 from flywheel.registry import (
-    Adapter,
     Cost,
     DraftVersion,
     Model,
@@ -23,7 +23,6 @@ from flywheel.registry import (
 from flywheel.store import OPTIMIZE, Figure
 
 if TYPE_CHECKING:
-    from flywheel.optimize.finetune import Trained
     from flywheel.optimize.ground import Options
     from flywheel.optimize.study import Studied
 
@@ -52,8 +51,8 @@ class Optimized:
     """The model that the program was played by."""
     studied: Studied
     """The study."""
-    trained: Trained | None
-    """The weights that the best state goes with, None where those are the model's own."""
+    weights: Weights
+    """What the best state needs beside the student's own weights."""
     folder: Path
     """The study's folder."""
     measured: int
@@ -70,7 +69,7 @@ class Optimized:
     @property
     def learned(self) -> dict[str, Any]:
         """What a training of weights says of itself; empty where there was none."""
-        return {} if self.trained is None else self.trained.manifest.model_dump(mode="json")
+        return dict(self.weights.learned)
 
 
 def draft_of(done: Optimized) -> DraftVersion | None:
@@ -78,7 +77,7 @@ def draft_of(done: Optimized) -> DraftVersion | None:
     studied, program = done.studied, done.program
     if studied.best is None or studied.program is None:
         return None
-    one, trained = studied.best.estimate, done.trained
+    one = studied.best.estimate
     return DraftVersion(
         module=ModuleName(name=program.name, spec=program.spec, hash=program.hash),
         program=studied.program,
@@ -102,7 +101,8 @@ def draft_of(done: Optimized) -> DraftVersion | None:
                 high=one.high,
             ),
         ),
-        adapter=None if trained is None else Adapter(hash=trained.hash, base=trained.manifest.base),
+        adapter=done.weights.adapter,
+        tuned=done.weights.tuned,
         study=done.study_id,
         partial=studied.partial,
         trained_on=studied.trained_on,

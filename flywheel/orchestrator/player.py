@@ -46,10 +46,14 @@ def ready(version: Version, registry: Registry, models: Models, bus: EventBus) -
     module = program.make()
     profile = ""
     if version.folder is not None:
-        registry.load(version, module, base=models.weights)
+        # What a provider tuned is reached as the model that it is of.
+        base = models.weights if said.tuned is None else models.server()
+        registry.load(version, module, base=base)
         if said.adapter is not None:
             trained = find_adapter(registry.workspace.adapters, said.adapter.hash)
             profile = models.with_adapter(trained.gguf)
+        if said.tuned is not None:
+            profile = models.with_tuned(said.tuned.model)
         _warn(version, program, models, bus)
     with dspy.context(lm=models.for_programs(f"program:{said.module.name}", profile)):
         context = copy_context()

@@ -15,6 +15,7 @@ from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
     from flywheel.optimize.finetune import Progress
+    from flywheel.optimize.finetune.hosted import Look
     from flywheel.optimize.ground import Plan
     from flywheel.optimize.study import Studied
     from flywheel.optimize.trial import State, Trial
@@ -107,6 +108,12 @@ class Trials:
         if progress.validation_loss is not None:
             detail += f", {progress.validation_loss:.3f} on the validation"
         self._progressed(len(self._took), "tune", progress.step, progress.steps, detail)
+
+    def looked(self, look: Look) -> None:
+        """Tell how far a training at a provider is."""
+        told = (look.status, look.message, f"{look.tokens:,} tokens" if look.tokens else "")
+        detail = ", ".join(filter(None, told))
+        self._progressed(len(self._took), "tune", look.step, look.steps, detail)
 
     def take(self, trial: Trial, best: bool) -> None:
         """Store a trial, and tell it."""

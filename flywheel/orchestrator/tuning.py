@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.core.errors import UsageError
-from flywheel.lm import LOCAL, Engine, Purpose, local_file
+from flywheel.lm import Engine, Purpose, local_file
+from flywheel.registry import Adapter, Tuned
 
 if TYPE_CHECKING:
     import dspy
@@ -21,6 +22,18 @@ LEAST_KEPT = 0.1
 """Of the same time, what is kept for scoring at the least."""
 SPARE = 60.0
 """Seconds that are left over for writing an adapter, and for serving it the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a state of a program needs beside the student's own weights: nothing, or one of both."""
+
+    adapter: Adapter | None = None
+    """An adapter that was trained here."""
+    tuned: Tuned | None = None
+    """A model that its provider tuned."""
+    learned: Mapping[str, object] = field(default_factory=dict)
+    """What the training says of itself."""
 
 
 class Tuning:
@@ -44,13 +57,7 @@ class Tuning:
         self._engine, self._purpose, self._adapters = engine, purpose, adapters
         self._seed, self._left, self._scoring, self._told = seed, left, scoring, on_progress
         self._profile = engine.chain(purpose.role, purpose.profile)[0]
-        self.trained: dict[str, Trained] = {}
-        """What was trained, by what DSPy calls the model."""
-
-    @property
-    def possible(self) -> bool:
-        """Whether the student is a model that is served on this machine."""
-        return self._profile.provider == LOCAL
+        self._trained: dict[str, Trained] = {}
 
     def check(self) -> None:
         """See the port."""
@@ -77,8 +84,18 @@ class Tuning:
         name = f"{self._profile.name}-{found.hash}"
         self._engine.add(name, self._profile.settings.model_copy(update={"adapter": found.gguf}))
         model = language_model(self._engine, replace(self._purpose, profile=name))
-        self.trained[model.model] = found
+        self._trained[model.model] = found
         return model
+
+    def weights(self, models: Iterable[str]) -> Weights:
+        """What was trained here of the models that a state asks, by what DSPy calls them."""
+        found = next((self._trained[one] for one in models if one in self._trained), None)
+        if found is None:
+            return Weights()
+        said = found.manifest
+        return Weights(
+            adapter=Adapter(hash=found.hash, base=said.base), learned=said.model_dump(mode="json")
+        )
 
     def _seconds(self) -> float | None:
         """How long to train: what comes of it is scored in the same time, and asked one by one."""

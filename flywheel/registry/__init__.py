@@ -33,6 +33,7 @@ from flywheel.registry.version import (
     ModuleName,
     Optimizer,
     Predictor,
+    Tuned,
     Version,
     VersionScore,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "Registry",
     "Routed",
     "Traffic",
+    "Tuned",
     "Verdict",
     "Version",
     "VersionDifference",

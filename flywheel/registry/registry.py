@@ -28,6 +28,7 @@ from flywheel.registry.version import (
     FORMAT,
     MANIFEST,
     STATE,
+    TUNED_FORMAT,
     Cost,
     DraftVersion,
     Environment,
@@ -197,15 +198,22 @@ class Registry:
     def load(self, version: Version, program: dspy.Module, *, base: str | None = None) -> None:
         """Set a version's state on a module, which has no model of its own afterwards.
 
-        `base` is the identity of the weights that will answer, None where that is not known. Raises
-        `RegistryError` where state, fields or adapter do not fit; then nothing was set.
+        `base` is the identity of what its adapter is put on, or its tuned model was made of: of the
+        weights, or the model, that plays. None where that is not known. Raises `RegistryError`
+        where state, fields, adapter or tuned model do not fit; then nothing was set.
         """
-        adapter = version.manifest.adapter
+        adapter, tuned = version.manifest.adapter, version.manifest.tuned
         if adapter is not None and base != adapter.base:
             raise RegistryError(
                 f"The adapter of {version.id} does not fit this model.",
                 cause=f"it was trained on {adapter.base}, and these are {base or 'not known'}",
                 hint="name the profile of the model that it was trained on",
+            )
+        if tuned is not None and base != tuned.base:
+            raise RegistryError(
+                f"{version.id} needs {tuned.model}, which this profile does not reach.",
+                cause=f"it was tuned of {tuned.base}, and this is {base or 'not known'}",
+                hint="name the profile of the model that it was tuned of",
             )
         states.apply(states.parse(version.written), version.manifest.predictors, program)
 
@@ -288,7 +296,7 @@ def deployed_by(module: str, rows: Sequence[Deployment]) -> Deployed:
 
 def _manifest(draft: DraftVersion, written: str) -> Manifest:
     made = Manifest(
-        format=FORMAT,
+        format=FORMAT if draft.tuned is None else TUNED_FORMAT,
         module=draft.module,
         hash="",
         state=bytes_hash(written.encode()),
@@ -301,6 +309,7 @@ def _manifest(draft: DraftVersion, written: str) -> Manifest:
         scores=draft.scores,
         lm=draft.lm,
         adapter=draft.adapter,
+        tuned=draft.tuned,
         cost=draft.cost,
         environment=Environment.here(),
         partial=draft.partial,
@@ -319,7 +328,7 @@ def _put(folder: Path, manifest: Manifest, written: str) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
         try:
-            told = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
+            told = json.dumps(manifest.written, indent=1, ensure_ascii=False)
             (made / MANIFEST).write_text(f"{told}\n", encoding="utf-8")
             (made / STATE).write_text(written, encoding="utf-8")
             made.chmod(0o755)

@@ -25,8 +25,9 @@ from flywheel.core.identity import bytes_hash, content_hash
 if TYPE_CHECKING:
     import dspy
 
-FORMAT = 1
-"""Layout of the folder. A reader refuses a greater one."""
+FORMAT, TUNED_FORMAT = 1, 2
+"""Layout of the folder, and that of a version which needs a model that a provider tuned. A reader
+refuses a greater one."""
 MANIFEST, STATE = "manifest.json", "state.json"
 """Files of a version."""
 BASE = "base"
@@ -114,6 +115,17 @@ class Adapter(Record):
     """Identity of the weights that it was trained on: it fits no others."""
 
 
+class Tuned(Record):
+    """A model that its provider tuned, which a version needs in place of its own."""
+
+    model: str
+    """As a profile names it: `openai/ft:…`."""
+    base: str
+    """Identity of the model that it was tuned of, with its address."""
+    job: str
+    """The provider's name for the training."""
+
+
 class Cost(Record):
     """What it took to make a version."""
 
@@ -193,15 +205,21 @@ class Manifest(Record):
     """Trials of the run."""
     created_at: datetime
     """When it was made, UTC."""
+    tuned: Tuned | None = None
+    """Not written where there is none: versions are as they were before there was any."""
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """As its file has it."""
+        return self.model_dump(mode="json", exclude=set() if self.tuned else {"tuned"})
 
     @property
     def identity(self) -> str:
         """The hash that it must have: of the state and of all that made it."""
-        told = self.model_dump(
-            mode="json",
-            exclude={"hash", "scores", "cost", "environment", "trials", "created_at"},
+        left_out = {"hash", "scores", "cost", "environment", "trials", "created_at"}
+        return content_hash(
+            {name: one for name, one in self.written.items() if name not in left_out}
         )
-        return content_hash(told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +246,8 @@ class DraftVersion:
     """What was measured of it."""
     adapter: Adapter | None = None
     """Trained weights, None where there are none."""
+    tuned: Tuned | None = None
+    """A model that its provider tuned, None where there is none."""
     study: str | None = None
     """The optimiser's run."""
     partial: bool = False
@@ -272,10 +292,10 @@ def read_version(folder: Path) -> Version:
         raise _damaged(folder, str(error)) from error
     if not isinstance(said, dict) or not isinstance(said.get("format"), int):
         raise _damaged(folder, f"{MANIFEST} is no manifest")
-    if said["format"] > FORMAT:
+    if said["format"] > TUNED_FORMAT:
         raise RegistryError(
             f"The version {_named(folder)} was made by a newer flywheel.",
-            cause=f"its layout is {said['format']}, and this one reads up to {FORMAT}",
+            cause=f"its layout is {said['format']}, and this one reads up to {TUNED_FORMAT}",
             hint="upgrade flywheel: in its checkout, git pull && make",
         )
     try:

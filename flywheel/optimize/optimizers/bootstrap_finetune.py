@@ -72,7 +72,8 @@ def tuner_of(ground: Ground) -> Tuner:
     if ground.tuner is None:
         raise UsageError(
             f"the student {ground.student_model.model} cannot be trained here",
-            cause="only a model that is served on this machine can",
+            cause="only a model that is served on this machine can, and one of openai/… by its"
+            " provider",
             hint="--student with a profile of a local model, or another --optimizer",
         )
     return ground.tuner
