@@ -103,6 +103,15 @@ class Comparison:
         return f"Not shown to be better: {found}."
 
 
+def level(look: int) -> float:
+    """What the p-value of the `look`-th look at the same rows must stay below; the first is 1.
+
+    Whoever looks often calls equals a difference at some time. The levels of all looks, however
+    many, add up to `ALPHA`, so that by the union bound they do so together in no larger a share.
+    """
+    return ALPHA / (look * (look + 1))
+
+
 def compare(
     champion: Mapping[str, float | None],
     challenger: Mapping[str, float | None],

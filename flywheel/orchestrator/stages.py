@@ -24,7 +24,7 @@ from flywheel.core.settings import Section, Settings, SpinSettings
 from flywheel.curate import HOLDOUT, TRAIN, find_version
 from flywheel.curate import Version as Dataset
 from flywheel.curate.holdout import frozen
-from flywheel.optimize.gate import require
+from flywheel.optimize.gate import level, require
 from flywheel.orchestrator.correct import correct
 from flywheel.orchestrator.dataset import build_dataset, recipe_of
 from flywheel.orchestrator.drawn import draw
@@ -258,6 +258,11 @@ class Stages:
         why = compared.refused or (found.sentence if found is not None else "")
         if found is not None and found.better and not compared.refused and not deployed:
             why = verdict(self._registry, challenger).sentence
+            if found.p_value >= level(now.number):
+                why = (
+                    f"{found.sentence} Not deployed: in round {now.number} p must stay below"
+                    f" {level(now.number):.2g}, for every round looks at the same hold-out."
+                )
         scores = [Spread.of(one.estimate(wanted.seed)) for one in done.standings]
         return Gated(
             champion_score=scores[0],
@@ -277,8 +282,10 @@ class Stages:
 
     def _deploy(self, now: Round, challenger: Version, compared: Compared) -> bool:
         """Let a challenger that won take the champion's place; says whether it has it."""
-        won = compared.comparison is not None and compared.comparison.better
-        if not won or compared.refused:
+        found = compared.comparison
+        if found is None or compared.refused or not found.better:
+            return False
+        if found.p_value >= level(now.number):
             return False
         live = self._registry.deployed(self._spun.module).version_id
         if live == challenger.id and live != now.champion:
