@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     app.command()(versions)
     version_app.command()(show)
     version_app.command()(diff)
+    version_app.command()(export)
     app.add_typer(version_app, name="version")
 
 
@@ -130,6 +132,32 @@ def diff(
         session.print_json(asdict(found))
         return
     _print_difference(session, found)
+
+
+def export(
+    context: typer.Context,
+    version: Named,
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A file *.gguf, or a folder for safetensors.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write the model of a version, with what was trained worked into it, for other servers.
+
+    A file *.gguf is for llama.cpp and its kin, a folder of safetensors for transformers, vLLM and
+    others. The server of this machine needs neither: it serves the base and its adapters.
+    """
+    from flywheel.orchestrator.merge import merged
+
+    session = Session.of(context)
+    found = registry_of(session).find(version)
+    made = merged(found, out, session.configuration().settings, session.workspace)
+    files = [made] if made.is_file() else [one for one in made.rglob("*") if one.is_file()]
+    size = sum(one.stat().st_size for one in files)
+    if as_json:
+        session.print_json({"version": found.id, "path": str(made), "bytes": size})
+    else:
+        session.out.print(f"{made}  {size / 2**20:,.0f} MiB", markup=False)
 
 
 def registry_of(session: Session) -> Registry:
