@@ -11,6 +11,7 @@ from flywheel.cli.options import (
     CandidatesAtOnce,
     GoesBy,
     Json,
+    MaxTokens,
     MaxUsd,
     Program,
     Student,
@@ -86,6 +87,7 @@ def spin(
         int | None, typer.Option("--patience", help="Rounds in a row that may be lost.")
     ] = None,
     max_usd: MaxUsd = None,
+    max_tokens: MaxTokens = None,
     time_limit: TimeLimit = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of every choice.")] = None,
     jobs: CandidatesAtOnce = None,
@@ -116,6 +118,7 @@ def spin(
             "spin.rows": rows,
             "spin.patience": patience,
             "spin.max_usd": max_usd,
+            "spin.max_tokens": max_tokens,
             "spin.time_limit": time_limit,
             "spin.seed": seed,
             "harvest.jobs": jobs,

@@ -286,6 +286,8 @@ class SpinSettings(Section):
     """Rounds in a row that the champion may win before the spin ends."""
     max_usd: float | None = Field(default=None, gt=0)
     """US dollars that models may cost in all rounds; none: no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that models may read and write in all rounds; none: no limit."""
     time_limit: Seconds | None = Field(default=None, gt=0)
     """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
     seed: int = 0

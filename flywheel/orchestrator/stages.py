@@ -75,7 +75,8 @@ class Limits:
 
     def __init__(self, wanted: SpinSettings, rounds: Sequence[Round]) -> None:
         """`rounds` are those of the spin, as they grow. The time begins now."""
-        self._max_usd, self._rounds = wanted.max_usd, rounds
+        self._max_usd, self._max_tokens = wanted.max_usd, wanted.max_tokens
+        self._rounds = rounds
         limit = wanted.time_limit
         self._deadline = None if limit is None else time.monotonic() + limit
 
@@ -87,6 +88,13 @@ class Limits:
         return max(self._max_usd - sum(one.spent for one in self._rounds), 0.0)
 
     @property
+    def tokens(self) -> int | None:
+        """Tokens that are left, None where there is no limit."""
+        if self._max_tokens is None:
+            return None
+        return max(self._max_tokens - sum(one.tokens for one in self._rounds), 0)
+
+    @property
     def seconds(self) -> float | None:
         """Seconds that are left, None where there is no limit."""
         return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
@@ -96,7 +104,7 @@ class Limits:
         """The limit that is reached, empty where none is."""
         if self.seconds == 0.0:
             return TIME_LIMIT
-        return BUDGET if self.usd == 0.0 else ""
+        return BUDGET if self.usd == 0.0 or self.tokens == 0 else ""
 
 
 class Stages:
@@ -362,6 +370,7 @@ class Stages:
         usd, seconds = self.limits.usd, self.limits.seconds
         left = {
             "max_usd": None if usd is None else max(usd - spent, 0.0),
+            "max_tokens": self.limits.tokens,
             "time_limit": None if seconds is None else max(seconds, _NO_TIME),
         }
         for name, value in left.items():
