@@ -83,25 +83,28 @@ def padded(base: Base, rows: Sequence[Encoded]) -> tuple[float, float]:
     return total / sum(one.learned for one in rows), time.monotonic() - began
 
 
-def served(engine: Engine, traces: Sequence[Trace], profiles: Sequence[str], at_once: int) -> str:
-    """What asking all questions took: seconds, and tokens read and written a second."""
+def served(
+    engine: Engine, traces: Sequence[Trace], profiles: Sequence[str], *, at_once: int, sample: int
+) -> str:
+    """What asking all questions took: seconds, and tokens read and written a second.
+
+    `sample` is another each time: what was asked before is not asked again.
+    """
 
     def ask(numbered: tuple[int, Trace]) -> tuple[int, int]:
         number, trace = numbered
-        said = tuple(Message(one.role, one.text) for one in trace.messages)
-        # Another sample each time: what was asked before is not asked again.
-        request = Request(said, temperature=0.0, max_tokens=WRITTEN, sample=ask.calls)
-        profile = profiles[number % len(profiles)]
-        usage = engine.ask(request, Purpose(Role.STUDENT, "bench", profile=profile)).response.usage
+        system = "".join(one.text for one in trace.messages if one.role == "system")
+        said = tuple(Message(one.role, one.text) for one in trace.messages if one.role != "system")
+        request = Request(said, system, max_tokens=WRITTEN, temperature=0.0, sample=sample)
+        purpose = Purpose(Role.STUDENT, "bench", profile=profiles[number % len(profiles)])
+        usage = engine.ask(request, purpose).response.usage
         return usage.input_tokens, usage.output_tokens
 
-    ask.calls = len(profiles) * 10 + at_once  # type: ignore[attr-defined]
-    for name in profiles:
-        engine.ask(Request((Message("user", "Hello."),), max_tokens=2, sample=at_once),
-                   Purpose(Role.STUDENT, "bench", profile=name))  # fmt: skip
+    for place in range(len(profiles)):
+        ask((place, traces[0]))
     began = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:
-        found = list(pool.map(ask, enumerate(traces)))
+        found = list(pool.map(ask, enumerate(traces[1:])))
     seconds = time.monotonic() - began
     read, written = (sum(one[place] for one in found) for place in (0, 1))
     return f"{seconds:.1f} | {read / seconds:.0f} | {written / seconds:.1f}"
@@ -132,10 +135,14 @@ def main() -> None:
         journal = Journal(folder / "lm.sqlite")
         print("| serving | s | tokens read/s | tokens written/s |\n|---|---|---|---|")
         with Engine(profiles, journal) as engine:
-            print(f"| base | {served(engine, traces, ['base'], 1)} |", flush=True)
-            print(f"| base, two at once | {served(engine, traces, ['base'], 2)} |", flush=True)
-            both = served(engine, traces, ["base", "tuned"], 2)
-            print(f"| base and adapter in turn, two at once | {both} |", flush=True)
+            ways = (
+                ("base", ["base"], 1),
+                ("base, two at once", ["base"], 2),
+                ("base and adapter in turn, two at once", ["base", "tuned"], 2),
+            )
+            for sample, (way, names, at_once) in enumerate(ways):
+                figures = served(engine, traces, names, at_once=at_once, sample=sample)
+                print(f"| {way} | {figures} |", flush=True)
         journal.close()
 
 
