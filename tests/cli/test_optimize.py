@@ -21,17 +21,17 @@ from tests.optimize.studies.conftest import NEEDS_OPTUNA
 
 Run = Callable[..., Ran]
 OPTIMIZE = ("optimize", "--module", "repair", "--metric", "exact_match")
-RIGHT = {"lines": "2", "fixed": "    return a + b"}
-WRONG = {"lines": "2", "fixed": "    return a * b"}
+RIGHT = "2:     return a + b"
+WRONG = "2:     return a * b"
 
 
 def student(body: dict[str, Any]) -> Behaviour:
     """Mends the bug where it is shown how, and proposes where it is asked to."""
     text = json.dumps(body)
-    if "Answer in JSON" in text and '\\"lines\\": ' not in text.partition("Answer in JSON")[2][:60]:
+    if "Answer in JSON" in text:
         names = re.findall(r'\\"(\w+)\\":', text.partition("Answer in JSON")[2])
         return Behaviour(text=json.dumps(dict.fromkeys(names, "Mend the sum.")))
-    return Behaviour(text=json.dumps(RIGHT if len(body["messages"]) > 1 else WRONG))
+    return Behaviour(text=RIGHT if len(body["messages"]) > 1 else WRONG)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_version_that_cannot_be_saved_ends_its_study_as_failed(
 
 
 def test_what_is_not_better_is_not_to_be_deployed(flywheel: Run, served: Provider) -> None:
-    served.script[:] = [lambda body: Behaviour(text=json.dumps(WRONG))]
+    served.script[:] = [lambda body: Behaviour(text=WRONG)]
     ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
     assert ran.code == 0, ran.err
     assert "0 rows better, 0 worse" in ran.out
