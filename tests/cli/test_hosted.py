@@ -30,7 +30,7 @@ COMMAND = "from flywheel.cli.main import main; main()"
 
 def student(body: dict[str, Any]) -> Behaviour:
     """Mends the bug where it was tuned to."""
-    return Behaviour(text=json.dumps(RIGHT if body["model"] == TUNED else WRONG))
+    return Behaviour(text=RIGHT if body["model"] == TUNED else WRONG)
 
 
 def settings(folder: Path, served: Provider, **changes: object) -> None:
