@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flywheel.core.events import EventBus, StudyEnded, StudyStarted, TrialEnded, TrialProgressed
 from flywheel.lm import Journal
 from flywheel.orchestrator.cost import take_calls
-from flywheel.store import Store, Study, StudyTrial, call_sums, record_trials
+from flywheel.store import Store, Study, StudyTrial, call_sums, record_trials, trials_of
 from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ class Trials:
 
     @property
     def longest(self) -> float:
-        """Seconds that the longest trial took, 0 before the first."""
-        return max(self._took, default=0.0)
+        """Seconds that the longest trial took when it was first scored, 0 before the first."""
+        known = trials_of(self._store, self._study.study_id)
+        return max((one.seconds for one in known), default=0.0)
 
     def spent(self) -> Spent:
         """What the study has cost so far; the calls that ended are stored."""

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.5
 """Of the time that is left when a training begins, at the least."""
-LEAST_KEPT = 0.1
-"""Of the same time, what is kept for scoring at the least."""
 SPARE = 60.0
 """Seconds that are left over for writing an adapter, and for serving it the first time."""
 
@@ -102,9 +100,7 @@ class Tuning:
         left = self._left()
         if left is None:
             return None
-        # A study that goes on has scored from what is kept: its trials say nothing of the time.
-        kept = SPARE + max(2 * self._scoring(), LEAST_KEPT * left)
-        return max(1.0, left * LEAST_SHARE, left - kept)
+        return max(1.0, left * LEAST_SHARE, left - SPARE - 2 * self._scoring())
 
     def _base(self) -> Path:
         if self._profile.settings.adapter is not None:

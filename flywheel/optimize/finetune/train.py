@@ -139,6 +139,8 @@ class _Training:
         self.saved = 0
         """The step of the last checkpoint."""
         self._saved_at = time.monotonic()
+        self._validating = 0.0
+        """Seconds that the longest validation took."""
         self.standing: TrainingState
         self._weights = self.tuned.weights()
         self._best = self._weights
@@ -178,7 +180,7 @@ class _Training:
                 seconds=spent + time.monotonic() - clock,
             )
             validation = None
-            over = options.max_seconds is not None and self.standing.seconds > options.max_seconds
+            over = self._over()
             if self._tested and (step % every == 0 or step == self.steps or over):
                 validation = self._validate()
                 self.standing = replace(self.standing, seconds=spent + time.monotonic() - clock)
@@ -194,6 +196,11 @@ class _Training:
             if over:
                 return "time"
         return "epochs"
+
+    def _over(self) -> bool:
+        """Whether the time is over, but for the last validation."""
+        limit = self._options.max_seconds
+        return limit is not None and self.standing.seconds + self._validating > limit
 
     def keep(self, adapters: Path, end: End) -> Trained:
         """Write the best weights down."""
@@ -273,13 +280,14 @@ class _Training:
         return _LEAST + (1 - _LEAST) * 0.5 * (1 + math.cos(math.pi * fallen))
 
     def _validate(self) -> float:
-        options, device = self._options, self.tuned.device
+        options, device, began = self._options, self.tuned.device, time.monotonic()
         every = packs(self._tested, tokens=options.batch_tokens, device=device)
         total = sum(self.tuned.loss(pack) for pack in every)
         loss = total / sum(one.learned for one in self._tested)
         self.standing = judged(self.standing, loss)
         if self.standing.best_step == self.standing.step:
             self._best = self._copied()
+        self._validating = max(self._validating, time.monotonic() - began)
         return loss
 
     def _noted(self, loss: float, validation: float | None) -> Progress:
