@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.display import display, estimated
-from flywheel.cli.interrupt import INTERRUPTED
+from flywheel.cli.ending import exit_code
 from flywheel.cli.options import Batch, Estimate, Json, MaxTokens, MaxUsd, TimeLimit, Where
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import EXHAUSTED
 
 if TYPE_CHECKING:
     from flywheel.orchestrator import CorrectTally
@@ -79,7 +80,7 @@ def correct(
     """
     import random
 
-    from flywheel.core.errors import BudgetError, FlywheelError, UsageError
+    from flywheel.core.errors import FlywheelError, UsageError
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator import correct as run
     from flywheel.store import Store, mendable
@@ -129,10 +130,11 @@ def correct(
             hint="flywheel examples lists them" if where else "flywheel harvest --repo PATH",
         )
     bus = EventBus()
-    logs = session.workspace.logs
-    logs.mkdir(parents=True, exist_ok=True)
     conversations = len(rows) * settings.correct.samples
-    with EventLog(logs / "correct.jsonl") as log, display(session, total=conversations) as shown:
+    with (
+        EventLog(session.workspace.logs / "correct.jsonl") as log,
+        display(session, total=conversations) as shown,
+    ):
         bus.subscribe(log)
         bus.subscribe(shown.event)
 
@@ -147,11 +149,10 @@ def correct(
         _print_estimate(session, summary)
     else:
         _print_summary(session, summary)
-    if summary["ended"] == "interrupted":
-        return INTERRUPTED
-    if not summary["asked"] and summary["skipped"] and summary["estimate"] is None:
-        return FlywheelError.exit_code
-    return BudgetError.exit_code if summary["ended"] == "budget" else 0
+    if code := exit_code(summary["ended"]):
+        return code
+    in_vain = not summary["asked"] and summary["skipped"] and summary["estimate"] is None
+    return FlywheelError.exit_code if in_vain else 0
 
 
 def _print_estimate(session: Session, summary: dict[str, Any]) -> None:
@@ -164,9 +165,6 @@ def _print_estimate(session: Session, summary: dict[str, Any]) -> None:
 def _print_summary(session: Session, summary: dict[str, Any]) -> None:
     from flywheel.store import FAILED, FIXED, REJECTED, SUSPECT, UNKNOWN
 
-    def line(name: str, text: str) -> None:
-        session.out.print(f"  {name:<11} {visible(text)}", markup=False)
-
     def listed(counts: dict[str, int]) -> str:
         return ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda i: -i[1]))
 
@@ -178,20 +176,22 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         f" ({summary['fixes']['new']} new fixes, {summary['bugs']['new']} new bugs)"
     )
     if summary["skipped"]:
-        line("not asked", listed(summary["skipped"]))
+        session.line("not asked", listed(summary["skipped"]))
     for turn, counts in summary["by_turn"].items():
         order = (FIXED, SUSPECT, FAILED, REJECTED, UNKNOWN)
         said = ", ".join(f"{counts[name]} {name}" for name in order if counts.get(name))
-        line(f"turn {turn}", f"{sum(counts.values())} answers: {said}")
+        session.line(f"turn {turn}", f"{sum(counts.values())} answers: {said}")
     if summary["reasons"]:
-        line("reasons", listed(summary["reasons"]))
+        session.line("reasons", listed(summary["reasons"]))
     if summary["restored"]:
-        line("restored", f"{summary['restored']} answers are the original code again")
+        session.line("restored", f"{summary['restored']} answers are the original code again")
     if summary["overfitted"]:
-        line("overfitted", f"{summary['overfitted']} pass what was shown, fail what was not")
-    line(
+        session.line(
+            "overfitted", f"{summary['overfitted']} pass what was shown, fail what was not"
+        )
+    session.line(
         "spent", f"${summary['usd']:.4f}, {summary['tokens']:,} tokens, {summary['seconds']:.0f} s"
     )
-    if summary["ended"] != "exhausted":
-        line("ended", f"{summary['ended']}; run it again to go on")
+    if summary["ended"] != EXHAUSTED:
+        session.line("ended", f"{summary['ended']}; run it again to go on")
     session.next_step("sql", "SELECT example_id, turn, verdict, reason FROM attempts LIMIT 20")

@@ -9,17 +9,36 @@ from typing import TYPE_CHECKING, Any
 from flywheel.cli.session import Session, visible
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
     from flywheel.core.events import Event
     from flywheel.orchestrator import AuditProgress, Progress, Replayed
+
+
+class Line:
+    """One live line, of which each text takes the place of the last."""
+
+    def __init__(self, bar: Bar | None) -> None:
+        """Without a bar nothing is shown."""
+        self._bar = bar
+        self._task: TaskID | None = None
+
+    def show(self, text: str, done: int | None = None, total: int | None = None) -> None:
+        """Show a text, and how much of the total is done."""
+        if self._bar is None:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=None)
+        self._bar.update(self._task, description=visible(text), completed=done or 0, total=total)
 
 
 class Display:
     """Progress on stderr: phases as lines, the loop as one live line."""
 
-    def __init__(self, session: Session, bar: Any, total: int | None) -> None:
+    def __init__(self, session: Session, bar: Bar | None, total: int | None) -> None:
         self._session = session
-        self._bar = bar
-        self._task: Any = None
+        self._line = Line(bar)
         self._total = total
         self._proven = 0
         self._done = 0
@@ -88,11 +107,7 @@ class Display:
 
     def status(self, text: str, done: int | None = None, total: int | None = None) -> None:
         """Show a line that the next one takes the place of."""
-        if self._bar is None:
-            return
-        if self._task is None:
-            self._task = self._bar.add_task("", total=None)
-        self._bar.update(self._task, description=visible(text), completed=done or 0, total=total)
+        self._line.show(text, done, total)
 
 
 _PHASES = {
@@ -114,10 +129,17 @@ _PHASES = {
 @contextlib.contextmanager
 def display(session: Session, total: int | None = None) -> Iterator[Display]:
     """Progress for as long as the block runs: a live line on a terminal, else none."""
+    with live(session) as bar:
+        yield Display(session, bar, total)
+
+
+@contextlib.contextmanager
+def live(session: Session) -> Iterator[Bar | None]:
+    """What live lines are shown by for as long as the block runs, None where there are none."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     if session.quiet or not session.err.is_terminal:
-        yield Display(session, None, total)
+        yield None
         return
     bar = Progress(
         SpinnerColumn(),
@@ -127,7 +149,7 @@ def display(session: Session, total: int | None = None) -> Iterator[Display]:
         transient=True,
     )
     with bar:
-        yield Display(session, bar, total)
+        yield bar
 
 
 def estimated(asked: dict[str, Any]) -> str:

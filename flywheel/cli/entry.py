@@ -14,4 +14,4 @@ def main() -> NoReturn:
         run()
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
-        sys.exit(130)  # as `interrupt.INTERRUPTED`, which may be what was being imported
+        sys.exit(130)  # as `errors.Interrupted`, which may be what was being imported

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flywheel.cli.interrupt import INTERRUPTED
-from flywheel.cli.options import Json, MaxTokens, MaxUsd
+from flywheel.cli.ending import exit_code
+from flywheel.cli.options import (
+    AnswersAtOnce,
+    GoesBy,
+    Json,
+    LMJudge,
+    MaxTokens,
+    MaxUsd,
+    Program,
+    Student,
+)
 from flywheel.cli.session import Session, visible
+from flywheel.cli.versions import brief
+from flywheel.core.ending import EXHAUSTED
 
 if TYPE_CHECKING:
     from flywheel.core.events import EventBus
@@ -31,12 +43,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     context: typer.Context,
-    module: Annotated[
-        str,
-        typer.Option(
-            "--module", metavar="MODULE", help="The program: repair, path.py:Class, package:Class."
-        ),
-    ],
+    module: Program,
     dataset: Annotated[
         str, typer.Option("--dataset", metavar="NAME@HASH", help="The dataset with the rows.")
     ],
@@ -51,25 +58,15 @@ def evaluate(
     split: Annotated[
         str, typer.Option("--split", help="Which rows: holdout, validation or train.")
     ] = "holdout",
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="What answers are measured by.")
-    ] = None,
+    metric: GoesBy = None,
     rows: Annotated[
         int | None, typer.Option("--rows", min=1, help="Only so many rows, drawn by the seed.")
     ] = None,
-    student: Annotated[
-        str | None,
-        typer.Option("--student", metavar="PROFILE", help="The language model that answers."),
-    ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option("--judge", metavar="PROFILE", help="The language model that judges."),
-    ] = None,
+    student: Student = None,
+    judge: LMJudge = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Answers judged at once; else all cores.")
-    ] = None,
+    jobs: AnswersAtOnce = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of the draw and of the intervals.")
     ] = None,
@@ -81,7 +78,7 @@ def evaluate(
     it takes; then each version beside the first, rows that got worse first. Run it again to go on:
     what has a result is not run again. flywheel deploy goes by what is found on the hold-out.
     """
-    from flywheel.core.errors import BudgetError, FlywheelError
+    from flywheel.core.errors import FlywheelError
     from flywheel.core.events import EventBus
     from flywheel.curate import find_version
     from flywheel.orchestrator import draw, evaluated_summary, find_metric, outcome_rows
@@ -121,11 +118,9 @@ def evaluate(
     else:
         print_evaluated(session, done, seed)
         _next(session, done)
-    if done.ended == "interrupted":
-        return INTERRUPTED
-    if done.ended == "budget":
-        return BudgetError.exit_code
-    known = all(one.estimate(0).n for one in done.standings)
+    if code := exit_code(done.ended):
+        return code
+    known = all(one.n for one in done.standings)
     return FlywheelError.exit_code if done.failed or not known else 0
 
 
@@ -142,9 +137,7 @@ def _versions(registry: Registry, module: str, asked: str | None) -> list[Versio
         names = dict.fromkeys(one if "@" in one else f"{program.name}@{one}" for one in given)
     if not names:
         raise UsageError("no version is named", hint="--versions base,HASH")
-    found = [
-        registry.base(program) if name.endswith("@base") else registry.find(name) for name in names
-    ]
+    found = [registry.version_of(program, name) for name in names]
     if strange := [one.id for one in found if one.manifest.module.name != program.name]:
         raise UsageError(
             f"{strange[0]} is no version of {program.name}.",
@@ -181,8 +174,6 @@ class _Live:
 
     def told(self, done: Evaluated) -> str | None:
         """The scores, None where it is too soon to say them again."""
-        import time
-
         if time.monotonic() - self._at < EVERY_SECONDS:
             return None
         self._at = time.monotonic()
@@ -204,14 +195,10 @@ def print_evaluated(session: Session, done: Evaluated, seed: int) -> None:
     _print_unknown(session, done)
     for compared in done.compared:
         _print_verdict(session, compared)
-    _line(session, "spent", f"${done.usd:.4f} and {done.tokens:,} tokens in this run")
-    _line(session, "time", f"{done.seconds:.1f} s")
-    if done.ended != "exhausted":
-        _line(session, "ended", f"{done.ended}; run it again to go on")
-
-
-def _line(session: Session, name: str, text: str) -> None:
-    session.out.print(f"  {name:<11} {visible(text)}", markup=False)
+    session.line("spent", f"${done.usd:.4f} and {done.tokens:,} tokens in this run")
+    session.line("time", f"{done.seconds:.1f} s")
+    if done.ended != EXHAUSTED:
+        session.line("ended", f"{done.ended}; run it again to go on")
 
 
 def _print_scores(session: Session, done: Evaluated, seed: int) -> None:
@@ -227,7 +214,7 @@ def _print_scores(session: Session, done: Evaluated, seed: int) -> None:
     for one in done.standings:
         mean = one.estimate(seed)
         table.add_row(
-            escape(visible(_brief(one.version.id))),
+            escape(visible(brief(one.version.id))),
             _number(mean.value, ".3f"),
             str(mean.n),
             "–" if mean.low is None else f"{mean.low:.3f} to {mean.high:.3f}",
@@ -239,12 +226,6 @@ def _print_scores(session: Session, done: Evaluated, seed: int) -> None:
     session.out.print(table)
 
 
-def _brief(version_id: str) -> str:
-    """A version with as much of its hash as a person tells apart, and commands take."""
-    name, _, digits = version_id.rpartition("@")
-    return f"{name}@{digits[:8]}"
-
-
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else f"{value:{form}}"
 
@@ -254,15 +235,15 @@ def _print_unknown(session: Session, done: Evaluated) -> None:
         said = f"{one.version.id}: " if len(done.standings) > 1 else ""
         if failures := one.failures:
             told = ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
-            _line(session, "no answer", f"{said}{told}; they are worth nothing")
+            session.line("no answer", f"{said}{told}; they are worth nothing")
         if unknown := one.unknown.total():
-            _line(session, "unknown", f"{said}{unknown}, in no figure")
+            session.line("unknown", f"{said}{unknown}, in no figure")
             for reason, count in one.unknown.most_common(SHOWN):
-                _line(session, "", f"{count} × {reason}")
+                session.line("", f"{count} × {reason}")
     for failed in done.failed[:SHOWN]:
-        _line(session, "failed", f"{failed.message}: {failed.cause}")
+        session.line("failed", f"{failed.message}: {failed.cause}")
     if len(done.failed) > SHOWN:
-        _line(session, "", f"and {len(done.failed) - SHOWN} more")
+        session.line("", f"and {len(done.failed) - SHOWN} more")
 
 
 def _print_regressions(session: Session, one: Compared) -> None:

@@ -8,9 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from flywheel.cli.display import display, estimated
-from flywheel.cli.interrupt import INTERRUPTED
-from flywheel.cli.options import Batch, Estimate, Json, MaxTokens, MaxUsd, TimeLimit, Where
+from flywheel.cli.ending import exit_code
+from flywheel.cli.options import (
+    Batch,
+    CandidatesAtOnce,
+    Estimate,
+    Json,
+    MaxTokens,
+    MaxUsd,
+    TimeLimit,
+    Where,
+)
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import MAX_CANDIDATES
 
 
 def register(app: typer.Typer) -> None:
@@ -94,9 +104,7 @@ def harvest(
         int | None, typer.Option("--max-examples", help="Stop after this many valid candidates.")
     ] = None,
     time_limit: TimeLimit = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
-    ] = None,
+    jobs: CandidatesAtOnce = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the sampling.")] = None,
     toolchain: Annotated[
         str | None,
@@ -133,7 +141,7 @@ def harvest(
     proven. Needs no configuration: the environment is found from the repository's metadata. Run
     it again to go on where it stopped; what was judged is not judged again.
     """
-    from flywheel.core.errors import BudgetError, UsageError
+    from flywheel.core.errors import UsageError
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator import harvest as run
     from flywheel.store import Store
@@ -177,7 +185,6 @@ def harvest(
     workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
     bus = EventBus()
-    workspace.logs.mkdir(parents=True, exist_ok=True)
     with EventLog(workspace.logs / "harvest.jsonl") as log, display(session) as shown:
         bus.subscribe(log)
         bus.subscribe(shown.event)
@@ -186,9 +193,7 @@ def harvest(
         session.print_json(summary)
     else:
         _print_summary(session, summary)
-    if summary["ended"] == "interrupted":
-        return INTERRUPTED
-    return BudgetError.exit_code if summary["ended"] == "budget" else 0
+    return exit_code(summary["ended"])
 
 
 def replay(
@@ -350,7 +355,7 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
         out.print(table)
     if written and written["by_mode"]:
         _print_answers(session, written["by_mode"])
-    if summary["ended"] == "max-candidates":
+    if summary["ended"] == MAX_CANDIDATES:
         session.say(
             "[dim]It stopped at --max-candidates. With --max-candidates 0 it goes on to the end;"
             " nothing is judged twice.[/dim]"

@@ -10,9 +10,6 @@ from __future__ import annotations
 import signal
 import sys
 
-INTERRUPTED = 130
-"""Exit code of a run that the user stopped."""
-
 _AGAIN_SECONDS = 0.05
 """Long enough to be out of the hook that swallowed it, too short for a person to notice."""
 

@@ -20,10 +20,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import flywheel
-from flywheel.cli.interrupt import INTERRUPTED, keep_interrupts
+from flywheel.cli.interrupt import keep_interrupts
 from flywheel.cli.options import Json
 from flywheel.cli.session import Session, visible
-from flywheel.core.errors import FlywheelError
+from flywheel.core.errors import FlywheelError, Interrupted
 
 BUG = 1
 """Exit code of an unexpected error."""
@@ -159,6 +159,7 @@ for _module in (
         "evaluate",
         "spin",
         "versions",
+        "deploy",
         "history",
         "read",
     ),
@@ -189,15 +190,15 @@ def run(arguments: Sequence[str]) -> int:
         _tell(session, error.format_message(), hint=_usage_hint(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        result = INTERRUPTED
+        result = Interrupted.exit_code
     except RuntimeError as error:
         # DuckDB's word for a Ctrl-C that came in the midst of a query.
         if str(error) != "Query interrupted":
             return _tell_bug(session, error, arguments)
-        result = INTERRUPTED
+        result = Interrupted.exit_code
     except Exception as error:  # noqa: BLE001  the boundary: whatever is left is a bug
         return _tell_bug(session, error, arguments)
-    if result == INTERRUPTED:
+    if result == Interrupted.exit_code:
         session.err.print("Interrupted. What was finished is kept.")
     return result if isinstance(result, int) else 0
 

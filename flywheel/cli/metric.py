@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.interrupt import INTERRUPTED
-from flywheel.cli.options import Json, MaxTokens, MaxUsd, Where
+from flywheel.cli.ending import exit_code
+from flywheel.cli.options import AnswersAtOnce, Json, LMJudge, MaxTokens, MaxUsd, Where
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import EXHAUSTED
 
 if TYPE_CHECKING:
     from flywheel.orchestrator import Measured
@@ -88,15 +89,10 @@ def run(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only the first so many examples.")
     ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option("--judge", metavar="PROFILE", help="The language model that judges."),
-    ] = None,
+    judge: LMJudge = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Answers judged at once; else all cores.")
-    ] = None,
+    jobs: AnswersAtOnce = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of the interval and of the models.")
     ] = None,
@@ -109,7 +105,7 @@ def run(
     compared with what the tests said of them: whether it may drive anything.
     """
     from flywheel.cli.display import display
-    from flywheel.core.errors import BudgetError, FlywheelError, UsageError
+    from flywheel.core.errors import FlywheelError, UsageError
     from flywheel.core.events import EventBus
     from flywheel.orchestrator import choose, find_metric, measure, summary_of
     from flywheel.store import Store
@@ -155,40 +151,39 @@ def run(
         session.print_json(summary_of(done))
     else:
         _print(session, done)
-    if done.ended == "interrupted":
-        return INTERRUPTED
-    if done.ended == "budget":
-        return BudgetError.exit_code
+    if code := exit_code(done.ended):
+        return code
     return FlywheelError.exit_code if done.failed or not done.estimate.n else 0
 
 
 def _print(session: Session, done: Measured) -> None:
-    def line(name: str, text: str) -> None:
-        session.out.print(f"  {name:<11} {visible(text)}", markup=False)
-
     title = f"{done.metric.name} of {done.answers}: {_told(done.estimate)}"
     session.out.print(visible(title), markup=False, style="bold")
-    line("answers", f"{done.answered}: {done.now} measured now, {done.known} known from before")
+    session.line(
+        "answers", f"{done.answered}: {done.now} measured now, {done.known} known from before"
+    )
     for name, one in done.parts.items():
-        line(name, _told(one))
+        session.line(name, _told(one))
     if unknown := done.unknown.total():
-        line("unknown", f"{unknown}, in no figure")
+        session.line("unknown", f"{unknown}, in no figure")
         for reason, count in done.unknown.most_common(SHOWN):
-            line("", f"{count} × {reason}")
+            session.line("", f"{count} × {reason}")
     for failed in done.failed[:SHOWN]:
-        line("failed", f"{failed.message}: {failed.cause}")
+        session.line("failed", f"{failed.message}: {failed.cause}")
     if len(done.failed) > SHOWN:
-        line("", f"and {len(done.failed) - SHOWN} more")
+        session.line("", f"and {len(done.failed) - SHOWN} more")
     if done.strange:
-        line("strange", f"{len(done.strange)} examples of the file are not among those chosen")
+        session.line(
+            "strange", f"{len(done.strange)} examples of the file are not among those chosen"
+        )
     if done.agreement is not None:
         _print_agreement(session, done.agreement)
     if done.judge:
         usd = "price not known" if done.usd is None else f"${done.usd:.4f}"
-        line("spent", f"{usd} by {done.judge}")
-    line("time", f"{done.seconds:.1f} s")
-    if done.ended != "exhausted":
-        line("ended", f"{done.ended}; run it again to go on")
+        session.line("spent", f"{usd} by {done.judge}")
+    session.line("time", f"{done.seconds:.1f} s")
+    if done.ended != EXHAUSTED:
+        session.line("ended", f"{done.ended}; run it again to go on")
     session.next_step("trends", "--metric", done.metric.name)
 
 
@@ -216,5 +211,5 @@ def _print_agreement(session: Session, both: Agreement) -> None:
         between = "" if both.low is None else f" ({both.low:.2f} to {both.high:.2f})"
         rows["kappa"] = f"{both.kappa:.2f}{between}"
     for name, text in rows.items():
-        session.out.print(f"  {name:<11} {text}", markup=False)
+        session.line(name, text)
     session.out.print(both.sentence, markup=False)

@@ -6,14 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.interrupt import INTERRUPTED
-from flywheel.cli.options import Json, MaxTokens, MaxUsd, TimeLimit
+from flywheel.cli.ending import exit_code
+from flywheel.cli.options import (
+    AnswersAtOnce,
+    GoesBy,
+    Json,
+    MaxTokens,
+    MaxUsd,
+    Program,
+    Student,
+    TimeLimit,
+)
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import BUDGET, INTERRUPTED
 
 if TYPE_CHECKING:
     from flywheel.optimize.trial import Trial
     from flywheel.orchestrator import Evaluated
-    from flywheel.orchestrator.optimize import Optimized
+    from flywheel.orchestrator.optimized import Optimized
 
 SHOWN = 5
 """Reasons named of each kind; `--json` has them all."""
@@ -26,17 +36,12 @@ def register(app: typer.Typer) -> None:
 
 def optimize(
     context: typer.Context,
-    module: Annotated[
-        str,
-        typer.Option("--module", help="Program: repair …, path.py:Class or package.module:Class."),
-    ],
+    module: Program,
     dataset: Annotated[
         str | None,
         typer.Option("--dataset", metavar="NAME@HASH", help="Dataset; else newest repair-sft."),
     ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="What it goes by; else tests_pass.")
-    ] = None,
+    metric: GoesBy = None,
     optimizer: Annotated[
         str | None,
         typer.Option(
@@ -45,9 +50,7 @@ def optimize(
             " or better-together; else miprov2.",
         ),
     ] = None,
-    student: Annotated[
-        str | None, typer.Option("--student", metavar="PROFILE", help="Runs the program.")
-    ] = None,
+    student: Student = None,
     teacher: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +66,8 @@ def optimize(
         str | None, typer.Option("--auto", help="light, medium or heavy: how much work.")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option("--trials", help="States that are scored, about; in its place.")
+        int | None,
+        typer.Option("--trials", help="States that are scored, about; goes before --auto."),
     ] = None,
     rows: Annotated[
         int | None, typer.Option("--rows", help="Rows learnt from, and rows scored on, each.")
@@ -78,9 +82,7 @@ def optimize(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of the draw of rows and of the optimiser.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Answers judged at once; else all cores.")
-    ] = None,
+    jobs: AnswersAtOnce = None,
     force: Annotated[
         bool, typer.Option("--force", help="Go by a judge that may drive nothing.")
     ] = False,
@@ -95,7 +97,6 @@ def optimize(
     """
     from flywheel.cli.evaluate import watched as watched_rows
     from flywheel.cli.study import watched
-    from flywheel.core.errors import BudgetError
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator.challenge import challenge, held_out
     from flywheel.orchestrator.optimize import optimize as run
@@ -125,7 +126,6 @@ def optimize(
     workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
     drawn, seed = held_out(settings, workspace), settings.optimize.seed
-    workspace.logs.mkdir(parents=True, exist_ok=True)
     with EventLog(workspace.logs / "optimize.jsonl") as log:
         bus = EventBus()
         bus.subscribe(log)
@@ -135,7 +135,7 @@ def optimize(
         if not as_json:
             _print(session, done)
         gate, ended = None, done.studied.ended
-        if drawn is not None and ended not in ("interrupted", "budget"):
+        if drawn is not None and ended not in (INTERRUPTED, BUDGET):
             bus = EventBus()
             bus.subscribe(log)
             with watched_rows(session, bus, 2 * len(drawn.rows), seed) as progress:
@@ -145,9 +145,7 @@ def optimize(
         session.print_json(summary_of(done, gate))
     else:
         _conclude(session, done, gate, seed)
-    if ended == "interrupted":
-        return INTERRUPTED
-    return BudgetError.exit_code if ended == "budget" else 0
+    return exit_code(ended)
 
 
 def summary_of(done: Optimized, gate: Evaluated | None) -> dict[str, Any]:
@@ -209,39 +207,36 @@ def _print(session: Session, done: Optimized) -> None:
 
     studied, out = done.studied, session.out
 
-    def line(name: str, text: str) -> None:
-        out.print(f"  {name:<11} {visible(text)}", markup=False)
-
     title = f"{done.program.name} by {done.optimizer}"
     if studied.best is None:
         title += ": no other state was scored"
     out.print(visible(title), markup=False, style="bold")
     for name, trial in (("as it was", studied.baseline), ("best", studied.best)):
         if trial is not None:
-            line(name, f"{told(trial.estimate)}, trial {trial.number}")
+            session.line(name, f"{told(trial.estimate)}, trial {trial.number}")
     if studied.best is not None and studied.baseline is not None:
         before, after = studied.baseline.estimate.value, studied.best.estimate.value
         if before is not None and after is not None and after <= before:
-            line("", "no trial was better than the program as it was")
+            session.line("", "no trial was better than the program as it was")
         for text in changes(studied.baseline.state.instructions, studied.best.state.instructions):
             out.print(f"    {visible(text)}", markup=False)
-        line("shows", f"{studied.best.state.shown} demonstrations")
+        session.line("shows", f"{studied.best.state.shown} demonstrations")
     for name, counted in (("learnt from", studied.bootstraps), ("proposals", studied.proposals)):
         for reason, count in list(counted.items())[:SHOWN]:
-            line(name, f"{count} × {reason}")
+            session.line(name, f"{count} × {reason}")
     if studied.unknown:
-        line("left out", f"{len(studied.unknown)} rows whose value nobody knows")
+        session.line("left out", f"{len(studied.unknown)} rows whose value nobody knows")
     usd = "price not known" if done.usd is None else f"${done.usd:.4f}"
     tokens = ", ".join(f"{name} {count:,}" for name, count in sorted(done.tokens.items()))
-    line("spent", f"{usd}; tokens: {tokens or 'none'}")
-    line("answers", f"{done.measured} measured now, {done.spared} known")
-    line("time", f"{studied.seconds:.1f} s")
+    session.line("spent", f"{usd}; tokens: {tokens or 'none'}")
+    session.line("answers", f"{done.measured} measured now, {done.spared} known")
+    session.line("time", f"{studied.seconds:.1f} s")
     if studied.partial:
-        line("ended", f"{studied.ended}; run it again to go on")
+        session.line("ended", f"{studied.ended}; run it again to go on")
     if done.forced:
-        line("judge", f"{done.judge} may drive nothing, and was gone by all the same")
+        session.line("judge", f"{done.judge} may drive nothing, and was gone by all the same")
     if done.version is not None:
-        line("version", done.version + (" (partial)" if studied.partial else ""))
+        session.line("version", done.version + (" (partial)" if studied.partial else ""))
 
 
 def _conclude(session: Session, done: Optimized, gate: Evaluated | None, seed: int) -> None:

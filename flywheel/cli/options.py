@@ -4,6 +4,28 @@ from typing import Annotated
 
 import typer
 
+Program = Annotated[
+    str,
+    typer.Option(
+        "--module",
+        metavar="MODULE",
+        help="The program: repair …, path.py:Class or package.module:Class.",
+    ),
+]
+GoesBy = Annotated[str | None, typer.Option("--metric", help="What it goes by; else tests_pass.")]
+Student = Annotated[
+    str | None,
+    typer.Option("--student", metavar="PROFILE", help="The language model that runs the program."),
+]
+LMJudge = Annotated[
+    str | None, typer.Option("--judge", metavar="PROFILE", help="The language model that judges.")
+]
+AnswersAtOnce = Annotated[
+    int | None, typer.Option("--jobs", help="Answers judged at once; else all cores.")
+]
+CandidatesAtOnce = Annotated[
+    int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
+]
 MaxUsd = Annotated[float | None, typer.Option("--max-usd", help="US dollars that models may cost.")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Tokens that models may take.")]
 Batch = Annotated[

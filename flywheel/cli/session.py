@@ -94,6 +94,10 @@ class Session:
 
         return load(self.workspace.root, flags=flags)
 
+    def line(self, name: str, text: str) -> None:
+        """Print a line of a summary on stdout: its name, and what may be the text of others."""
+        self.out.print(f"  {name:<11} {visible(text)}", markup=False)
+
     def say(self, message: str) -> None:
         """Tell a person something on stderr, unless `--quiet`; rich markup is understood."""
         if not self.quiet:

@@ -6,14 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.interrupt import INTERRUPTED
-from flywheel.cli.options import Json, MaxUsd, TimeLimit
+from flywheel.cli.ending import exit_code
+from flywheel.cli.options import (
+    CandidatesAtOnce,
+    GoesBy,
+    Json,
+    MaxTokens,
+    MaxUsd,
+    Program,
+    Student,
+    TimeLimit,
+)
 from flywheel.cli.session import Session, visible
+from flywheel.core.ending import BUDGET, INTERRUPTED, TIME_LIMIT
 
 if TYPE_CHECKING:
     from flywheel.core.events import Event
-    from flywheel.orchestrator.rounds import Round
-    from flywheel.orchestrator.spin import Spun
+    from flywheel.orchestrator.rounds import Round, Spun
 
 STAGES = {
     "harvested": "harvest",
@@ -26,11 +35,18 @@ STAGES = {
 WHY = {
     "no-improvement": "the champion won the last rounds; --patience says how many it may",
     "nothing-new": "the repositories give nothing more: name more of them, or other sources",
-    "budget": "the budget is spent; with a larger --max-usd it goes on",
-    "time-limit": "the time is over; run it again to go on",
-    "interrupted": "run it again to go on",
+    BUDGET: "the budget is spent; with a larger --max-usd it goes on",
+    TIME_LIMIT: "the time is over; run it again to go on",
+    INTERRUPTED: "run it again to go on",
 }
 """What the end of a spin means."""
+COLUMNS = (
+    *("round", "examples", "new", "yield", "champion", "challenger"),
+    *("p", "cost", "time", "deployed"),
+)
+"""Columns of the table, of those that the report has."""
+FOLDED = ("champion", "challenger", "deployed")
+"""Those whose text is folded where it is too long."""
 
 
 def register(app: typer.Typer) -> None:
@@ -44,10 +60,7 @@ def spin(
         list[str],
         typer.Option("--repo", help="A path, a git URL, or pypi:NAME; several times for several."),
     ],
-    module: Annotated[
-        str,
-        typer.Option("--module", metavar="MODULE", help="The program: repair, path.py:Class …"),
-    ],
+    module: Program,
     rounds: Annotated[
         int | None, typer.Option("--rounds", help="Rounds, those done already among them.")
     ] = None,
@@ -57,12 +70,8 @@ def spin(
     optimizer: Annotated[
         str | None, typer.Option("--optimizer", help="As of flywheel optimize.")
     ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="What it goes by; else tests_pass.")
-    ] = None,
-    student: Annotated[
-        str | None, typer.Option("--student", metavar="PROFILE", help="Runs the program.")
-    ] = None,
+    metric: GoesBy = None,
+    student: Student = None,
     max_candidates: Annotated[
         int | None,
         typer.Option("--max-candidates", help="Candidates that a round draws of a repository."),
@@ -78,11 +87,10 @@ def spin(
         int | None, typer.Option("--patience", help="Rounds in a row that may be lost.")
     ] = None,
     max_usd: MaxUsd = None,
+    max_tokens: MaxTokens = None,
     time_limit: TimeLimit = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of every choice.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
-    ] = None,
+    jobs: CandidatesAtOnce = None,
     as_json: Json = False,
 ) -> int:
     """Make a program better, round by round, by what repositories and its own mistakes teach.
@@ -92,7 +100,6 @@ def spin(
     failures are new bugs. Nobody else deploys meanwhile. Run it again to go on where it stopped.
     """
     from flywheel.cli.display import display
-    from flywheel.core.errors import BudgetError
     from flywheel.core.events import EventBus, EventLog
     from flywheel.orchestrator.spin import spin as run
     from flywheel.store import Store
@@ -111,6 +118,7 @@ def spin(
             "spin.rows": rows,
             "spin.patience": patience,
             "spin.max_usd": max_usd,
+            "spin.max_tokens": max_tokens,
             "spin.time_limit": time_limit,
             "spin.seed": seed,
             "harvest.jobs": jobs,
@@ -119,7 +127,6 @@ def spin(
     workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
     bus = EventBus()
-    workspace.logs.mkdir(parents=True, exist_ok=True)
     with EventLog(workspace.logs / "spin.jsonl") as log, display(session) as shown:
         bus.subscribe(log)
         bus.subscribe(shown.event)
@@ -129,9 +136,7 @@ def spin(
         session.print_json(summary_of(done))
     else:
         _print(session, done)
-    if done.ended == "interrupted":
-        return INTERRUPTED
-    return BudgetError.exit_code if done.ended == "budget" else 0
+    return exit_code(done.ended)
 
 
 class _Told:
@@ -191,14 +196,11 @@ def _print(session: Session, done: Spun) -> None:
     title = f"{done.module} by {done.metric}: {len(done.rounds)} rounds"
     session.out.print(visible(title), markup=False, style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("round", justify="right")
-    for name in ("examples", "new", "yield"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("champion", "challenger"):
-        table.add_column(name, overflow="fold")
-    for name in ("p", "cost", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("deployed", overflow="fold")
+    for name in COLUMNS:
+        if name in FOLDED:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     for one in done.rounds:
         table.add_row(*(escape(visible(cell)) for cell in _cells(one)))
     session.out.print(table)
@@ -213,19 +215,13 @@ def _print(session: Session, done: Spun) -> None:
 
 
 def _cells(one: Round) -> tuple[str, ...]:
-    """A round as a line of the table."""
-    from flywheel.orchestrator.spin_report import deployed, score
+    """A round as a line of the table: the report's, as far as a terminal has room."""
+    from flywheel.orchestrator.spin_report import cells
 
-    data, found, gated = one.composed, one.harvested, one.gated
-    return (
-        str(one.number),
-        "–" if data is None else f"{data.examples:,}",
-        "–" if found is None else f"{found.new:,}",
-        "–" if found is None or found.drawn.value is None else f"{found.drawn.value:.0%}",
-        "–" if gated is None else score(gated.champion_score),
-        "–" if gated is None else score(gated.challenger_score),
-        "–" if gated is None or gated.p_value is None else f"{gated.p_value:.2g}",
-        "–" if one.usd is None else f"${one.usd:.4f}",
-        f"{one.seconds:.0f} s",
-        deployed(one),
-    )
+    found = one.harvested
+    short = {
+        "yield": "–" if found is None or found.drawn.value is None else f"{found.drawn.value:.0%}",
+        "cost": "–" if one.usd is None else f"${one.usd:.4f}",
+    }
+    told = cells(one) | short
+    return tuple(told[name] for name in COLUMNS)

@@ -10,6 +10,7 @@ import typer
 
 from flywheel.cli.options import Json
 from flywheel.cli.session import Session
+from flywheel.core.ending import EXHAUSTED, MAX_CANDIDATES
 
 if TYPE_CHECKING:
     from flywheel.orchestrator import RepositoryStatus
@@ -50,7 +51,7 @@ def status(
 
 def _next(one: RepositoryStatus) -> list[str]:
     """The command that brings a repository up to date, empty when it is."""
-    if one.fresh and one.held.since is None and one.held.ended in ("exhausted", "max-candidates"):
+    if one.fresh and one.held.since is None and one.held.ended in (EXHAUSTED, MAX_CANDIDATES):
         return []
     if one.head is None and Path(one.held.repo).is_absolute():
         return []  # a folder that could not be read; a remote repository was only not asked

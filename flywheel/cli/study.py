@@ -6,12 +6,15 @@ import contextlib
 import difflib
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flywheel.cli.display import Line, live
 from flywheel.cli.session import Session, visible
 from flywheel.core import events
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
     from flywheel.programs import Estimate
 
 LINES = 6
@@ -44,8 +47,8 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 class Shown:
     """A subscriber: each trial is a line, what is under way is a live one."""
 
-    def __init__(self, session: Session, bar: Any) -> None:
-        self._session, self._bar, self._task = session, bar, None
+    def __init__(self, session: Session, bar: Bar | None) -> None:
+        self._session, self._line = session, Line(bar)
         self._began = time.monotonic()
         self._first: dict[str, str] = {}
         self._best = ""
@@ -57,7 +60,7 @@ class Shown:
         match event:
             case events.StudyStarted():
                 self._first, self._trials = dict(event.instructions), event.trials
-                self._say(
+                self._session.say(
                     f"[dim]{event.module} by {event.optimizer}: learns from {event.train} rows,"
                     f" scored by {event.metric} on {event.validation}"
                     + (f", about {event.trials} trials" if event.trials else "")
@@ -84,53 +87,37 @@ class Shown:
         mark = "[green]★[/green]" if event.best else "[dim]·[/dim]"
         usd = "" if event.usd is None else f" · ${event.usd:.4f}"
         tokens = ", ".join(f"{name} {count:,}" for name, count in sorted(event.tokens.items()))
-        self._say(
+        self._session.say(
             f"{mark} trial {event.number}{kind} {score} · {event.demos} demos"
             f" [dim]· {event.seconds:.0f} s{usd} · tokens: {tokens or 'none'}[/dim]"
         )
         if event.best:
             self._best = f" · best {event.value:.3f}"
             for line in changes(self._first, event.instructions)[:LINES]:
-                self._say(f"    [dim]{escape(visible(line[:_WIDTH]))}[/dim]")
+                self._session.say(f"    [dim]{escape(visible(line[:_WIDTH]))}[/dim]")
         left = event.left_seconds
         self._beside = "" if left is None else f" · about {_time(left)} left"
 
     def _progress(self, event: events.TrialProgressed) -> None:
         of = f" of {self._trials}" if self._trials else ""
-        text = f"trial {event.number}{of}, {event.phase}: {event.done}"
+        text = f"trial {event.number}{of}, {event.phase}"
         unit = "steps" if event.phase == "tune" else "rows"
-        text += f" of {event.total} {unit}" if event.total else " answers"
+        if event.total:
+            text += f": {event.done} of {event.total} {unit}"
+        elif event.phase != "tune":
+            text += f": {event.done} answers"
         text += f" · {event.detail}" if event.detail else ""
         self._status(text + self._best + self._beside, event.done, event.total or None)
 
     def _status(self, text: str, done: int, total: int | None) -> None:
-        if self._bar is None:
-            return
-        if self._task is None:
-            self._task = self._bar.add_task("", total=None)
         took = f" · {_time(time.monotonic() - self._began)}"
-        self._bar.update(self._task, description=visible(text + took), completed=done, total=total)
-
-    def _say(self, text: str) -> None:
-        self._session.say(text)
+        self._line.show(text + took, done, total)
 
 
 @contextlib.contextmanager
 def watched(session: Session) -> Iterator[Shown]:
     """A subscriber that shows a study for as long as the block runs."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-    if session.quiet or not session.err.is_terminal:
-        yield Shown(session, None)
-        return
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        console=session.err,
-        transient=True,
-    )
-    with bar:
+    with live(session) as bar:
         yield Shown(session, bar)
 
 

@@ -1,8 +1,10 @@
-"""`flywheel versions` and what is done with them: looked at, compared, deployed, rolled back."""
+"""`flywheel versions`, and `flywheel version`: what there is of programs, seen and compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +14,6 @@ from flywheel.cli.session import Session, visible
 
 if TYPE_CHECKING:
     from flywheel.registry import (
-        Arm,
         PredictorDifference,
         Registry,
         Traffic,
@@ -34,7 +35,6 @@ Named = Annotated[
         help="A version; MODULE@base is its code as it is, MODULE what is live.",
     ),
 ]
-Module = Annotated[str, typer.Argument(metavar="MODULE", help="A module, such as repair.")]
 
 version_app = typer.Typer(help="Look into a version of a program, and compare two.")
 
@@ -44,9 +44,8 @@ def register(app: typer.Typer) -> None:
     app.command()(versions)
     version_app.command()(show)
     version_app.command()(diff)
+    version_app.command()(export)
     app.add_typer(version_app, name="version")
-    for command in (deploy, rollback, traffic):
-        app.command(no_args_is_help=True)(command)
 
 
 def versions(
@@ -58,7 +57,7 @@ def versions(
 ) -> None:
     """List the versions of programs, the newest first, and which one is deployed."""
     session = Session.of(context)
-    registry = _registry(session)
+    registry = registry_of(session)
     damaged: list[str] = []
     found = registry.list(module, on_damaged=lambda error: damaged.append(error.message))
     if module is not None:
@@ -75,7 +74,8 @@ def versions(
         session.next_step("optimize", "--module", module or "repair")
         return
     for name in names:
-        _print_list(session, registry, [one for one in found if one.id.startswith(f"{name}@")])
+        mine = [one for one in found if one.manifest.module.name == name]
+        _print_list(session, registry, mine, shared[name])
     session.next_step("version", "show", found[0].id)
 
 
@@ -85,13 +85,11 @@ def show(context: typer.Context, version: Named, as_json: Json = False) -> None:
     from flywheel.store import gates
 
     session = Session.of(context)
-    registry = _registry(session)
+    registry = registry_of(session)
     found = registry.find(version)
     compared = gates(registry.store, challenger=found.id)
     state = parse(found.written)
     if as_json:
-        from dataclasses import asdict
-
         session.print_json(
             _summary(found, _traffic(registry, found.manifest.module.name))
             | {
@@ -125,12 +123,10 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Compare what two versions tell the model: instructions, fields, demonstrations."""
-    from dataclasses import asdict
-
     from flywheel.registry import difference
 
     session = Session.of(context)
-    registry = _registry(session)
+    registry = registry_of(session)
     found = difference(registry.find(first), registry.find(second))
     if as_json:
         session.print_json(asdict(found))
@@ -138,106 +134,34 @@ def diff(
     _print_difference(session, found)
 
 
-def deploy(
+def export(
     context: typer.Context,
     version: Named,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Deploy what was not shown to be better than what is deployed."
-        ),
-    ] = False,
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A file *.gguf, or a folder for safetensors.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Let a version answer, where it was shown to beat the one that does.
+    """Write the model of a version, with what was trained worked into it, for other servers.
 
-    What counts is the newest comparison of the two on a hold-out: flywheel evaluate makes one.
+    A file *.gguf is for llama.cpp and its kin, a folder of safetensors for transformers, vLLM and
+    others. The server of this machine needs neither: it serves the base and its adapters.
     """
-    from dataclasses import asdict
-
-    from rich.markup import escape
-
-    from flywheel.registry import deploy as put
+    from flywheel.orchestrator.merge import merged
 
     session = Session.of(context)
-    registry = _registry(session)
-    found = registry.find(version)
-    done = put(registry, found, force=force)
+    found = registry_of(session).find(version)
+    made = merged(found, out, session.configuration().settings, session.workspace)
+    files = [made] if made.is_file() else [one for one in made.rglob("*") if one.is_file()]
+    size = sum(one.stat().st_size for one in files)
     if as_json:
-        session.print_json({"version": found.id, "deployment": asdict(done) if done else None})
-        return
-    module = found.manifest.module.name
-    if done is None:
-        session.out.print(f"{found.id} is deployed already; nothing changed.")
-        session.next_step("traffic", module)
-        return
-    if done.forced:
-        session.warn(done.reason)
-    if found.manifest.partial:
-        session.warn("Its run was stopped before its end: it is the best until then.")
-    session.out.print(
-        f"[green]●[/green] [bold]{escape(done.version_id)}[/bold] is deployed,"
-        f" in place of {escape(done.replaced)}."
-    )
-    if not done.forced:
-        session.out.print(escape(done.reason))
-    session.next_step("rollback", module)
-
-
-def rollback(context: typer.Context, module: Module, as_json: Json = False) -> None:
-    """Let the version answer again that did before the one that is deployed."""
-    from dataclasses import asdict
-
-    from rich.markup import escape
-
-    from flywheel.registry import rollback as take_back
-
-    session = Session.of(context)
-    done = take_back(_registry(session), module)
-    if as_json:
-        session.print_json(asdict(done))
-        return
-    session.out.print(
-        f"[green]●[/green] [bold]{escape(done.version_id)}[/bold] is deployed again,"
-        f" in place of {escape(done.replaced)}."
-    )
-    session.next_step("version", "diff", done.version_id, done.replaced)
-
-
-def traffic(
-    context: typer.Context,
-    module: Module,
-    shares: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="VERSION=PERCENT …",
-            help="Shares that sum to 100: base=90 4f2c=10. Without any, the shares that hold.",
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Share live traffic between versions, and show what came of each.
-
-    A key always gets the same version. The test may be looked at any time; a version that is shown
-    to be worse than the deployed one gets no more traffic.
-    """
-    from flywheel.registry import arms, share, shares_of, traffic_of
-
-    session = Session.of(context)
-    registry = _registry(session)
-    if shares:
-        share(registry, module, shares_of(registry, module, shares))
+        session.print_json({"version": found.id, "path": str(made), "bytes": size})
     else:
-        registry.known(module)
-    now = traffic_of(registry, module)
-    found = arms(registry, now)
-    if as_json:
-        session.print_json(_told(now, found))
-        return
-    _print_traffic(session, now, found)
+        session.out.print(f"{made}  {size / 2**20:,.0f} MiB", markup=False)
 
 
-def _registry(session: Session) -> Registry:
+def registry_of(session: Session) -> Registry:
+    """The registry of the session's workspace."""
     from flywheel.registry import Registry
     from flywheel.store import Store
 
@@ -267,16 +191,16 @@ def _summary(version: Version, shared: Traffic) -> dict[str, Any]:
     }
 
 
-def _print_list(session: Session, registry: Registry, found: Sequence[Version]) -> None:
+def _print_list(
+    session: Session, registry: Registry, found: Sequence[Version], shared: Traffic
+) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from flywheel.curate.split import HOLDOUT
+    from flywheel.curate import HOLDOUT
     from flywheel.registry import BASE
     from flywheel.store import gates
 
-    module = found[0].manifest.module.name
-    shared = _traffic(registry, module)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("", "version", "made by", "from", "score"):
         table.add_column(name)
@@ -292,15 +216,15 @@ def _print_list(session: Session, registry: Registry, found: Sequence[Version]) 
             _mark(shared, one.id),
             f"[bold]{escape(one.id)}[/bold]",
             made,
-            escape(_short(said.parent)),
+            escape(brief(said.parent)),
             escape(_score(said.scores[-1])) if said.scores else "–",
-            f"{_gain(compared[0])} on {_tail(compared[0].champion)[:8]}"
+            f"{_gain(compared[0])} on {brief(compared[0].champion).rpartition('@')[2]}"
             if compared
             else "not compared",
-            _usd(said.cost.usd),
+            price(said.cost.usd),
             f"{said.created_at:%Y-%m-%d %H:%M}",
         )
-    base = f"{module}@{BASE}"
+    base = f"{shared.module}@{BASE}"
     table.add_row(_mark(shared, base), f"[bold]{base}[/bold]", "its code")
     session.out.print(table)
 
@@ -326,7 +250,7 @@ def _print_head(session: Session, version: Version, live: float) -> None:
         made = f"{said.optimizer.name} from {said.parent}, seed {said.optimizer.seed}"
         rows.append(("made by", f"{made}{', ' if options else ''}{options}, {said.trials} trials"))
         rows.append(("when", f"{said.created_at:%Y-%m-%d %H:%M} UTC, {said.cost.seconds:,.0f} s"))
-        rows.append(("cost", f"{_usd(said.cost.usd)}, {said.cost.tokens:,} tokens"))
+        rows.append(("cost", f"{price(said.cost.usd)}, {said.cost.tokens:,} tokens"))
     if said.dataset:
         seen = (
             f"{len(said.trained_on):,} examples learned from, {len(said.validated_on):,} chosen by"
@@ -336,6 +260,8 @@ def _print_head(session: Session, version: Version, live: float) -> None:
         rows.append(("model", f"{said.lm.model} (profile {said.lm.profile})"))
     if said.adapter is not None:
         rows.append(("adapter", f"{said.adapter.hash} of {said.adapter.base}"))
+    if said.tuned is not None:
+        rows.append(("tuned", f"{said.tuned.model} of {said.tuned.base}, by {said.tuned.job}"))
     env = said.environment
     rows.append(("with", f"flywheel {env.flywheel}, DSPy {env.dspy}, Python {env.python}"))
     rows += [("score", _score(one)) for one in said.scores]
@@ -352,7 +278,7 @@ def _print_gates(session: Session, compared: Sequence[Gate]) -> None:
         session.out.print(
             f"{'[green]✓[/green]' if one.better else '[yellow]–[/yellow]'}"
             f" {escape(one.metric.partition('@')[0])} {_gain(one)} on"
-            f" {escape(_short(one.champion))}, p = {one.p_value:.2g},"
+            f" {escape(brief(one.champion))}, p = {one.p_value:.2g},"
             f" {one.n:,} rows of {escape(one.dataset)} {one.split},"
             f" {one.regressions:,} worse and {one.gains:,} better"
         )
@@ -405,7 +331,7 @@ def _print_difference(session: Session, found: VersionDifference) -> None:
         session.out.print(escape(f"model: {found.model[0]} -> {found.model[1]}"))
     if found.adapter is not None:
         before, after = (one or "none" for one in found.adapter)
-        session.out.print(f"adapter: {before} -> {after}")
+        session.out.print(escape(f"trained: {visible(before)} -> {visible(after)}"))
     if found.code:
         session.out.print("the module's code differs")
     session.next_step("version", "show", found.second)
@@ -438,80 +364,6 @@ def _print_predictor(session: Session, one: PredictorDifference) -> None:
             session.out.print(f"[dim]{sign} … {len(demos) - SHOWN} more: --json[/dim]")
 
 
-def _told(now: Traffic, found: Sequence[Arm]) -> dict[str, Any]:
-    return {
-        "module": now.module,
-        "champion": now.champion,
-        "experiment": now.experiment or None,
-        "reason": now.reason or None,
-        "versions": [
-            {
-                "version": one.version_id,
-                "percent": one.percent,
-                "champion": one.champion,
-                "answers": one.count.answers,
-                "unknown": one.count.unknown,
-                "keys": one.count.keys,
-                "good": one.count.successes,
-                "rate": one.stream.rate,
-                "low": one.low if one.count.keys else None,
-                "high": one.high if one.count.keys else None,
-                "p_worse": one.evidence.p_worse if one.evidence else None,
-                "shown_worse": one.evidence.shown_worse if one.evidence else None,
-                "shown_better": one.evidence.shown_better if one.evidence else None,
-                "usd": one.count.usd,
-                "seconds": one.count.seconds,
-            }
-            for one in found
-        ],
-    }
-
-
-def _print_traffic(session: Session, now: Traffic, found: Sequence[Arm]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    if now.reason.startswith("Rolled back"):
-        session.warn(now.reason)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("version")
-    for name in ("share", "keys", "good", "rate, 95 % at any time", "unknown", "cost", "time"):
-        table.add_column(name, justify="right")
-    table.add_column("beside the deployed")
-    for one in found:
-        rate = one.stream.rate
-        spread = f" ({one.low:.1%} to {one.high:.1%})" if rate is not None else ""
-        table.add_row(
-            f"[bold]{escape(one.version_id)}[/bold]",
-            f"{one.percent:g} %",
-            f"{one.count.keys:,}",
-            f"{one.count.successes:,}",
-            f"{rate:.1%}{spread}" if rate is not None else "–",
-            f"{one.count.unknown:,}",
-            _usd(one.count.usd),
-            "–" if one.count.seconds is None else f"{one.count.seconds:.1f} s",
-            _finding(one),
-        )
-    session.out.print(table)
-    ahead = [one for one in found if one.evidence is not None and one.evidence.shown_better]
-    if ahead:
-        session.next_step("deploy", ahead[0].version_id)
-    elif len(found) > 1:
-        session.next_step("traffic", now.module)
-    else:
-        session.next_step("traffic", now.module, f"{_tail(now.champion)}=90", "HASH=10")
-
-
-def _finding(arm: Arm) -> str:
-    if arm.evidence is None:
-        return "[green]● deployed[/green]"
-    if arm.evidence.shown_better:
-        return "[green]shown to be better[/green]"
-    if arm.evidence.shown_worse:
-        return "[red]shown to be worse[/red]"
-    return f"not decided (p of worse {arm.evidence.p_worse:.2g})"
-
-
 def _score(score: VersionScore) -> str:
     if score.value is None:
         return f"{score.split} {score.metric.partition('@')[0]} not known"
@@ -526,14 +378,12 @@ def _gain(gate: Gate) -> str:
     return f"[{style}]{told}[/{style}]" if style else told
 
 
-def _usd(usd: float | None) -> str:
+def price(usd: float | None) -> str:
+    """US dollars, as far as they are known."""
     return "–" if usd is None else f"${usd:,.4f}" if usd else "$0"
 
 
-def _tail(version_id: str) -> str:
-    return version_id.rpartition("@")[2]
-
-
-def _short(version_id: str) -> str:
+def brief(version_id: str) -> str:
+    """A version with as much of its hash as a person tells apart, and commands take."""
     module, at, digits = version_id.rpartition("@")
     return f"{module}{at}{digits[:8]}"

@@ -335,13 +335,14 @@ def as_record(event: Event, *, at: datetime) -> dict[str, object]:
 class EventLog:
     """A subscriber that appends each event to a JSONL file, one flushed line each.
 
-    Use it as a context manager, or call `close`. Raises `OSError` when the file cannot be
-    opened for appending.
+    Makes the file's folder where there is none. Use it as a context manager, or call `close`.
+    Raises `OSError` when the file cannot be opened for appending.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         """The file, appended to when it exists."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
 
     def __call__(self, event: Event) -> None:

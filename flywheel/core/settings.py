@@ -286,6 +286,8 @@ class SpinSettings(Section):
     """Rounds in a row that the champion may win before the spin ends."""
     max_usd: float | None = Field(default=None, gt=0)
     """US dollars that models may cost in all rounds; none: no limit."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that models may read and write in all rounds; none: no limit."""
     time_limit: Seconds | None = Field(default=None, gt=0)
     """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
     seed: int = 0
@@ -354,7 +356,7 @@ class LMProfile(Section):
     retries: int = Field(default=4, ge=0)
     """How often a call is made again that failed for a passing reason."""
     batch_poll: Seconds = Field(default=60, gt=0)
-    """Longest pause between two looks at a batch under way; the first are shorter."""
+    """Longest pause between two looks at a batch, or a training; the first are shorter."""
     patience: Seconds = Field(default=3600, gt=0)
     """How long an outage, or a provider that says "later", is waited out."""
     input_price: float | None = Field(default=None, ge=0)
@@ -363,6 +365,8 @@ class LMProfile(Section):
     """US dollars for a million tokens that the provider had cached; none: as for any read."""
     output_price: float | None = Field(default=None, ge=0)
     """US dollars for a million tokens written; none: as published."""
+    training_price: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens that a provider trains it on; none: it is not trained."""
     fallbacks: Names = ()
     """Profiles that stand in while this one cannot answer, in order."""
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from flywheel.lm.backends import cache_saving as cache_saving
 from flywheel.lm.backends import check_local as check_local
 from flywheel.lm.backends import local_file as local_file
+from flywheel.lm.backends import price_of as price_of
 from flywheel.lm.batch import PRICE as BATCH_PRICE
 from flywheel.lm.budget import Spending as Spending
 from flywheel.lm.engine import Engine as Engine
 from flywheel.lm.engine import Estimate as Estimate
 from flywheel.lm.failure import OF_BATCHES as OF_BATCHES
+from flywheel.lm.failure import OF_REQUESTS as OF_REQUESTS
 from flywheel.lm.failure import Failure as Failure
+from flywheel.lm.failure import kind_of as kind_of
 from flywheel.lm.journal import Journal as Journal
 from flywheel.lm.line import Purpose as Purpose
 from flywheel.lm.model_file import identity_of as identity_of
@@ -39,6 +42,7 @@ __all__ = [
     "IN_BATCHES",
     "LOCAL",
     "OF_BATCHES",
+    "OF_REQUESTS",
     "Call",
     "Engine",
     "Estimate",
@@ -57,7 +61,9 @@ __all__ = [
     "cache_saving",
     "check_local",
     "identity_of",
+    "kind_of",
     "local_file",
+    "price_of",
     "profile_of",
     "read_head",
 ]

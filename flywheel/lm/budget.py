@@ -93,6 +93,11 @@ class Budget:
             self._warned = passed
             self._on_warning(share, self.spent)
 
+    def charge(self, spent: Spending) -> None:
+        """Count what was bought without a reservation."""
+        self._under_way += 1
+        self.settle(Spending(), spent)
+
     @property
     def share(self) -> float:
         """How much of the budget is spent: 0 to 1, of the limit that is nearer."""

@@ -151,6 +151,15 @@ class Engine:
 
         asyncio.run_coroutine_threadsafe(look(), self._running()).result()
 
+    def charge(self, call: Call, spent: Spending) -> None:
+        """Count what was bought in another way than by a question: a row, and what it cost."""
+
+        async def count() -> None:
+            self._journal.record(call)
+            self._the_budget().charge(spent)
+
+        asyncio.run_coroutine_threadsafe(count(), self._running()).result()
+
     @property
     def spent(self) -> Spending:
         """What this engine's calls have cost so far."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from flywheel.core.errors import LMError
+from flywheel.core.errors import FlywheelError, LMError
 
 
 class Failure(StrEnum):
@@ -43,6 +43,8 @@ OUTAGES = frozenset({Failure.OVERLOADED, Failure.TIMEOUT, Failure.UNAVAILABLE})
 """Failures of the other side as a whole; in a row they open the circuit."""
 PASSING = OUTAGES | {Failure.RATE}
 """Failures after which the same call may succeed."""
+OF_REQUESTS = frozenset({Failure.INVALID_REQUEST, Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER})
+"""Failures that say something of one request, and nothing of the next."""
 OF_BATCHES = frozenset({Failure.ERRORED, Failure.EXPIRED, Failure.CANCELLED})
 """Failures of single items of a batch; they say nothing of the others."""
 HANDED_ON = PASSING | {Failure.BILLING, Failure.CONTEXT_LENGTH}
@@ -65,6 +67,11 @@ _HINTS = {
     Failure.BILLING: "add credit at the provider, or choose another profile",
     Failure.CONTEXT_LENGTH: "a model that holds more, or context of a local profile",
 }
+
+
+def kind_of(error: FlywheelError) -> Failure | None:
+    """The kind of a model's failure, None of any other error."""
+    return Failure(error.failure) if isinstance(error, LMError) else None
 
 
 def failed(

@@ -13,14 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.core.errors import DatasetError, UsageError
-from flywheel.programs import Estimate, mean_of
-from flywheel.programs.estimate import draws
-from flywheel.store.oracles import CONFIDENCE
+from flywheel.programs import Estimate, draws, mean_of
 
 ALPHA = 0.05
 """Share of comparisons of equals that may be called a difference."""
@@ -38,8 +37,8 @@ MCNEMAR, BOOTSTRAP = "mcnemar-exact", "paired-bootstrap"
 
 _EXACT_UP_TO = 20_000
 """Rows up to which the power is summed exactly; beyond it the formula is off by less than 1 %."""
-_POWER_QUANTILE = 0.8416212335729143
-"""The quantile of the normal distribution at `POWER`."""
+_AT_ALPHA, _AT_POWER = NormalDist().inv_cdf(1 - ALPHA / 2), NormalDist().inv_cdf(POWER)
+"""Quantiles of the normal distribution, two-sided and one-sided."""
 _PRECISION = 1e-10
 """Width at which the search for the end of an interval stops."""
 
@@ -102,6 +101,15 @@ class Comparison:
             more = needed(self.difference, differing / self.n)
             return f"Not shown to be better: {found}; a gain of this size takes {more:,} rows."
         return f"Not shown to be better: {found}."
+
+
+def level(look: int) -> float:
+    """What the p-value of the `look`-th look at the same rows must stay below; the first is 1.
+
+    Whoever looks often calls equals a difference at some time. The levels of all looks, however
+    many, add up to `ALPHA`, so that by the union bound they do so together in no larger a share.
+    """
+    return ALPHA / (look * (look + 1))
 
 
 def compare(
@@ -180,7 +188,7 @@ def needed(difference: float = EFFECT, discordant: float = DISCORDANT) -> int:
         )
     size = abs(difference)
     spread = math.sqrt(discordant - size**2)
-    formula = ((CONFIDENCE * math.sqrt(discordant) + _POWER_QUANTILE * spread) / size) ** 2
+    formula = ((_AT_ALPHA * math.sqrt(discordant) + _AT_POWER * spread) / size) ** 2
     rows = max(LEAST, math.ceil(formula))
     if rows > _EXACT_UP_TO:
         return rows
@@ -218,7 +226,7 @@ def tango(gains: int, regressions: int, rows: int) -> tuple[float, float]:
         share = (math.sqrt(max(0.0, b * b - 8 * rows * c)) - b) / (4 * rows)
         variance = rows * (2 * share + shift * (1 - shift))
         distance = gains - regressions - rows * shift
-        return distance**2 > CONFIDENCE**2 * max(variance, 0.0)
+        return distance**2 > _AT_ALPHA**2 * max(variance, 0.0)
 
     def end(inner: float, outer: float) -> float:
         while abs(outer - inner) > _PRECISION:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from flywheel.lm.bridge import dspy
 from flywheel.optimize.finetune import Trace
-from flywheel.optimize.known import KNOWN
+from flywheel.optimize.known import known_of
 from flywheel.optimize.watch import Watch
 
 Auto = Literal["light", "medium", "heavy"]
@@ -44,12 +45,13 @@ class Tuner(Protocol):
         """See that it can be trained. Raises `UsageError`."""
         ...
 
-    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> Any:
-        """The model, trained on what it is to say, a `dspy.LM`.
+    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> dspy.LM:
+        """The model, trained on what it is to say.
 
         Of `validation` the loss is taken. `folder` holds what is half done: called again with the
         same traces, it goes on. Raises `UsageError` where there is nothing to learn,
-        `TrainingError` where it goes wrong, `Interrupted` where a person stopped it.
+        `TrainingError` where it goes wrong, `BudgetError` where it may cost too much, `Interrupted`
+        where a person stopped it.
         """
         ...
 
@@ -58,17 +60,17 @@ class Tuner(Protocol):
 class Ground:
     """What an optimiser is given."""
 
-    student: Any
-    """The program, a DSPy module; not to be changed."""
-    train: tuple[Any, ...]
+    student: dspy.Module
+    """The program, not to be changed."""
+    train: tuple[dspy.Example, ...]
     """Examples to learn from, in the order of the draw."""
-    validation: tuple[Any, ...]
+    validation: tuple[dspy.Example, ...]
     """Examples that trials are scored on."""
-    student_model: Any
+    student_model: dspy.LM
     """The model that plays the program."""
-    proposer_model: Any
+    proposer_model: dspy.LM
     """The model that proposes instructions."""
-    teacher_model: Any
+    teacher_model: dspy.LM
     """The model whose answers are shown to the student; the student's own, or a teacher's."""
     watch: Watch
     """Sees trials, and has the metric."""
@@ -78,7 +80,7 @@ class Ground:
     """Of the study: what an optimiser writes stays there."""
     tuner: Tuner | None
     """Trains the student's model, None where that cannot be trained here."""
-    score: Callable[[Any], None]
+    score: Callable[[dspy.Module], None]
     """Makes a trial of a program, on all of the validation."""
 
     @property
@@ -88,7 +90,7 @@ class Ground:
         None, where a step needs a field that they lack (DSPy would show them all the same), and
         where the program can say what is known: then that is shown, in its own form.
         """
-        if hasattr(self.student, KNOWN):
+        if known_of(self.student) is not None:
             return 0
         fields = set(self.train[0].keys()) if self.train else set()
         wanted = {name for _, step in self.student.named_predictors()
@@ -113,8 +115,8 @@ class Optimizer(Protocol):
         """What it is going to do. Raises `UsageError` where the ground does not carry it."""
         ...
 
-    def compile(self, ground: Ground) -> Any:
-        """A better program, a DSPy module.
+    def compile(self, ground: Ground) -> dspy.Module:
+        """A better program.
 
         Raises `Stopped` and `Unmeasurable`; anything else that DSPy raises is a failure of the
         optimiser.

@@ -11,14 +11,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
+from flywheel.optimize.finetune import KNOWN
 from flywheel.optimize.watch import NotSayableError, row_at_work, step_at_work
-from flywheel.programs.row import Row
-
-KNOWN = "known"
-"""What it is called where teachers are named."""
+from flywheel.programs import Row
 
 Known = Callable[[Row], Mapping[str, Mapping[str, str]] | str]
 """The outputs of each step that give the proven answer, or why it cannot be said."""
+
+
+def known_of(program: dspy.Module) -> Known | None:
+    """The method `known` of a program, None where it has none."""
+    found: Known | None = getattr(program, "known", None)
+    return found
 
 
 class _Engine:
@@ -53,6 +57,6 @@ class _Engine:
         )
 
 
-def known_model(known: Known) -> Any:
-    """A model for DSPy that says what is known of the row at work."""
+def known_model(known: Known) -> dspy.LM:
+    """A model that says what is known of the row at work."""
     return dspy.LM(KNOWN, engine=_Engine(known), cache=False, num_retries=0)

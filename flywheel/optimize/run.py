@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.core.errors import FlywheelError, LMError, UsageError
-from flywheel.lm import Failure, Reply
+from flywheel.lm import OF_REQUESTS, Failure, Reply, kind_of
 from flywheel.lm.bridge import dspy, listening
-from flywheel.programs import Answer, Case, Score
-from flywheel.programs.program import answer_of
-from flywheel.programs.row import Row
+from flywheel.programs import Answer, Case, Row, Score, answer_of
 
 AHEAD = 16
 """Answers that wait to be measured, and those that are measured at once."""
@@ -37,10 +35,8 @@ UNREADABLE, RAISED = "unreadable", "raised"
 """Why a program gave no answer, beside what models say: the answer has another form than it was
 asked for, or the program itself has a mistake."""
 
-_OF_THE_QUESTION = frozenset({Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER})
-"""Failures that say something of one question, and nothing of the next."""
-_OF_THE_REQUEST = _OF_THE_QUESTION | {Failure.INVALID_REQUEST}
-"""Failures after which a program may ask in another way."""
+_WORTHLESS = frozenset({Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER})
+"""Failures that are the outcome of a program: it asked what the model cannot take."""
 
 Measure = Callable[[Case, Answer], Score]
 """What an answer is worth. Raises `UsageError` where the metric is wrong."""
@@ -86,7 +82,7 @@ class Outcome:
     """Ids of its calls in the ledger."""
 
 
-def outcome(module: Any, row: Row, measure: Measure) -> Outcome:
+def outcome(module: dspy.Module, row: Row, measure: Measure) -> Outcome:
     """One program on one row, with DSPy's settings as they are.
 
     Raises `Stopped`, and `UsageError` where the metric is wrong.
@@ -95,7 +91,7 @@ def outcome(module: Any, row: Row, measure: Measure) -> Outcome:
 
 
 def outcomes(
-    module: Any, rows: Iterable[Row], measure: Measure, *, threads: int
+    module: dspy.Module, rows: Iterable[Row], measure: Measure, *, threads: int
 ) -> Iterator[Outcome]:
     """One program on rows, in the order in which they are done, with DSPy's settings as they are.
 
@@ -111,7 +107,7 @@ def outcomes(
 class Job:
     """One program that is to be run on one row."""
 
-    module: Any
+    module: dspy.Module
     """The program."""
     row: Row
     """The row."""
@@ -221,7 +217,7 @@ class _Heard:
 
     def stopped_by(self) -> FlywheelError | None:
         """What says nothing of the program, whatever the program has made of it."""
-        return next((one for one in self.failures if _kind(one) not in _OF_THE_REQUEST), None)
+        return next((one for one in self.failures if kind_of(one) not in OF_REQUESTS), None)
 
     @property
     def finish(self) -> str:
@@ -229,11 +225,7 @@ class _Heard:
         return self.replies[-1].response.finish if self.replies else ""
 
 
-def _kind(error: FlywheelError) -> Failure | None:
-    return Failure(error.failure) if isinstance(error, LMError) else None
-
-
-def _answered(module: Any, row: Row) -> _Answered:
+def _answered(module: dspy.Module, row: Row) -> _Answered:
     """Run the program on one row. Raises `Stopped`."""
     heard, began = _Heard(), time.monotonic()
     answer, failure, reason = Answer("", None), "", ""
@@ -248,7 +240,7 @@ def _answered(module: Any, row: Row) -> _Answered:
     return _Answered(answer, failure, reason, time.monotonic() - began, heard)
 
 
-def _inputs(module: Any, row: Row) -> dict[str, str]:
+def _inputs(module: dspy.Module, row: Row) -> dict[str, str]:
     """The fields of a row that a program takes by name."""
     names = inspect.signature(type(module).forward).parameters
     return row.inputs(tuple(name for name in names if name in row.fields))
@@ -262,8 +254,8 @@ def _said(error: Exception, heard: _Heard) -> tuple[Answer, str, str]:
             refused = Failure.CONTENT_FILTER.value
             return Answer(error.lm_response, None), refused, "the model turned the question down"
         case dspy.AdapterParseError():
-            return Answer(error.lm_response, None), UNREADABLE, _unread(error, heard.finish)
-        case dspy.LMError() if last is not None and (kind := _kind(last)) in _OF_THE_QUESTION:
+            return Answer(error.lm_response, None), UNREADABLE, unread(error, heard.finish)
+        case dspy.LMError() if last is not None and (kind := kind_of(last)) in _WORTHLESS:
             return Answer("", None), kind.value, last.cause or last.message
         case dspy.LMError():
             told = LMError(str(error), hint="see the profile of the program's model")
@@ -274,8 +266,8 @@ def _said(error: Exception, heard: _Heard) -> tuple[Answer, str, str]:
             return Answer("", None), RAISED, _place(error)
 
 
-def _unread(error: Any, finish: str) -> str:
-    """Why an answer has not the form that was asked for."""
+def unread(error: dspy.AdapterParseError, finish: str = "") -> str:
+    """Why an answer has not the form that was asked for; `finish` is how it ended, where known."""
     there = error.parsed_result or {}
     missing = [name for name in error.signature.output_fields if name not in there]
     told = f"no {', '.join(missing)} in the answer" if missing else "the answer has another form"

@@ -9,13 +9,9 @@ from __future__ import annotations
 import threading
 import time
 
+from flywheel.core.ending import BUDGET, DONE, FAILED, INTERRUPTED, TIME_LIMIT
 from flywheel.core.errors import BudgetError, FlywheelError, Interrupted
 from flywheel.optimize.run import Stopped
-
-DONE, INTERRUPTED, BUDGET, TIME_LIMIT = "done", "interrupted", "budget", "time-limit"
-"""How a study ends that gives a version."""
-FAILED = "failed"
-"""How it ends otherwise."""
 
 
 class Stop:

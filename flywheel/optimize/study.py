@@ -5,8 +5,8 @@ metric, the models and the seed. Run again, the same study makes the same trials
 models and of metrics is kept by its content, so a study that was killed goes on where it was, and
 another study never takes its place.
 
-A row whose value nobody knows is left out, and the study begins anew without it: unknown is never
-0, and no reason to give up.
+A row whose value nobody knows is left out, and the search begins anew without it: unknown is never
+0, and no reason to give up. What a search has given stays: it is scored on the rows that are left.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import flywheel
+from flywheel.core.ending import FAILED, INTERRUPTED
 from flywheel.core.errors import DatasetError, FlywheelError, Interrupted
 from flywheel.core.identity import content_hash
 from flywheel.lm.bridge import dspy, listening
-from flywheel.optimize.ground import NEVER, Ground, Options, Plan, Tuner
-from flywheel.optimize.known import KNOWN, known_model
+from flywheel.optimize.ground import NEVER, Ground, Optimizer, Options, Plan, Tuner
+from flywheel.optimize.known import known_model, known_of
 from flywheel.optimize.optimizers import find_optimizer
 from flywheel.optimize.quiet import quiet
 from flywheel.optimize.run import Measure, Stopped
-from flywheel.optimize.stop import FAILED, INTERRUPTED, Stop
+from flywheel.optimize.stop import Stop
 from flywheel.optimize.trial import FULL, Trial, state_of
 from flywheel.optimize.watch import Seen, Unmeasurable, Watch
-from flywheel.programs.row import Row
+from flywheel.programs import Row
 
 MOST_UNKNOWN = 0.5
 """Share of the rows that may be left out because nobody knows their value."""
@@ -50,19 +51,19 @@ class Subject:
     """Identity of its code."""
     inputs: tuple[str, ...]
     """Fields of a row that it takes."""
-    module: Any
-    """A DSPy module, in the state from which the study begins."""
+    module: dspy.Module
+    """It, in the state from which the study begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
     """Who plays what."""
 
-    student: Any
-    """Runs the program, a `dspy.LM`."""
-    proposer: Any
+    student: dspy.LM
+    """Runs the program."""
+    proposer: dspy.LM
     """Proposes instructions."""
-    teacher: Any | None
+    teacher: dspy.LM | None
     """Gives answers to learn from; None: what is known, where the program can say it, else the
     student."""
     tuner: Tuner | None = None
@@ -81,7 +82,7 @@ class Studied:
     """The program as it was."""
     best: Trial | None
     """The best of the changed states, None where there is none."""
-    program: Any | None
+    program: dspy.Module | None
     """The program in that state."""
     trials: tuple[Trial, ...]
     """All trials."""
@@ -142,6 +143,7 @@ class Study:
     on_seen: Callable[[Seen], None] = lambda seen: None
     """Is told how far a trial is."""
     _unknown: dict[str, str] = field(default_factory=dict)
+    _watch: Watch = field(init=False)
 
     def run(self) -> Studied:
         """Look for a better state, until the optimiser is done or something stops it.
@@ -152,24 +154,15 @@ class Study:
         began = time.monotonic()
         optimizer = find_optimizer(self.optimizer)
         self.folder.mkdir(parents=True, exist_ok=True)
-        watch, plan, result = self._watch(), None, None
+        self._watch, plan = self._new_watch(), None
         try:
             with quiet(self.folder / LOG):
                 # What cannot be done is said before anything is paid for.
-                plan = optimizer.plan(self._ground(watch))
+                plan = optimizer.plan(self._ground())
                 self.on_plan(plan)
-                with self._seen_by(watch):
-                    self._baseline(watch)
-                while result is None:
-                    ground = self._ground(watch)
-                    optimizer.plan(ground)
-                    try:
-                        with self._seen_by(watch):
-                            result = optimizer.compile(ground)
-                            self._score(result, watch)
-                    except Unmeasurable as error:
-                        self._left_out({error.example_id: error.reason})
-                        watch = self._again(watch)
+                with self._watched():
+                    self._baseline()
+                self._finish(self._compiled(optimizer))
         except Stopped as stopped:
             self.stop.because(stopped.error)
         except KeyboardInterrupt:
@@ -180,11 +173,11 @@ class Study:
             raise self.stop.because(self._failed(error)).error from error
         if self.stop.ended == FAILED and self.stop.error is not None:
             raise self.stop.error
-        return self._studied(watch, plan, time.monotonic() - began)
+        return self._studied(plan, time.monotonic() - began)
 
     # --- its steps -------------------------------------------------------------------------------
 
-    def _watch(self) -> Watch:
+    def _new_watch(self) -> Watch:
         rows = {row.id: row for row in (*self.train, *self.validation)}
         return Watch(
             type(self.subject.module),
@@ -197,56 +190,80 @@ class Study:
             on_seen=self.on_seen,
         )
 
-    def _again(self, watch: Watch) -> Watch:
-        """See the study from its beginning; what was scored is scored again without being paid."""
-        baseline = watch.trials[0]
-        fresh = self._watch()
+    def _without(self, error: Unmeasurable) -> None:
+        """Leave a row out, and see the study anew: what was scored of it was so with that row."""
+        self._left_out({error.example_id: error.reason})
+        baseline = self._watch.trials[0]
         left = tuple(one for one in baseline.outcomes if one.example_id not in self._unknown)
-        fresh.trials.append(Trial(0, baseline.kind, baseline.state, left, baseline.seconds))
-        return fresh
+        self._watch = self._new_watch()
+        self._watch.trials.append(Trial(0, baseline.kind, baseline.state, left, baseline.seconds))
 
     @contextmanager
-    def _seen_by(self, watch: Watch) -> Iterator[None]:
-        """Let a watch see what DSPy does in the block; its programs find their own adapters."""
+    def _watched(self) -> Iterator[None]:
+        """Let the watch see what DSPy does in the block; its programs find their own adapters."""
         # Traces of all that is evaluated would pile up: who wants one asks for it.
         with (
             dspy.context(
                 lm=self.models.student,
-                callbacks=[watch],
+                callbacks=[self._watch],
                 num_threads=self.options.threads,
                 trace=None,
                 disable_history=True,
             ),
-            listening(watch.heard),
+            listening(self._watch.heard),
         ):
             yield
 
-    def _baseline(self, watch: Watch) -> None:
+    def _baseline(self) -> None:
         """Score the program as it is, and find the rows that cannot be measured."""
-        watch.validation = frozenset(row.id for row in self.validation)
-        watch.lenient = True
-        self._evaluate(self.subject.module, self.validation, watch)
-        watch.lenient = False
-        self._left_out(watch.unknown)
+        self._watch.validation = frozenset(row.id for row in self.validation)
+        self._watch.lenient = True
+        self._evaluate(self.subject.module, self.validation)
+        self._watch.lenient = False
+        self._left_out(self._watch.unknown)
 
-    def _score(self, program: Any, watch: Watch) -> None:
-        """Score what an optimiser gives on all of the validation, where it has not."""
+    def _compiled(self, optimizer: Optimizer) -> dspy.Module:
+        """What the optimiser gives; where a row cannot be measured, it begins anew without it."""
+        while True:
+            ground = self._ground()
+            optimizer.plan(ground)
+            try:
+                with self._watched():
+                    return optimizer.compile(ground)
+            except Unmeasurable as error:
+                self._without(error)
+
+    def _finish(self, program: dspy.Module) -> None:
+        """Score what an optimiser gave; it stays, whichever rows of it cannot be measured."""
+        while True:
+            try:
+                with self._watched():
+                    self._score(program)
+                return
+            except Unmeasurable as error:
+                before = self._watch
+                self._without(error)
+                self._watch.take_over(before)
+                self._watch.validation = frozenset(row.id for row in self._known(self.validation))
+
+    def _score(self, program: dspy.Module) -> None:
+        """Score a program on all of the validation, where it has not been."""
         mine = state_of(program).hash
-        if not any(one.kind == FULL and one.state.hash == mine for one in watch.trials):
-            self._evaluate(program, self._known(self.validation), watch)
+        if not any(one.kind == FULL and one.state.hash == mine for one in self._watch.trials):
+            self._evaluate(program, self._known(self.validation))
 
-    def _evaluate(self, program: Any, rows: Sequence[Row], watch: Watch) -> None:
+    def _evaluate(self, program: dspy.Module, rows: Sequence[Row]) -> None:
         evaluate = dspy.Evaluate(
             devset=list(self._examples(rows)),
-            metric=watch.metric,
+            metric=self._watch.metric,
             num_threads=self.options.threads,
             max_errors=NEVER,
         )
         evaluate(program)
 
-    def _ground(self, watch: Watch) -> Ground:
+    def _ground(self) -> Ground:
         train, validation = self._known(self.train), self._known(self.validation)
-        watch.validation = frozenset(row.id for row in validation)
+        self._watch.validation = frozenset(row.id for row in validation)
         return Ground(
             student=self.subject.module.deepcopy(),
             train=self._examples(train),
@@ -254,20 +271,20 @@ class Study:
             student_model=self.models.student,
             proposer_model=self.models.proposer,
             teacher_model=self._teacher(),
-            watch=watch,
+            watch=self._watch,
             options=self.options,
             folder=self.folder,
             tuner=self.models.tuner,
-            score=lambda program: self._score(program, watch),
+            score=self._score,
         )
 
-    def _teacher(self) -> Any:
+    def _teacher(self) -> dspy.LM:
         if self.models.teacher is not None:
             return self.models.teacher
-        known = getattr(self.subject.module, KNOWN, None)
+        known = known_of(self.subject.module)
         return self.models.student if known is None else known_model(known)
 
-    def _examples(self, rows: Sequence[Row]) -> tuple[Any, ...]:
+    def _examples(self, rows: Sequence[Row]) -> tuple[dspy.Example, ...]:
         """Rows as DSPy takes them: the fields that the program or a step of it names, and an id."""
         steps = {
             name for step in self.subject.module.predictors() for name in step.signature.fields
@@ -314,8 +331,8 @@ class Study:
             hint=f"what it did until then is in {self.folder / LOG}",
         )
 
-    def _studied(self, watch: Watch, plan: Plan | None, seconds: float) -> Studied:
-        best = watch.best
+    def _studied(self, plan: Plan | None, seconds: float) -> Studied:
+        watch, best = self._watch, self._watch.best
         shown: dict[str, None] = {}
         if best is not None:
             for demos in best.trial.state.demos.values():

@@ -23,9 +23,10 @@ from flywheel.optimize.watch import Watch, step_at_work
 NOT_TEXT = "its messages are not text alone"
 """Why a step is left out of training."""
 
-
 _HEARD: ContextVar[list[Trace] | None] = ContextVar("heard", default=None)
-_ASKED: ContextVar[Any] = ContextVar("asked", default=None)
+"""Traces of the example at work, None where nobody listens."""
+_ASKED: ContextVar[list[dict[str, Any]] | None] = ContextVar("asked", default=None)
+"""Messages of the last question, as the adapter wrote them."""
 
 
 class _Scribe(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
@@ -59,15 +60,24 @@ class _Scribe(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             return
         plain = all(isinstance(one["content"], str) for one in asked)
         turns = asked if plain else ()
-        messages = tuple(Message(one["role"], one["content"]) for one in turns)
-        reason = "" if plain else NOT_TEXT
-        heard.append(Trace("", step.name, messages, completion, None, "", plain, reason))
+        heard.append(
+            Trace(
+                example_id="",  # whoever runs the example knows the rest
+                predictor=step.name,
+                messages=tuple(Message(one["role"], one["content"]) for one in turns),
+                completion=completion,
+                score=None,
+                origin="",
+                kept=plain,
+                reason="" if plain else NOT_TEXT,
+            )
+        )
 
 
 def collect(
-    program: Any,
-    examples: Sequence[Any],
-    teacher: Any,
+    program: dspy.Module,
+    examples: Sequence[dspy.Example],
+    teacher: dspy.LM,
     watch: Watch,
     *,
     threshold: float,
@@ -82,7 +92,7 @@ def collect(
     taught = program.deepcopy()
     taught.set_lm(None)  # a model of a step's own would go before the teacher
 
-    def run(example: Any) -> list[Trace]:
+    def run(example: dspy.Example) -> list[Trace]:
         with dspy.context(lm=teacher, callbacks=callbacks, trace=[]):
             return _of(taught, example, teacher.model, watch, threshold)
 
@@ -96,7 +106,9 @@ def collect(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _of(program: Any, example: Any, teacher: str, watch: Watch, threshold: float) -> list[Trace]:
+def _of(
+    program: dspy.Module, example: dspy.Example, teacher: str, watch: Watch, threshold: float
+) -> list[Trace]:
     heard: list[Trace] = []
     token = _HEARD.set(heard)
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.core.identity import content_hash
+from flywheel.lm.bridge import dspy
 from flywheel.optimize.run import Outcome
 from flywheel.programs import Estimate, mean_of
 
@@ -40,8 +41,8 @@ class State:
         return sum(map(len, self.demos.values()))
 
 
-def state_of(program: Any) -> State:
-    """The state of a DSPy module."""
+def state_of(program: dspy.Module) -> State:
+    """The state of a program."""
     steps = dict(program.named_predictors())
     return State(
         {name: step.signature.instructions for name, step in steps.items()},

@@ -20,31 +20,28 @@ from typing import Any
 
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 
-from flywheel.core.errors import FlywheelError, LMError
+from flywheel.core.errors import FlywheelError
 from flywheel.core.identity import content_hash
-from flywheel.lm import Failure, Reply
+from flywheel.lm import OF_REQUESTS, Reply, kind_of
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.run import RAISED, UNREADABLE, Measure, Outcome
+from flywheel.optimize.run import RAISED, UNREADABLE, Measure, Outcome, unread
 from flywheel.optimize.stop import Stop
 from flywheel.optimize.trial import FULL, MINIBATCH, TRAIN, State, Trial, state_of, why
-from flywheel.programs.program import answer_of
-from flywheel.programs.row import Row
+from flywheel.programs import Row, answer_of
 
 KEPT = "kept"
 """What is counted of an example that gives a trace to learn from."""
-
 NOT_SAYABLE = "not sayable"
 """Why an example gives no trace: its proven answer has no form that the program can say."""
+
+_ROW: ContextVar[Row | None] = ContextVar("row", default=None)
+"""The row that a program is run on."""
+_STEP: ContextVar[tuple[dspy.Module, dspy.Predict | None] | None] = ContextVar("step", default=None)
+"""The program that is run, and the step of it that asks its model."""
 
 
 class NotSayableError(ValueError):
     """A row's proven answer has no form that the program can say."""
-
-
-_OF_THE_REQUEST = frozenset(
-    {Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER, Failure.INVALID_REQUEST}
-)
-"""Failures that say something of one question, and nothing of the next."""
 
 
 class Unmeasurable(BaseException):
@@ -63,12 +60,19 @@ class _Open:
     """An evaluation under way."""
 
     number: int
-    program: Any
+    """Number of the trial that it will be."""
+    program: dspy.Module
+    """The program that is evaluated."""
     kind: str
-    examples: list[Any]
+    """What its rows are: see `trial`."""
+    examples: list[dspy.Example]
+    """The rows, as DSPy has them."""
     began: float
+    """When, by the monotonic clock."""
     state: State
+    """The state of the program."""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    """What was measured, by example."""
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Kind and reason of what the program raised, by its inputs."""
 
@@ -91,7 +95,7 @@ class Best:
 
     trial: Trial
     """Its trial."""
-    program: Any
+    program: dspy.Module
     """The program, a copy of its own."""
 
 
@@ -107,12 +111,6 @@ class Seen:
     """Rows measured; of proposals the questions asked."""
     total: int
     """Rows of it, 0 where that is not known."""
-    detail: str = ""
-    """What a person may want to read beside the numbers."""
-
-
-_ROW: ContextVar[Row | None] = ContextVar("row", default=None)
-_STEP: ContextVar[tuple[Any, Any] | None] = ContextVar("step", default=None)
 
 
 def row_at_work() -> Row | None:
@@ -126,16 +124,15 @@ class Step:
 
     name: str
     """As `named_predictors` calls it."""
-    signature: Any
-    """Its signature, of DSPy."""
+    signature: type[dspy.Signature]
+    """Its signature."""
 
 
 def step_at_work() -> Step | None:
     """The step that asks its model in this thread, None where no program runs."""
-    found = _STEP.get()
-    if found is None:
+    program, step = _STEP.get() or (None, None)
+    if program is None or step is None:
         return None
-    program, step = found
     names = (name for name, one in program.named_predictors() if one is step)
     name = next(names, None)
     return None if name is None else Step(name, step.signature)
@@ -168,7 +165,9 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         """Calls of modules under way."""
         self._roots: dict[str, _Root] = {}
         """Those of them that no other module has made."""
-        self._steps: dict[str, tuple[tuple[Any, Any] | None, Mapping[str, Any]]] = {}
+        self._steps: dict[
+            str, tuple[tuple[dspy.Module, dspy.Predict | None] | None, Mapping[str, Any]]
+        ] = {}
         """Calls of steps -> what was at work before, and what they were given."""
         self._origins: dict[str, str] = {}
         self._between = self._proposed = 0
@@ -196,25 +195,34 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         finally:
             self.bootstraps = before
 
+    def take_over(self, other: Watch) -> None:
+        """Know what another watch saw between its trials, and what demonstrations are made of."""
+        self.bootstraps, self.proposals = other.bootstraps.copy(), other.proposals.copy()
+        self._origins = dict(other._origins)
+
     # --- the metric ------------------------------------------------------------------------------
 
-    def metric(self, example: Any, prediction: Any, trace: Any = None) -> float:
+    def metric(
+        self, example: dspy.Example, prediction: dspy.Prediction, trace: Any = None
+    ) -> float:
         """What a program's answer is worth, as DSPy's optimisers ask it."""
         return self.judged(example, prediction, trace).value or 0.0
 
     def feedback(
         self,
-        example: Any,
-        prediction: Any,
+        example: dspy.Example,
+        prediction: dspy.Prediction,
         trace: Any = None,
         step: str | None = None,
         of_step: Any = None,
-    ) -> Any:
+    ) -> dspy.Prediction:
         """The same with its reason in words, as GEPA asks it of a program and of each step."""
         outcome = self.judged(example, prediction)
         return dspy.Prediction(score=outcome.value or 0.0, feedback=why(outcome))
 
-    def judged(self, example: Any, prediction: Any, trace: Any = None) -> Outcome:
+    def judged(
+        self, example: dspy.Example, prediction: dspy.Prediction | None, trace: Any = None
+    ) -> Outcome:
         """The same, whole. Raises `Stopped`, and `Unmeasurable` for what is not known."""
         self._stop.check()
         row = self._rows[example.example_id]
@@ -232,7 +240,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
                 raise Unmeasurable(row.id, outcome.reason)
         return outcome
 
-    def _outcome(self, row: Row, prediction: Any) -> Outcome:
+    def _outcome(self, row: Row, prediction: dspy.Prediction | None) -> Outcome:
         if prediction is None or not hasattr(prediction, "items"):
             return Outcome(row.id, "", None, 0.0, "the program gave no answer", failure=UNREADABLE)
         try:
@@ -270,8 +278,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
     def heard(self, said: Reply | FlywheelError) -> None:
         """Is told of each call; raises `Stopped` where that is the end."""
         if isinstance(said, FlywheelError):
-            kind = Failure(said.failure) if isinstance(said, LMError) else None
-            if kind not in _OF_THE_REQUEST:
+            if kind_of(said) not in OF_REQUESTS:
                 raise self._stop.because(said) from said
         self._stop.check()
 
@@ -390,7 +397,7 @@ def _as_ours(error: Exception, doing: str) -> FlywheelError:
     return FlywheelError(f"{doing} failed", cause=f"{type(error).__name__}: {error}")
 
 
-def _of(evaluation: _Open, example: Any) -> Outcome:
+def _of(evaluation: _Open, example: dspy.Example) -> Outcome:
     """What came of a row: as it was measured, or why it could not be."""
     if (found := evaluation.outcomes.get(example.example_id)) is not None:
         return found
@@ -404,10 +411,7 @@ def _said(error: Exception) -> tuple[str, str]:
     """Kind and reason of what a program raised, in words that several may share."""
     match error:
         case dspy.AdapterParseError():
-            there = error.parsed_result or {}
-            missing = [name for name in error.signature.output_fields if name not in there]
-            told = f"no {', '.join(missing)} in the answer" if missing else "another form"
-            return UNREADABLE, told
+            return UNREADABLE, unread(error)
         case dspy.LMError() if isinstance(error.__cause__, NotSayableError):
             return NOT_SAYABLE, str(error.__cause__)
         case dspy.LMError():

@@ -22,12 +22,11 @@ from flywheel.orchestrator.dataset import (
     build_dataset,
     recipes,
 )
-from flywheel.orchestrator.evaluate import (
+from flywheel.orchestrator.drawn import Drawn, draw
+from flywheel.orchestrator.evaluate import evaluate
+from flywheel.orchestrator.evaluated import (
     Compared,
-    Drawn,
     Evaluated,
-    draw,
-    evaluate,
     evaluated_summary,
     outcome_rows,
 )

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from flywheel.core.ending import EXHAUSTED
 from flywheel.core.errors import RepositoryError
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Candidate, Change, Span
@@ -128,7 +129,7 @@ class Carrying:
         """
         known = self._settled()
         wanted = self._settings.harvest
-        complete = loop.ended == "exhausted" and wanted.since is None
+        complete = loop.ended == EXHAUSTED and wanted.since is None
         paths = frozenset(loop.paths())
         changed = []
         for row in carried_at(self._store, self._baseline_id):

@@ -10,8 +10,10 @@ from flywheel.core.events import EventBus
 from flywheel.core.settings import Settings
 from flywheel.curate import HOLDOUT, find_version
 from flywheel.optimize.gate import require
-from flywheel.orchestrator.evaluate import Drawn, Evaluated, draw, evaluate
-from flywheel.orchestrator.optimize import Optimized
+from flywheel.orchestrator.drawn import Drawn, draw
+from flywheel.orchestrator.evaluate import evaluate
+from flywheel.orchestrator.evaluated import Evaluated
+from flywheel.orchestrator.optimized import Optimized
 from flywheel.registry import Registry
 from flywheel.store import Store
 from flywheel.workspace import Workspace
@@ -77,10 +79,8 @@ def challenge(
             "max_tokens": _less(section.max_tokens, left),
         }
     )
-    # By its place, for a program of a user's own is known by nothing else until one is saved.
-    names = [f"{done.program.spec}@{one.rpartition('@')[2]}" for one in (champion, done.version)]
     return evaluate(
-        [registry.find(name) for name in names],
+        [registry.version_of(done.program, one) for one in (champion, done.version)],
         done.metric,
         drawn,
         settings.model_copy(update={"evaluate": section}),

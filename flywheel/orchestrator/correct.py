@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flywheel.candidates import Form, Mended, Rejected, correction
+from flywheel.core.ending import BUDGET, EXHAUSTED, INTERRUPTED, TIME_LIMIT
 from flywheel.core.errors import (
     BudgetError,
     CriticError,
@@ -28,10 +29,10 @@ from flywheel.core.identity import bytes_hash, content_hash
 from flywheel.core.records import Judged
 from flywheel.core.settings import CorrectSettings, Settings
 from flywheel.critic import Judge, Learned, changed_files
-from flywheel.lm import OF_BATCHES, Failure, Reply, Role
+from flywheel.lm import OF_BATCHES, OF_REQUESTS, Failure, Reply, Role
 from flywheel.orchestrator.corrector import Corrector, Programmed, Prompted, Talk, check_program
 from flywheel.orchestrator.figures import correct_figures
-from flywheel.orchestrator.models import OUT_OF_BUDGET, Models
+from flywheel.orchestrator.models import Models
 from flywheel.orchestrator.stored import by_baseline, set_up_again
 from flywheel.orchestrator.workbench import Workbench, jobs_of, learn_baseline
 from flywheel.store import (
@@ -63,12 +64,8 @@ POLL_SECONDS = 0.1
 """How long the loop waits for something to come before it looks at its limits."""
 HOPELESS = 5
 """Questions that fail, before any is answered, after which it is no matter of the question."""
-ENDED, INTERRUPTED, TIME_LIMIT = "exhausted", "interrupted", "time-limit"
-"""How it ends, beside running out of budget."""
 SAME_BYTECODE = "same-bytecode"
 """Why the critic does not judge what is the base in other words."""
-_OF_THE_QUESTION = {Failure.INVALID_REQUEST, Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER}
-"""Failures that say something of one question, and nothing of the next."""
 
 
 @dataclass(slots=True)
@@ -137,7 +134,7 @@ class Correction:
         `baseline_id` is that of the examples: an environment that had to be made again has another
         name, and its baseline, too.
         """
-        self.ended = ENDED
+        self.ended = EXHAUSTED
         self._bench, self._critic, self._store = bench, critic, store
         self._tests, self._sources = set(learned.suite.ids), set(learned.suite.lines.files)
         self._models, self._corrector = models, corrector
@@ -220,7 +217,7 @@ class Correction:
                 return
             self._corrector.expect(self._to_ask)
             ahead = len(self._to_ask)
-        while self._to_ask and len(self._asked) < ahead and self.ended == ENDED:
+        while self._to_ask and len(self._asked) < ahead and self.ended == EXHAUSTED:
             talk = self._to_ask.popleft()
             self._asked[self._corrector.ask(talk)] = talk
             self._tally.asked.add(talk.row.example_id)
@@ -239,7 +236,7 @@ class Correction:
             try:
                 reply = future.result()
             except BudgetError:
-                self.ended = OUT_OF_BUDGET
+                self.ended = BUDGET
                 self._to_ask.clear()
             except LMError as error:
                 self._unanswered(talk, error)
@@ -251,7 +248,7 @@ class Correction:
         # What fails in a batch says nothing of the model, however often.
         self._in_vain += Failure(error.failure) not in OF_BATCHES
         hopeless = self._in_vain >= HOPELESS and not self._answers
-        if hopeless or Failure(error.failure) not in _OF_THE_QUESTION | OF_BATCHES:
+        if hopeless or Failure(error.failure) not in OF_REQUESTS | OF_BATCHES:
             raise error
         self._tally.reasons[error.failure] += 1
         self._tally.done += 1
@@ -390,7 +387,7 @@ class Correction:
             tally.mended.add(talk.row.example_id)
             if candidate is not None and made is not None and not reason:
                 self._fixes.append(self._fix(talk, attempt, made, candidate.candidate_id))
-        goes_on = talk.turn < self._wanted.turns and self.ended == ENDED
+        goes_on = talk.turn < self._wanted.turns and self.ended == EXHAUSTED
         if verdict in (FAILED, REJECTED) and goes_on:
             self._follow_up(talk, reply, failing or Rejected(reason))
         else:
@@ -450,7 +447,7 @@ def correct(
     def limit() -> str:
         return TIME_LIMIT if deadline is not None and time.monotonic() > deadline else ""
 
-    ended = ENDED
+    ended = EXHAUSTED
     versions: tuple[str, ...] = ()
     with ExitStack() as held:
         models = held.enter_context(
@@ -501,7 +498,7 @@ def correct(
                 tally.skipped["no-critic"] += len(members)
             finally:
                 critic.close()
-            if ended != ENDED:
+            if ended != EXHAUSTED:
                 break
     summary = {
         **_summary(tally, models, wanted, ended),

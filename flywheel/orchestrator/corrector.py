@@ -21,8 +21,7 @@ from flywheel.core.settings import CorrectSettings, Settings
 from flywheel.lm import Failure, Message, Reply, Request, Response, Usage
 from flywheel.orchestrator.models import Models
 from flywheel.orchestrator.player import Player, ready
-from flywheel.programs import Answer, Case, Score
-from flywheel.programs.row import FIELDS, Row
+from flywheel.programs import FIELDS, Answer, Case, Row, Score
 from flywheel.registry import Registry, Routed, record_outcome, route, traffic_of
 from flywheel.store import FIXED, UNKNOWN, Attempt, Mendable, Store
 from flywheel.workspace import Workspace
@@ -148,10 +147,9 @@ class Programmed:
         if not self._live:
             shares = {version.id: 100.0}
             self._traffic = replace(self._traffic, shares=shares, experiment=0)
-        base = registry.base(registry.program(version.manifest.module.spec))
-        known = {one.id: one for one in (base, version)}
+        program = registry.program(version.manifest.module.spec)
         self._players = {
-            name: ready(known.get(name) or registry.find(name), registry, models, bus)
+            name: ready(registry.version_of(program, name), registry, models, bus)
             for name in self._traffic.shares
         }
         for one in self._players.values():

@@ -11,41 +11,36 @@ a judge that may drive nothing, and where a version has learned from the rows.
 
 from __future__ import annotations
 
-import random
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from flywheel.core.ending import BUDGET, EXHAUSTED, INTERRUPTED
 from flywheel.core.errors import BudgetError, DatasetError, UsageError
 from flywheel.core.events import EventBus, RowEvaluated
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
-from flywheel.curate import SPLITS
-from flywheel.curate import Version as Dataset
 from flywheel.lm import Role
-from flywheel.optimize.gate import Comparison, compare, require
-from flywheel.orchestrator.measure import (
-    ENDED,
-    INTERRUPTED,
-    KEEP_SECONDS,
-    Failed,
-    agreement_of,
-    version_of,
+from flywheel.optimize.gate import compare, require
+from flywheel.orchestrator.drawn import Drawn
+from flywheel.orchestrator.evaluated import (
+    Compared,
+    Evaluated,
+    Regression,
+    Standing,
+    evaluate_figures,
+    evaluated_summary,
 )
-from flywheel.orchestrator.models import OUT_OF_BUDGET, Allowance, Models
+from flywheel.orchestrator.measure import Failed, agreement_of
+from flywheel.orchestrator.models import Allowance, Models
 from flywheel.orchestrator.player import Player, ready
+from flywheel.orchestrator.scoring import KEEP_SECONDS, sum_of
 from flywheel.orchestrator.tools import Toolbox
-from flywheel.programs import Answer, Case, Estimate, Metric, Score, mean_of
-from flywheel.programs.row import Row, rows_of
+from flywheel.programs import Answer, Case, Metric, Row, Score
 from flywheel.registry import Registry, Version, record_comparison
 from flywheel.store import (
-    EVALUATE,
-    Figure,
     KeptOutcome,
     Run,
     Store,
@@ -61,184 +56,6 @@ from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
     from flywheel.optimize.run import Done, Job
-
-P50, P90 = 50, 90
-"""Percentiles of the latency that are told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Rows that are evaluated."""
-
-    dataset: Dataset
-    """The dataset."""
-    split: str
-    """Its split."""
-    rows: tuple[Row, ...]
-    """The rows, those that were proven in the same place one after the other."""
-    baselines: Mapping[str, str]
-    """What each was proven in, by example id."""
-    of: int
-    """Examples of the whole split."""
-    seed: int
-    """Seed of the draw, where there are fewer rows than examples."""
-
-    @property
-    def name(self) -> str:
-        """Which rows these are, for people and figures."""
-        told = f"{self.split} of {self.dataset.id}"
-        return told if len(self.rows) == self.of else f"{len(self.rows)} rows of {told}"
-
-
-@dataclass(slots=True)
-class Standing:
-    """What came of one version."""
-
-    version: Version
-    """The version."""
-    trialled: Trialled
-    """What its outcomes are known by."""
-    model: str
-    """The model that answers."""
-    known: int = 0
-    """Outcomes that the store had."""
-    now: int = 0
-    """Outcomes of this run."""
-    outcomes: dict[str, KeptOutcome] = field(default_factory=dict)
-    """Outcomes by example id, the unknown ones too."""
-
-    @property
-    def values(self) -> dict[str, float | None]:
-        """Values by example id."""
-        return {key: one.value for key, one in self.outcomes.items()}
-
-    @property
-    def unknown(self) -> Counter[str]:
-        """Reason -> outcomes that are not known."""
-        return Counter(one.reason for one in self.outcomes.values() if one.value is None)
-
-    @property
-    def failures(self) -> Counter[str]:
-        """Kind of failure -> rows without an answer; they are worth nothing."""
-        return Counter(one.failure for one in self.outcomes.values() if one.failure)
-
-    def estimate(self, seed: int) -> Estimate:
-        """The mean over the rows that are known."""
-        known = {key: (value,) for key, value in self.values.items() if value is not None}
-        return mean_of(known, seed=seed)
-
-    @property
-    def usd(self) -> float | None:
-        """US dollars that a row costs, None where a price is not known or there is none."""
-        costs = [one.usd for one in self.outcomes.values()]
-        if not costs or None in costs:
-            return None
-        return sum(one or 0.0 for one in costs) / len(costs)
-
-    def latency(self, percentile: int) -> float | None:
-        """Seconds that a row's calls take, None where none is known."""
-        known = [one.seconds for one in self.outcomes.values() if one.seconds is not None]
-        return float(np.percentile(known, percentile)) if known else None
-
-    @property
-    def tokens(self) -> tuple[float, float] | None:
-        """Tokens read and written for a row, in the mean; None of no row."""
-        if not self.outcomes:
-            return None
-        every = self.outcomes.values()
-        read, written = (sum(one.input_tokens for one in every),
-                         sum(one.output_tokens for one in every))  # fmt: skip
-        return read / len(every), written / len(every)
-
-
-@dataclass(frozen=True, slots=True)
-class Regression:
-    """A row that the challenger does worse than the champion."""
-
-    example_id: str
-    """The example."""
-    repo: str
-    """Its repository."""
-    path: str
-    """The file with the bug."""
-    error: str
-    """How the bug fails, in a line."""
-    before: float
-    """The champion's value."""
-    after: float
-    """The challenger's."""
-    reason: str
-    """What is said of the challenger's answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One version beside the first."""
-
-    champion: str
-    """Id of the first."""
-    challenger: str
-    """Id of the other."""
-    comparison: Comparison | None
-    """Row by row; None where too few rows are known of both."""
-    regressions: tuple[Regression, ...]
-    """Rows that got worse, the worst first."""
-    refused: str
-    """Why this is no verdict, empty where it is one."""
-
-
-@dataclass(slots=True)
-class Evaluated:
-    """What came of evaluating."""
-
-    run_id: str
-    """Identity of the run."""
-    drawn: Drawn
-    """The rows."""
-    metric: Metric
-    """The metric."""
-    judge: str
-    """The model that judged, empty where none did."""
-    standings: list[Standing]
-    """What came of each version, the first of them the champion."""
-    compared: list[Compared] = field(default_factory=list)
-    """Each further version beside the first."""
-    failed: list[Failed] = field(default_factory=list)
-    """Answers that the metric failed on."""
-    judged: int = 0
-    """Changes that the tests were run on in this run."""
-    ended: str = ENDED
-    """`exhausted`, `interrupted` or `budget`."""
-    usd: float = 0.0
-    """US dollars that the program's models cost in this run."""
-    tokens: int = 0
-    """Tokens that they have read and written in this run."""
-    seconds: float = 0.0
-    """Wall time."""
-
-
-def draw(dataset: Dataset, split: str, *, rows: int | None, seed: int) -> Drawn:
-    """Rows of a split: all, or so many; more of them hold the fewer.
-
-    Raises `UsageError` where the dataset has no such split.
-    """
-    if split not in dataset.splits:
-        raise UsageError(
-            f"{dataset.id} has no split {split!r}.",
-            cause=f"it has {', '.join(dataset.splits)}",
-            hint=f"splits are {', '.join(SPLITS)}; a recipe says how large each is",
-        )
-    places: dict[str, tuple[str, str]] = {}
-    for batch in dataset.batches(split, ("example_id", "repo", "baseline_id")):
-        for line in batch.to_pylist():
-            places[line["example_id"]] = line["repo"], line["baseline_id"]
-    ids = sorted(places)
-    random.Random(seed).shuffle(ids)
-    chosen = set(ids[:rows])
-    found = [row for row in rows_of(dataset, split) if row.id in chosen]
-    found.sort(key=lambda row: (places[row.id], row.id))
-    baselines = {key: places[key][1] for key in chosen}
-    return Drawn(dataset, split, tuple(found), baselines, len(places), seed)
 
 
 def evaluate(
@@ -273,7 +90,7 @@ def evaluate(
         Toolbox(metric, settings, workspace, store, bus, run_id=run_id) as tools,
     ):  # fmt: skip
         crew = [
-            _Player(ready(one, registry, models, bus), models, drawn, tools) for one in versions
+            _Contender(ready(one, registry, models, bus), models, drawn, tools) for one in versions
         ]
         done = Evaluated(run_id, drawn, metric, tools.judge, [one.standing for one in crew])
         loop = _Loop(crew, done, models, tools, store, bus, on_progress)
@@ -282,7 +99,7 @@ def evaluate(
         except KeyboardInterrupt:
             done.ended = INTERRUPTED
         except BudgetError:
-            done.ended = OUT_OF_BUDGET
+            done.ended = BUDGET
         finally:
             if done.ended == INTERRUPTED:
                 models.close()
@@ -301,7 +118,7 @@ def evaluate(
     return done
 
 
-class _Player:
+class _Contender:
     """A version with what came of it."""
 
     def __init__(self, plays: Player, models: Models, drawn: Drawn, tools: Toolbox) -> None:
@@ -331,7 +148,7 @@ class _Loop:
 
     def __init__(
         self,
-        crew: Sequence[_Player],
+        crew: Sequence[_Contender],
         done: Evaluated,
         models: Models,
         tools: Toolbox,
@@ -363,19 +180,19 @@ class _Loop:
     def _recall(self) -> None:
         """Take over what is known from before."""
         wanted = {row.id for row in self._done.drawn.rows}
-        for player in self._crew.values():
-            standing = player.standing
+        for one in self._crew.values():
+            standing = one.standing
             known = outcomes_of(self._store, standing.trialled)
-            standing.outcomes |= {key: one for key, one in known.items() if key in wanted}
+            standing.outcomes |= {key: known[key] for key in known.keys() & wanted}
             standing.known = len(standing.outcomes)
 
     def _jobs(self) -> Iterator[Job]:
         from flywheel.optimize.run import Job  # noqa: PLC0415  it imports DSPy
 
         for row in self._done.drawn.rows:
-            for key, player in self._crew.items():
-                if row.id not in player.standing.outcomes:
-                    yield Job(player.module, row, player.context, key)
+            for key, one in self._crew.items():
+                if row.id not in one.standing.outcomes:
+                    yield Job(one.module, row, one.context, key)
 
     def _measure(self, case: Case, answer: Answer) -> Score:
         try:
@@ -428,7 +245,7 @@ class _Loop:
             calls = [took.get(key) for key in done.outcome.calls]
             usd = [None if one is None else one.usd for one in calls]
             seconds = [None if one is None else one.seconds for one in calls]
-            of[done.job.of].append(self._kept(done, _sum(usd), _sum(seconds)))
+            of[done.job.of].append(self._kept(done, sum_of(usd), sum_of(seconds)))
         for key, found in of.items():
             standing = self._crew[key].standing
             record_outcomes(self._store, standing.trialled, found)
@@ -436,20 +253,15 @@ class _Loop:
         self._waiting.clear()
 
 
-def _sum(values: Sequence[float | None]) -> float | None:
-    known = [one for one in values if one is not None]
-    return sum(known) if len(known) == len(values) else None
-
-
 def _conclude(done: Evaluated, registry: Registry, seed: int) -> None:
     """Compare the versions, and record what was measured of all rows."""
     store = registry.store
     champion, *others = done.standings
     done.compared = [_compared(done, champion, one, store, seed) for one in others]
-    if done.ended != ENDED:
+    if done.ended != EXHAUSTED:
         # What came first of a run that was cut short is no sample of the rest.
         return
-    record_figures(store, _figures(done, seed))
+    record_figures(store, evaluate_figures(done, seed))
     for standing, one in zip(others, done.compared, strict=True):
         if one.comparison is not None and not one.refused:
             record_comparison(
@@ -476,7 +288,7 @@ def _compared(
     except DatasetError as error:
         # So many rows are not known that nothing can be told.
         refused = f"{error.message} {error.cause or ''}".strip()
-    if done.ended != ENDED:
+    if done.ended != EXHAUSTED:
         refused = "not every row was run"
     for one in (champion, challenger):
         if learned := seen_by(store, one.version.id, list(rows)):
@@ -516,111 +328,3 @@ def _regression(row: Row, champion: Standing, challenger: Standing) -> Regressio
         after.value,
         after.reason,
     )
-
-
-def _figures(done: Evaluated, seed: int) -> list[Figure]:
-    """Of each version its score, what a row costs, and how long one takes."""
-    version = version_of(done.metric, done.judge)
-    found = []
-    for one in done.standings:
-        mean = one.estimate(seed)
-        detail = {
-            "model": one.model,
-            "unknown": one.unknown.total(),
-            "failures": dict(one.failures),
-            "rows": len(done.drawn.rows),
-            "usd_per_row": one.usd,
-            "latency_p50": one.latency(P50),
-            "latency_p90": one.latency(P90),
-        }
-        found.append(
-            Figure(
-                run_id=done.run_id,
-                kind=EVALUATE,
-                subject=f"{one.version.id} on {done.drawn.name}",
-                metric=done.metric.name,
-                value=mean.value,
-                n=mean.n,
-                low=mean.low,
-                high=mean.high,
-                version=f"{version} answered by {one.model}",
-                detail=detail,
-            )
-        )
-    return found
-
-
-def evaluated_summary(done: Evaluated, seed: int) -> dict[str, Any]:
-    """What came of it, as JSON can say it; `flywheel evaluate` adds what came of each row."""
-    return {
-        "run": done.run_id,
-        "module": done.standings[0].version.manifest.module.name,
-        "dataset": done.drawn.dataset.id,
-        "split": done.drawn.split,
-        "rows": len(done.drawn.rows),
-        "of": done.drawn.of,
-        "seed": done.drawn.seed,
-        "metric": {"name": done.metric.name, "version": done.metric.version,
-                   "hash": done.metric.hash, "judge": done.judge or None},
-        "versions": [_standing_summary(one, seed) for one in done.standings],
-        "compared": [_compared_summary(one) for one in done.compared],
-        "failed": [asdict(one) for one in done.failed],
-        "judged": done.judged,
-        "ended": done.ended,
-        "usd": done.usd,
-        "tokens": done.tokens,
-        "seconds": round(done.seconds, 2),
-    }  # fmt: skip
-
-
-def _standing_summary(one: Standing, seed: int) -> dict[str, Any]:
-    tokens = one.tokens
-    return {
-        "version": one.version.id,
-        "model": one.model,
-        "known": one.known,
-        "now": one.now,
-        "mean": asdict(one.estimate(seed)),
-        "unknown": dict(one.unknown.most_common()),
-        "failures": dict(one.failures.most_common()),
-        "usd_per_row": one.usd,
-        "latency": {"p50": one.latency(P50), "p90": one.latency(P90)},
-        "tokens_per_row": None
-        if tokens is None
-        else {"input": round(tokens[0], 1), "output": round(tokens[1], 1)},
-    }
-
-
-def _compared_summary(one: Compared) -> dict[str, Any]:
-    found = one.comparison
-    return {
-        "champion": one.champion,
-        "challenger": one.challenger,
-        "refused": one.refused or None,
-        "comparison": None
-        if found is None
-        else {**asdict(found), "better": found.better, "worse": found.worse,
-              "sentence": found.sentence},
-        "regressions": [asdict(each) for each in one.regressions],
-    }  # fmt: skip
-
-
-def outcome_rows(done: Evaluated) -> list[dict[str, Any]]:
-    """What came of each row, as JSON can say it; the answers are in the store."""
-    return [
-        {
-            "example_id": row.id,
-            "repo": row.fields["repo"],
-            "path": row.fields["path"],
-            "versions": {
-                one.version.id: {
-                    name: getattr(kept, name)
-                    for name in ("value", "reason", "failure", "usd", "seconds",
-                                 "input_tokens", "output_tokens")
-                }
-                for one in done.standings
-                if (kept := one.outcomes.get(row.id)) is not None
-            },
-        }
-        for row in done.drawn.rows
-    ]  # fmt: skip

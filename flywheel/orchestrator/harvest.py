@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flywheel.candidates import RevertSource, Source, Sources, choose_operators
+from flywheel.core.ending import BUDGET, EXHAUSTED, INTERRUPTED
 from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus, HarvestEnded, HarvestStarted
 from flywheel.core.identity import content_hash
@@ -127,13 +128,13 @@ def harvest(
             loop.run(make_source)
             if writing is not None:
                 writing.attempt(loop)
-            if writing is not None and loop.ended == "interrupted":
+            if writing is not None and loop.ended == INTERRUPTED:
                 writing.close()
-            if writing is not None and writing.out_of_budget and loop.ended == "exhausted":
-                loop.ended = write.OUT_OF_BUDGET
+            if writing is not None and writing.out_of_budget and loop.ended == EXHAUSTED:
+                loop.ended = BUDGET
         carrying.settle(loop, operators={one.name for one in operators})
         mined: Mined | None = None
-        if "mined" in wanted.source and loop.ended == "exhausted":
+        if "mined" in wanted.source and loop.ended == EXHAUSTED:
             mined = Miner(loop, settings, workspace, store, bus, on_progress).run()
         total = time.monotonic() - clock
         summary = _summary(bench, learned, loop, history, mined, realism, baseline_seconds, total)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flywheel.candidates import NotReady, Source, is_generated
+from flywheel.core.ending import EXHAUSTED, INTERRUPTED, MAX_CANDIDATES, MAX_EXAMPLES, TIME_LIMIT
 from flywheel.core.errors import UsageError
 from flywheel.core.events import CandidateJudged, EventBus, ExampleKept, Warned
 from flywheel.core.records import Candidate, Judged
@@ -130,7 +131,7 @@ class Judging:
         self.on_progress = on_progress
         self.tally = tally or Tally()
         self.started_at = started_at
-        self.ended = "exhausted"
+        self.ended = EXHAUSTED
         self.met: set[str] = set()
         """Ids of the candidates drawn whose verdict was known."""
         self._store = store
@@ -201,7 +202,7 @@ class Judging:
             )
             if drawing and (reason := self.limit()):
                 self.ended, drawing = reason, False
-            if self.ended in ("max-examples", "time-limit"):
+            if self.ended in (MAX_EXAMPLES, TIME_LIMIT):
                 return
 
     def _prove(self, critic: Judge) -> None:
@@ -309,11 +310,11 @@ class Judging:
         """Why to stop now, empty to go on."""
         wanted = self.wanted
         if wanted.max_candidates and self.tally.drawn >= wanted.max_candidates:
-            return "max-candidates"
+            return MAX_CANDIDATES
         if wanted.max_examples is not None and self.tally.verdicts["valid"] >= wanted.max_examples:
-            return "max-examples"
+            return MAX_EXAMPLES
         if self._deadline is not None and time.monotonic() > self._deadline:
-            return "time-limit"
+            return TIME_LIMIT
         return ""
 
     def paths(self) -> list[str]:
@@ -347,4 +348,4 @@ def _interruptible(loop: Judging) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        loop.ended = "interrupted"
+        loop.ended = INTERRUPTED

@@ -10,16 +10,17 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from flywheel.core.ending import BUDGET, EXHAUSTED, INTERRUPTED
 from flywheel.core.errors import BudgetError, UsageError
 from flywheel.core.events import EventBus
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.orchestrator.answers import Chosen
-from flywheel.orchestrator.models import OUT_OF_BUDGET
+from flywheel.orchestrator.scoring import KEEP_SECONDS, priced, sum_of
 from flywheel.orchestrator.tools import Measurement, Toolbox
 from flywheel.programs import (
     Agreement,
@@ -45,18 +46,13 @@ from flywheel.store import (
     record_run,
     record_scores,
     scores_of,
-    usd_of,
 )
 from flywheel.workspace import Workspace
 
 AHEAD = 16
 """Answers that are measured at once where tests or models are waited for."""
-KEEP_SECONDS = 2.0
-"""Age of the oldest score not stored yet after which all are stored."""
 POLL_SECONDS = 0.5
 """How long to wait for a score before what is due is stored."""
-ENDED, INTERRUPTED = "exhausted", "interrupted"
-"""How it ends, beside running out of budget."""
 KAPPA = "kappa with the tests"
 """The figure of a judge's agreement; its metric goes before."""
 
@@ -107,7 +103,7 @@ class Measured:
     """The same of each part of the scores."""
     agreement: Agreement | None = None
     """Of a judge on attempts: how often it says what the tests say."""
-    ended: str = ENDED
+    ended: str = EXHAUSTED
     """`exhausted`, `interrupted` or `budget`."""
     usd: float | None = 0.0
     """What models cost in this run, None where a price is not known."""
@@ -141,7 +137,7 @@ def measure(
         except KeyboardInterrupt:
             done.ended = INTERRUPTED
         except BudgetError:
-            done.ended = OUT_OF_BUDGET
+            done.ended = BUDGET
         finally:
             loop.keep()
             if done.ended == INTERRUPTED:
@@ -149,7 +145,7 @@ def measure(
     done.judged = tools.prover.judged if tools.prover is not None else 0
     done.seconds = time.monotonic() - clock
     loop.conclude(settings.metric.seed)
-    if done.ended == ENDED:
+    if done.ended == EXHAUSTED:
         # What came first of a run that was cut short is no sample of the rest.
         record_figures(store, loop.figures(where, settings.metric.seed))
     summary = {"command": "metric", **summary_of(done)}
@@ -265,18 +261,8 @@ class _Loop:
 
     def keep(self) -> None:
         """Store the scores that wait, with what they cost."""
-        calls = [key for _, keys in self._waiting for key in keys]
-        prices = {}
-        if calls and self._tools.models is not None:
-            self._tools.models.settle()
-            prices = usd_of(self._store, calls)
-        scored = []
-        for one, keys in self._waiting:
-            usd = [prices.get(key) for key in keys]
-            cost = None if None in usd else sum(each or 0.0 for each in usd)
-            scored.append(replace(one, usd=cost))
-            total = self._done.usd
-            self._done.usd = None if cost is None or total is None else total + cost
+        scored = priced(self._waiting, self._tools, self._store)
+        self._done.usd = sum_of([self._done.usd, *(one.usd for one in scored)])
         record_scores(self._store, scored)
         self._waiting.clear()
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.candidates import Fix, Passed, RevertSource, Source, look
+from flywheel.core.ending import EXHAUSTED, INTERRUPTED
 from flywheel.core.errors import (
     BaselineError,
     CriticError,
@@ -157,7 +158,7 @@ class Miner:
                 said = f"{commit.oid[:10]} {commit.subject}"
                 self._bus.publish(PhaseProgressed("mine", self.mined.fixes, said))
                 self._try(fix, blobs)
-                if self._newest.ended != "exhausted" or self._failures >= MAX_FAILURES:
+                if self._newest.ended != EXHAUSTED or self._failures >= MAX_FAILURES:
                     break
         self._discard()
         self.mined.seconds = time.monotonic() - began
@@ -211,8 +212,8 @@ class Miner:
             detail = f"{error.message}\n{error.cause}" if error.cause else error.message
             self._failed(error, definition, commit)
         except KeyboardInterrupt:
-            self._newest.ended = "interrupted"
-        if self._newest.ended != "exhausted":
+            self._newest.ended = INTERRUPTED
+        if self._newest.ended != EXHAUSTED:
             return
         if outcome == JUDGED:
             self._failures = 0

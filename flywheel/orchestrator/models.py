@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus, PhaseStarted, Warned
+from flywheel.core.identity import content_hash
 from flywheel.core.settings import LMProfile, Settings
 from flywheel.lm import (
     LOCAL,
@@ -33,8 +34,6 @@ from flywheel.workspace import Workspace
 if TYPE_CHECKING:
     import dspy
 
-OUT_OF_BUDGET = "budget"
-"""How a run ends whose models may spend no more."""
 PATIENCE = 30.0
 """Seconds that a run waits in its end for answers which are paid for."""
 
@@ -158,6 +157,13 @@ class Models:
             ) from error
         return name
 
+    def with_tuned(self, model: str) -> str:
+        """The name of the profile that plays the role with what its provider tuned of its model."""
+        plays = self.profile
+        name = f"{plays.name}+{content_hash(model)}"
+        self._engine.add(name, with_model(plays.settings, model))
+        return name
+
     @property
     def spent(self) -> Spending:
         """What the calls of this run have cost."""
@@ -166,7 +172,7 @@ class Models:
     def for_programs(self, purpose: str, profile: str = "") -> dspy.LM:
         """The role as DSPy's programs ask it, for a purpose in the ledger.
 
-        `profile` is one of `with_adapter`, empty for the one that plays the role.
+        `profile` is one of `with_adapter` or `with_tuned`, empty for the one that plays the role.
         """
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy takes a second
 
@@ -228,3 +234,8 @@ class Models:
             told += f" and ${estimate.usd:.4f}"
             told += " at the price of a batch" if self.in_batches else ""
         return told + (f"; {estimate.kept} answers are kept" if estimate.kept else "")
+
+
+def with_model(settings: LMProfile, model: str) -> LMProfile:
+    """A profile of what a provider tuned of its model; nothing else stands in for it."""
+    return settings.model_copy(update={"model": model, "fallbacks": ()})

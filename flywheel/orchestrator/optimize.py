@@ -7,16 +7,16 @@ Every trial is stored as it comes; run again, the same study goes on where it wa
 from __future__ import annotations
 
 import heapq
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flywheel.core.ending import FAILED, INTERRUPTED
 from flywheel.core.errors import UsageError
-from flywheel.core.events import EventBus, StudyEnded, StudyStarted, TrialEnded, TrialProgressed
+from flywheel.core.events import EventBus
 from flywheel.core.identity import content_hash
 from flywheel.core.lock import locked_if_free
 from flywheel.core.settings import OptimizeSettings, Settings
@@ -24,43 +24,24 @@ from flywheel.curate import TRAIN, VALIDATION, find_version
 from flywheel.curate import Version as Dataset
 from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, profile_of
 from flywheel.orchestrator.cost import take_calls
+from flywheel.orchestrator.hosted import HostedTuning, tunes
 from flywheel.orchestrator.measure import agreement_of, version_of
+from flywheel.orchestrator.models import PATIENCE
+from flywheel.orchestrator.optimized import Optimized, draft_of, optimize_figures
 from flywheel.orchestrator.scoring import Scoring
 from flywheel.orchestrator.tools import Toolbox, find_metric
-from flywheel.orchestrator.tuning import Tuning
-from flywheel.programs import Metric
-from flywheel.programs.program import Program, find_program
-from flywheel.programs.row import Row, rows_of
-from flywheel.registry.registry import Registry
-from flywheel.registry.version import (
-    Adapter,
-    Cost,
-    DraftVersion,
-    Model,
-    ModuleName,
-    Optimizer,
-    VersionScore,
-)
-from flywheel.store import (
-    OPTIMIZE,
-    Figure,
-    Store,
-    StudyTrial,
-    call_sums,
-    record_figures,
-    record_study,
-    record_trials,
-)
+from flywheel.orchestrator.trials import PURPOSE, Trials
+from flywheel.orchestrator.tuning import Tuning, Weights
+from flywheel.programs import Metric, Program, Row, find_program, rows_of
+from flywheel.registry import Model, Registry
+from flywheel.store import Store, record_figures, record_study
 from flywheel.store import Study as Kept
 from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
-    from flywheel.optimize.finetune import Progress, Trained
-    from flywheel.optimize.ground import Options, Plan
+    from flywheel.optimize.ground import Options
     from flywheel.optimize.stop import Stop
     from flywheel.optimize.study import Studied, Study
-    from flywheel.optimize.trial import Trial
-    from flywheel.optimize.watch import Seen
 
 LEARNT = 200
 """Rows that are learnt from, where none is named: prompts show a few, and proposers some more."""
@@ -68,52 +49,6 @@ SCORED = {"light": 100, "medium": 300, "heavy": 1000}
 """Rows that trials are scored on, where none is named: as many as DSPy takes."""
 PROPOSED = 400
 """Tokens that a small local model may write to propose an instruction: it would go on for ever."""
-PATIENCE = 30.0
-"""Seconds that a study waits in its end for answers which are paid for."""
-PURPOSE = "optimize:"
-"""How the purpose of a study's calls begins, in the ledger."""
-FAILED, INTERRUPTED = "failed", "interrupted"
-"""Status of a study that gives nothing, and of one that a person stopped."""
-WEIGHTS = ("bootstrap-finetune", "better-together")
-"""Optimisers that train weights: they learn from every row there is."""
-REASONS = 8
-"""Reasons that are stored of a trial; its file in the study's folder has every row's."""
-
-
-@dataclass(slots=True)
-class Optimized:
-    """What came of optimising."""
-
-    study_id: str
-    """The study's fingerprint."""
-    program: Program
-    """The program."""
-    dataset: Dataset
-    """The dataset."""
-    metric: Metric
-    """The metric."""
-    judge: str
-    """The model that judged, empty where none did."""
-    optimizer: str
-    """Name of the optimiser."""
-    studied: Studied
-    """The study."""
-    folder: Path
-    """Its folder."""
-    forced: bool
-    """Whether a judge drove it that may drive nothing."""
-    measured: int
-    """Answers that were measured in this run."""
-    spared: int
-    """Answers whose score was known, or on its way."""
-    usd: float | None
-    """US dollars of the whole study, all its runs; None where a price is not known."""
-    tokens: dict[str, int]
-    """Tokens of the whole study, by what they were for."""
-    version: str | None = None
-    """The version that was saved, None for none."""
-    learned: dict[str, object] = field(default_factory=dict)
-    """What a training of weights says of itself; empty where there was none."""
 
 
 def optimize(
@@ -149,6 +84,8 @@ def _rows(version: Dataset, wanted: OptimizeSettings) -> tuple[list[Row], list[R
             hint="an optimiser learns from one and is scored on the other;"
             " [split] of the recipe makes them",
         )
+    from flywheel.optimize.optimizers import WEIGHTS  # noqa: PLC0415  DSPy, for a second
+
     many = wanted.rows or LEARNT
     if wanted.optimizer in WEIGHTS and wanted.rows is None:
         many = version.manifest.splits[TRAIN].rows
@@ -186,11 +123,8 @@ class _Work:
         self._judge = self._judging()
         self._study_id = ""
         self._journal = Journal(workspace.journal_path)
-        self._plan: Plan | None = None
-        self._tuning: Tuning | None = None
+        self._tuning: Tuning | HostedTuning | None = None
         self._stop: Stop | None = None
-        self._took: list[float] = []
-        self._spent: tuple[float | None, int] = (0.0, 0)
 
     def run(self, held: ExitStack, train: list[Row], validation: list[Row]) -> Optimized:
         """Open what is needed, study, and keep what came of it."""
@@ -217,12 +151,17 @@ class _Work:
                 run_id=self._study_id,
             )
         )  # fmt: skip
-        ids = [row.id for row in (*train, *validation)]
-        scoring = Scoring(self._metric, tools, self._store, ids)
-        study = self._study(engine, options, scoring, folder, train, validation)
+        scoring = Scoring(
+            self._metric, tools, self._store, [row.id for row in (*train, *validation)]
+        )
         plays = engine.chain(Role.STUDENT, wanted.student or "")[0]
         lm = Model(model=plays.settings.model, profile=plays.name, server=servers["student"])
-        return self._conclude(study, options, lm, scoring)
+        kept = self._kept(options, lm)
+        trials = Trials(
+            kept, self._metric.name, self._workspace, self._store, self._bus, self._journal
+        )
+        study = self._study(engine, options, scoring, trials, folder, train, validation)
+        return self._conclude(study, scoring, trials, kept, lm)
 
     def _engine(self) -> Engine:
         wanted = self._wanted
@@ -264,6 +203,7 @@ class _Work:
         engine: Engine,
         options: Options,
         scoring: Scoring,
+        trials: Trials,
         folder: Path,
         train: list[Row],
         validation: list[Row],
@@ -271,6 +211,7 @@ class _Work:
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
         from flywheel.optimize.stop import Stop  # noqa: PLC0415
         from flywheel.optimize.study import Models, Study, Subject  # noqa: PLC0415
+        from flywheel.optimize.trial import state_of  # noqa: PLC0415
 
         purposes = self._purposes()
         models = {name: language_model(engine, one) for name, one in purposes.items()}
@@ -278,15 +219,7 @@ class _Work:
             models["proposer"].kwargs["max_tokens"] = PROPOSED
         program, module = self._program, self._program.make()
         self._stop = stop = Stop(seconds=self._wanted.time_limit)
-        self._tuning = Tuning(
-            engine,
-            purposes["student"],
-            self._workspace.adapters,
-            seed=options.seed,
-            left=lambda: stop.left,
-            scoring=lambda: max(self._took, default=0.0),
-            on_progress=self._trained,
-        )
+        self._tuning = self._tuner(engine, purposes["student"], stop, trials)
         return Study(
             subject=Subject(program.name, program.hash, program.fields, module),
             optimizer=self._wanted.optimizer,
@@ -294,7 +227,7 @@ class _Work:
                 models["student"],
                 models["proposer"],
                 models.get("teacher"),
-                self._tuning if self._tuning.possible else None,
+                self._tuning,
             ),
             train=train,
             validation=validation,
@@ -302,9 +235,40 @@ class _Work:
             options=options,
             folder=folder,
             stop=stop,
-            on_plan=lambda plan: self._planned(plan, module, len(train), len(validation)),
-            on_trial=self._trial,
-            on_seen=self._seen,
+            on_plan=lambda plan: trials.planned(
+                plan, state_of(module), len(train), len(validation)
+            ),
+            on_trial=trials.take,
+            on_seen=trials.seen,
+        )
+
+    def _tuner(
+        self, engine: Engine, student: Purpose, stop: Stop, trials: Trials
+    ) -> Tuning | HostedTuning | None:
+        """What trains the student: this machine, or its provider; None where neither does."""
+        profile, seed = engine.chain(student.role, student.profile)[0], self._wanted.seed
+        if profile.provider == LOCAL:
+            return Tuning(
+                engine,
+                student,
+                self._workspace.adapters,
+                seed=seed,
+                left=lambda: stop.left,
+                scoring=lambda: trials.longest,
+                on_progress=trials.trained,
+            )
+        if not tunes(profile):
+            return None
+        return HostedTuning(
+            engine,
+            student,
+            stop,
+            self._bus,
+            ledger=f"{PURPOSE}training",
+            max_usd=self._wanted.max_usd,
+            max_tokens=self._wanted.max_tokens,
+            seed=seed,
+            on_look=trials.looked,
         )
 
     def _judging(self) -> str:
@@ -346,113 +310,11 @@ class _Work:
             models=dict(servers),
         )
 
-    # --- while it goes on ------------------------------------------------------------------------
-
-    def _planned(self, plan: Plan, module: Any, train: int, validation: int) -> None:
-        from flywheel.optimize.trial import state_of  # noqa: PLC0415
-
-        self._plan = plan
-        self._bus.publish(
-            StudyStarted(
-                study_id=self._study_id,
-                module=self._program.name,
-                optimizer=self._wanted.optimizer,
-                metric=self._metric.name,
-                train=train,
-                validation=validation,
-                trials=plan.trials,
-                instructions=dict(state_of(module).instructions),
-            )
-        )
-
-    def _seen(self, seen: Seen) -> None:
-        self._bus.publish(
-            TrialProgressed(
-                self._study_id, seen.number, seen.phase, seen.done, seen.total, seen.detail
-            )
-        )
-
-    def _trained(self, progress: Progress) -> None:
-        detail = f"loss {progress.loss:.3f}, {progress.tokens_per_second:.0f} tokens/s"
-        if progress.validation_loss is not None:
-            detail += f", {progress.validation_loss:.3f} on the validation"
-        self._bus.publish(
-            TrialProgressed(
-                self._study_id, len(self._took), "tune", progress.step, progress.steps, detail
-            )
-        )
-
-    def _trial(self, trial: Trial, best: bool) -> None:
-        """Store a trial, and tell it."""
-        take_calls(self._workspace, self._store, self._journal)
-        usd, tokens = self._spending()
-        (usd_before, tokens_before), total = self._spent, sum(tokens.values())
-        self._spent = usd, total
-        cost = None if usd is None or usd_before is None else usd - usd_before
-        estimate, state = trial.estimate, trial.state
-        record_trials(
-            self._store,
-            [
-                StudyTrial(
-                    study_id=self._study_id,
-                    number=trial.number,
-                    kind=trial.kind,
-                    state_hash=state.hash,
-                    value=estimate.value,
-                    n=estimate.n,
-                    low=estimate.low,
-                    high=estimate.high,
-                    unknown=trial.unknown,
-                    instructions=dict(state.instructions),
-                    demos=state.shown,
-                    reasons=dict(trial.reasons.most_common(REASONS)),
-                    usd=cost,
-                    tokens=total - tokens_before,
-                    seconds=trial.seconds,
-                )
-            ],
-        )
-        self._took.append(trial.seconds)
-        self._bus.publish(
-            TrialEnded(
-                study_id=self._study_id,
-                number=trial.number,
-                phase=trial.kind,
-                value=estimate.value,
-                n=estimate.n,
-                low=estimate.low,
-                high=estimate.high,
-                best=best,
-                instructions=dict(state.instructions),
-                demos=state.shown,
-                usd=usd,
-                tokens=tokens,
-                seconds=trial.seconds,
-                left_seconds=self._left(trial.number),
-            )
-        )
-
-    def _spending(self) -> tuple[float | None, dict[str, int]]:
-        """US dollars and tokens of the whole study, all its runs, by what they were for."""
-        sums = call_sums(self._store, "purpose", run_id=self._study_id)
-        unpriced = any(one.unpriced for one in sums)
-        tokens = {
-            one.key.removeprefix(PURPOSE): one.input_tokens + one.output_tokens for one in sums
-        }
-        return (None if unpriced else sum(one.usd for one in sums)), tokens
-
-    def _left(self, number: int) -> float | None:
-        """Seconds that the trials to come will take, as long as those that were asked anew."""
-        if self._plan is None or self._plan.trials is None:
-            return None
-        to_come = max(0, self._plan.trials - number)
-        return to_come * sum(self._took) / len(self._took)
-
     # --- its end ---------------------------------------------------------------------------------
 
-    def _conclude(self, study: Study, options: Options, lm: Model, scoring: Scoring) -> Optimized:
-        """Run the study, and keep what came of it."""
-        kept = Kept(
+    def _kept(self, options: Options, lm: Model) -> Kept:
+        """The study as the store keeps it, from its beginning."""
+        return Kept(
             study_id=self._study_id,
             module=self._program.name,
             module_hash=self._program.hash,
@@ -462,38 +324,45 @@ class _Work:
             options={**asdict(options), "models": lm.model_dump()},
             seed=options.seed,
         )
+
+    def _conclude(
+        self, study: Study, scoring: Scoring, trials: Trials, kept: Kept, lm: Model
+    ) -> Optimized:
+        """Run the study, and keep what came of it."""
         record_study(self._store, kept)
-        take_calls(self._workspace, self._store, self._journal)
-        usd, tokens = self._spending()
-        self._spent = usd, sum(tokens.values())
-        began = time.monotonic()
+        trials.begin()
         try:
-            studied = study.run()
+            try:
+                studied = study.run()
+            finally:
+                scoring.keep()
+                spent = trials.spent()
+            done = Optimized(
+                study_id=self._study_id,
+                program=self._program,
+                dataset=self._version,
+                metric=self._metric,
+                judge=self._judge,
+                forced=self._forced,
+                optimizer=self._wanted.optimizer,
+                options=study.options,
+                lm=lm,
+                studied=studied,
+                weights=self._weights(studied),
+                folder=study.folder,
+                measured=scoring.measured,
+                spared=scoring.spared,
+                usd=spent.usd,
+                tokens=spent.tokens,
+            )
+            if (draft := draft_of(done)) is not None:
+                version = Registry(self._workspace, self._store).save(draft)
+                done = replace(done, version=version.id)
         except BaseException:
-            self._ended(FAILED, None, began)
+            trials.ended(FAILED)
             record_study(self._store, replace(kept, status=FAILED, ended_at=datetime.now(UTC)))
             raise
-        finally:
-            scoring.keep()
-            take_calls(self._workspace, self._store, self._journal)
-        self._ended(studied.ended, studied, began)
-        usd, tokens = self._spending()
-        done = Optimized(
-            study_id=self._study_id,
-            program=self._program,
-            dataset=self._version,
-            metric=self._metric,
-            judge=self._judge,
-            optimizer=self._wanted.optimizer,
-            studied=studied,
-            folder=study.folder,
-            forced=self._forced,
-            measured=scoring.measured,
-            spared=scoring.spared,
-            usd=usd,
-            tokens=tokens,
-        )
-        done.version = self._saved(done, options, lm)
+        trials.ended(studied.ended, studied)
         reasons = {
             "bootstraps": dict(studied.bootstraps),
             "proposals": dict(studied.proposals),
@@ -509,89 +378,11 @@ class _Work:
                 ended_at=datetime.now(UTC),
             ),
         )
-        record_figures(self._store, self._figures(done))
+        record_figures(self._store, optimize_figures(done))
         return done
 
-    def _ended(self, reason: str, studied: Studied | None, began: float) -> None:
-        best = studied.best if studied is not None else None
-        self._bus.publish(
-            StudyEnded(
-                study_id=self._study_id,
-                reason=reason,
-                trials=len(studied.trials) if studied is not None else 0,
-                best=best.number if best is not None else None,
-                seconds=time.monotonic() - began,
-            )
-        )
-
-    def _saved(self, done: Optimized, options: Options, lm: Model) -> str | None:
-        """The best state as a version, None where there is none."""
-        studied = done.studied
-        if studied.best is None or studied.program is None:
-            return None
-        one, trained = studied.best.estimate, self._adapter(studied.best)
-        if trained is not None:
-            done.learned = trained.manifest.model_dump(mode="json")
-        score = VersionScore(
-            split=VALIDATION,
-            metric=self._metric.name,
-            value=one.value,
-            n=one.n,
-            low=one.low,
-            high=one.high,
-        )
-        draft = DraftVersion(
-            module=ModuleName(
-                name=self._program.name, spec=self._program.spec, hash=self._program.hash
-            ),
-            program=studied.program,
-            parent="",
-            optimizer=Optimizer(
-                name=done.optimizer,
-                options={**asdict(options), "forced": done.forced},
-                seed=options.seed,
-            ),
-            dataset=self._version.id,
-            metric=f"{self._metric.name}@{self._metric.hash}",
-            lm=lm,
-            cost=Cost(usd=done.usd, tokens=sum(done.tokens.values()), seconds=studied.seconds),
-            scores=(score,),
-            adapter=None
-            if trained is None
-            else Adapter(hash=trained.hash, base=trained.manifest.base),
-            study=self._study_id,
-            partial=studied.partial,
-            trained_on=studied.trained_on,
-            validated_on=studied.validated_on,
-            demos=studied.demos,
-            trials=len(studied.trials),
-        )
-        return Registry(self._workspace, self._store).save(draft).id
-
-    def _adapter(self, best: Trial) -> Trained | None:
-        """The weights that the best state goes with, None where those are the model's own."""
-        if self._tuning is None:
-            return None
-        found = (self._tuning.trained.get(name) for name in best.state.models.values())
-        return next((one for one in found if one is not None), None)
-
-    def _figures(self, done: Optimized) -> list[Figure]:
-        """The best trial of a study that ran to its end."""
-        best = done.studied.best
-        if best is None or done.studied.partial:
-            return []
-        one = best.estimate
-        return [
-            Figure(
-                run_id=self._study_id,
-                kind=OPTIMIZE,
-                subject=f"{self._program.name} by {done.optimizer} on {self._version.id}",
-                metric=self._metric.name,
-                value=one.value,
-                n=one.n,
-                low=one.low,
-                high=one.high,
-                version=version_of(self._metric, done.judge),
-                detail={"version": done.version, "trials": len(done.studied.trials)},
-            )
-        ]
+    def _weights(self, studied: Studied) -> Weights:
+        """What the best state needs beside the student's own weights."""
+        if self._tuning is None or studied.best is None:
+            return Weights()
+        return self._tuning.weights(studied.best.state.models.values())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flywheel.core.events import EventBus, Warned
 from flywheel.optimize.finetune import find_adapter
 from flywheel.orchestrator.models import Models
-from flywheel.programs.program import Program, find_program
+from flywheel.programs import Program, find_program
 from flywheel.registry import Registry, Version
+
+if TYPE_CHECKING:
+    import dspy
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Player:
     """The version."""
     program: Program
     """Its program, as its code is now."""
-    module: Any
+    module: dspy.Module
     """The program in the version's state."""
     server: str
     """Identity of what answers: of a local model, that of its weights and its adapter."""
@@ -43,10 +46,14 @@ def ready(version: Version, registry: Registry, models: Models, bus: EventBus) -
     module = program.make()
     profile = ""
     if version.folder is not None:
-        registry.load(version, module, base=models.weights)
+        # What a provider tuned is reached as the model that it is of.
+        base = models.weights if said.tuned is None else models.server()
+        registry.load(version, module, base=base)
         if said.adapter is not None:
             trained = find_adapter(registry.workspace.adapters, said.adapter.hash)
             profile = models.with_adapter(trained.gguf)
+        if said.tuned is not None:
+            profile = models.with_tuned(said.tuned.model)
         _warn(version, program, models, bus)
     with dspy.context(lm=models.for_programs(f"program:{said.module.name}", profile)):
         context = copy_context()

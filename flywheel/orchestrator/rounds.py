@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -94,23 +95,23 @@ class Studied(Stage):
 class Gated(Stage):
     """What the gate said."""
 
-    champion_score: Spread | None
+    champion_score: Spread | None = None
     """The champion on the hold-out, None where it was not run."""
-    challenger_score: Spread | None
+    challenger_score: Spread | None = None
     """The challenger on the same rows."""
-    difference: float | None
+    difference: float | None = None
     """Challenger less champion, None where they were not compared."""
-    low: float | None
+    low: float | None = None
     """Lower end of its 95 % interval."""
-    high: float | None
+    high: float | None = None
     """Upper end."""
-    p_value: float | None
+    p_value: float | None = None
     """How often equals would differ at least so much."""
-    rows: int
+    rows: int = 0
     """Rows that are known of both."""
-    compared: bool
+    compared: bool = False
     """Whether there is a verdict."""
-    deployed: bool
+    deployed: bool = False
     """Whether the challenger took the champion's place."""
     why: str
     """Why, or why not, for a person."""
@@ -150,6 +151,8 @@ class Round(_Record):
     """The attempts."""
     stopped_usd: float = 0.0
     """US dollars of stages that were stopped, and then done again."""
+    study_usd: float = 0.0
+    """US dollars of a study that was stopped; when it is done they are in its own sum."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -175,6 +178,15 @@ class Round(_Record):
         return self.gated is not None and self.gated.compared and not self.gated.deployed
 
     @property
+    def fruitless(self) -> bool:
+        """Whether a further round would be the same; of a finished one."""
+        harvested, tried = self.harvested, self.attempted
+        assert harvested is not None
+        assert tried is not None
+        new = harvested.new + tried.bugs + tried.fixes
+        return harvested.exhausted and not new and self.deployed == self.champion
+
+    @property
     def usd(self) -> float | None:
         """US dollars so far, None where a price is not known."""
         return None if any(one.usd is None for one in self.stages) else self.spent
@@ -182,7 +194,8 @@ class Round(_Record):
     @property
     def spent(self) -> float:
         """The same, as far as prices are known."""
-        return self.stopped_usd + sum(one.usd or 0.0 for one in self.stages)
+        under_way = self.study_usd if self.studied is None else 0.0
+        return self.stopped_usd + under_way + sum(one.usd or 0.0 for one in self.stages)
 
     @property
     def tokens(self) -> int:
@@ -231,6 +244,43 @@ class Rounds:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"round-{number}.json"
+
+
+@dataclass(slots=True)
+class Spun:
+    """What came of a spin so far."""
+
+    spin_id: str
+    """Its fingerprint."""
+    module: str
+    """Name of the module."""
+    metric: str
+    """What the gate goes by."""
+    repos: tuple[str, ...]
+    """Repositories."""
+    folder: Path
+    """Where its rounds and its report lie."""
+    rounds: list[Round] = field(default_factory=list)
+    """The rounds, the last of them perhaps not finished."""
+    ended: str = ""
+    """Empty while it goes on; `done`, `no-improvement`, `nothing-new`, `budget`, `time-limit` or
+    `interrupted`."""
+
+    @property
+    def report(self) -> Path:
+        """The report of the rounds that are finished."""
+        return Rounds(self.folder).report
+
+    @property
+    def deployed(self) -> str:
+        """What is deployed, as far as the rounds know."""
+        return self.rounds[-1].deployed if self.rounds else ""
+
+    @property
+    def usd(self) -> float | None:
+        """US dollars of all rounds, None where a price is not known."""
+        costs = [one.usd for one in self.rounds]
+        return None if None in costs else sum(one or 0.0 for one in costs)
 
 
 def write(path: Path, text: str) -> None:

@@ -75,12 +75,7 @@ class Scoring:
         with self._keeping:
             with self._lock:
                 waiting, self._waiting = self._waiting, []
-            calls = [key for _, keys in waiting for key in keys]
-            prices: dict[str, float | None] = {}
-            if calls and self._tools.models is not None:
-                self._tools.models.settle()
-                prices = usd_of(self._store, calls)
-            record_scores(self._store, [_priced(one, keys, prices) for one, keys in waiting])
+            record_scores(self._store, priced(waiting, self._tools, self._store))
 
     def _measure(self, case: Case, answer: Answer, key: tuple[str, str]) -> Score:
         began = time.monotonic()
@@ -114,6 +109,19 @@ class Scoring:
             self.keep()
 
 
-def _priced(one: Scored, calls: Sequence[str], prices: dict[str, float | None]) -> Scored:
-    usd = [prices.get(key) for key in calls]
-    return replace(one, usd=None if None in usd else sum(each or 0.0 for each in usd))
+def priced(
+    waiting: Sequence[tuple[Scored, Sequence[str]]], tools: Toolbox, store: Store
+) -> list[Scored]:
+    """Scores with what their calls have cost; the calls, by their ids, are settled for that."""
+    calls = [key for _, keys in waiting for key in keys]
+    prices: dict[str, float | None] = {}
+    if calls and tools.models is not None:
+        tools.models.settle()
+        prices = usd_of(store, calls)
+    return [replace(one, usd=sum_of([prices.get(key) for key in keys])) for one, keys in waiting]
+
+
+def sum_of(values: Sequence[float | None]) -> float | None:
+    """The sum, None where one of them is not known."""
+    known = [one for one in values if one is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from flywheel.curate.picture import Mark, draw_bars, draw_marks, printable
-from flywheel.orchestrator.rounds import Round, Spread
-
-if TYPE_CHECKING:
-    from flywheel.orchestrator.spin import Spun
+from flywheel.orchestrator.rounds import Round, Spread, Spun
 
 HEAD = (
     *("round", "examples", "new", "yield", "learnt from", "held out", "champion", "challenger"),
@@ -42,7 +38,7 @@ def report(spun: Spun) -> str:
         f"over {', '.join(spun.repos)}. Deployed: {spun.deployed or 'none'}."
         f" Cost: {_usd(spun.usd)}. {f'Ended: {spun.ended}' if spun.ended else 'It goes on'}."
     )
-    lines = ["".join(f"<td>{_said(one)}</td>" for one in _cells(each)) for each in rounds]
+    lines = ["".join(f"<td>{_said(one)}</td>" for one in cells(each).values()) for each in rounds]
     parts = [
         f"<h1>{_said(title)}</h1>",
         f'<p class="faint">Spin {_said(spun.spin_id)} {_said(about)}</p>',
@@ -75,45 +71,47 @@ def verdict_of(one: Round) -> str:
         return "Not finished."
     told = one.gated.why.rstrip(".") + "."
     told = told[:1].upper() + told[1:]
-    return f"{told} {one.deployed} is deployed." if one.gated.deployed else (
-        f"{told} {one.champion} stays."
-    )  # fmt: skip
+    if one.gated.deployed:
+        return f"{told} {one.deployed} is deployed."
+    return f"{told} {one.champion} stays."
 
 
-def _cells(one: Round) -> tuple[str, ...]:
+def cells(one: Round) -> dict[str, str]:
+    """A round as a line of the table, by the names of its columns."""
     found, data, gated, tried = one.harvested, one.composed, one.gated, one.attempted
     difference = "–"
     if gated is not None and gated.difference is not None:
         difference = f"{100 * gated.difference:+.1f}"
         if gated.low is not None and gated.high is not None:
             difference += f" ({100 * gated.low:+.1f} to {100 * gated.high:+.1f})"
-    return (
+    told = (
         str(one.number),
         "–" if data is None else f"{data.examples:,}",
         "–" if found is None else f"{found.new:,}",
-        "–" if found is None else score(found.drawn),
+        "–" if found is None else _score(found.drawn),
         "–" if data is None else f"{data.train:,}",
         "–" if data is None else f"{data.holdout:,}",
-        "–" if gated is None else score(gated.champion_score),
-        "–" if gated is None else score(gated.challenger_score),
+        "–" if gated is None else _score(gated.champion_score),
+        "–" if gated is None else _score(gated.challenger_score),
         difference,
         "–" if gated is None or gated.p_value is None else f"{gated.p_value:.2g}",
         "–" if tried is None else f"{tried.asked:,}",
         "–" if tried is None else f"{tried.mended:,}",
         _usd(one.usd),
         f"{one.seconds:.0f} s",
-        deployed(one),
+        _deployed(one),
     )
+    return dict(zip(HEAD, told, strict=True))
 
 
-def deployed(one: Round) -> str:
+def _deployed(one: Round) -> str:
     """Whether a round has deployed something, and what."""
     if one.gated is None:
         return "not finished"
     return one.deployed if one.gated.deployed else "no"
 
 
-def score(found: Spread | None) -> str:
+def _score(found: Spread | None) -> str:
     """A share with its interval and its sample."""
     if found is None or found.value is None:
         return "–"
@@ -131,7 +129,7 @@ def _marks(rounds: Sequence[Round]) -> list[Mark]:
             if each is not None:
                 strong = name == "challenger" and one.gated.deployed
                 label = f"round {one.number}, {name}"
-                found.append(Mark(label, each.value, each.low, each.high, score(each), strong))
+                found.append(Mark(label, each.value, each.low, each.high, _score(each), strong))
     return found
 
 

@@ -10,15 +10,12 @@ from pathlib import Path
 from flywheel.core.errors import LMError, UsageError
 from flywheel.core.events import EventBus
 from flywheel.core.settings import Settings
-from flywheel.lm import Failure, Message, Request, Role, profile_of
+from flywheel.lm import OF_REQUESTS, Failure, Message, Request, Role, profile_of
 from flywheel.orchestrator.models import Allowance, Models
 from flywheel.orchestrator.prove import Prover
 from flywheel.programs import Answer, Case, Metric, Score, Tools, load_metric
 from flywheel.store import Store
 from flywheel.workspace import Workspace, content, find_content
-
-_OF_THE_QUESTION = {Failure.INVALID_REQUEST, Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER}
-"""Failures that say something of one question, and nothing of the next."""
 
 
 def find_metric(name: str, settings: Settings, workspace: Workspace) -> Metric:
@@ -162,7 +159,7 @@ class _Opinions:
             try:
                 reply = future.result()
             except LMError as error:
-                if Failure(error.failure) not in _OF_THE_QUESTION:
+                if Failure(error.failure) not in OF_REQUESTS:
                     raise
                 continue
             self.calls.append(reply.call_id)

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flywheel.core.errors import UsageError
-from flywheel.lm import LOCAL, Engine, Purpose
+from flywheel.lm import Engine, Purpose, local_file
+from flywheel.registry import Adapter, Tuned
 
 if TYPE_CHECKING:
+    import dspy
+
     from flywheel.optimize.finetune import Progress, Trace, Trained
 
 LEAST_SHARE = 0.5
 """Of the time that is left when a training begins, at the least."""
-LEAST_KEPT = 0.1
-"""Of the same time, what is kept for scoring at the least."""
 SPARE = 60.0
 """Seconds that are left over for writing an adapter, and for serving it the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a state of a program needs beside the student's own weights: nothing, or one of both."""
+
+    adapter: Adapter | None = None
+    """An adapter that was trained here."""
+    tuned: Tuned | None = None
+    """A model that its provider tuned."""
+    learned: Mapping[str, object] = field(default_factory=dict)
+    """What the training says of itself."""
 
 
 class Tuning:
@@ -42,13 +55,7 @@ class Tuning:
         self._engine, self._purpose, self._adapters = engine, purpose, adapters
         self._seed, self._left, self._scoring, self._told = seed, left, scoring, on_progress
         self._profile = engine.chain(purpose.role, purpose.profile)[0]
-        self.trained: dict[str, Trained] = {}
-        """What was trained, by what DSPy calls the model."""
-
-    @property
-    def possible(self) -> bool:
-        """Whether the student is a model that is served on this machine."""
-        return self._profile.provider == LOCAL
+        self._trained: dict[str, Trained] = {}
 
     def check(self) -> None:
         """See the port."""
@@ -57,7 +64,7 @@ class Tuning:
         check_libraries()
         base_of(self._base())
 
-    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> Any:
+    def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> dspy.LM:
         """See the port."""
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
         from flywheel.optimize.finetune import TrainOptions, train  # noqa: PLC0415
@@ -75,25 +82,31 @@ class Tuning:
         name = f"{self._profile.name}-{found.hash}"
         self._engine.add(name, self._profile.settings.model_copy(update={"adapter": found.gguf}))
         model = language_model(self._engine, replace(self._purpose, profile=name))
-        self.trained[model.model] = found
+        self._trained[model.model] = found
         return model
+
+    def weights(self, models: Iterable[str]) -> Weights:
+        """What was trained here of the models that a state asks, by what DSPy calls them."""
+        found = next((self._trained[one] for one in models if one in self._trained), None)
+        if found is None:
+            return Weights()
+        said = found.manifest
+        return Weights(
+            adapter=Adapter(hash=found.hash, base=said.base), learned=said.model_dump(mode="json")
+        )
 
     def _seconds(self) -> float | None:
         """How long to train: what comes of it is scored in the same time, and asked one by one."""
         left = self._left()
         if left is None:
             return None
-        # A study that goes on has scored from what is kept: its trials say nothing of the time.
-        kept = SPARE + max(2 * self._scoring(), LEAST_KEPT * left)
-        return max(1.0, left * LEAST_SHARE, left - kept)
+        return max(1.0, left * LEAST_SHARE, left - SPARE - 2 * self._scoring())
 
     def _base(self) -> Path:
-        from flywheel.lm.backends.local import model_file  # noqa: PLC0415  with what serves it
-
         if self._profile.settings.adapter is not None:
             raise UsageError(
                 f"the profile {self._profile.name} has an adapter already",
                 cause="an adapter is trained on a model as it is",
                 hint="--student with a profile of the same model, without adapter",
             )
-        return model_file(self._profile)
+        return local_file(self._profile)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from flywheel.candidates import ATTEMPT, PythonLanguage, WrittenSource, choose_modes
+from flywheel.core.ending import EXHAUSTED
 from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus
 from flywheel.core.settings import CorrectSettings, HarvestSettings, Settings
@@ -16,7 +17,7 @@ from flywheel.orchestrator.correct import Correction, whole_critic
 from flywheel.orchestrator.correct import Tally as CorrectTally
 from flywheel.orchestrator.corrector import Prompted
 from flywheel.orchestrator.judging import Judging, Progress
-from flywheel.orchestrator.models import OUT_OF_BUDGET, Models
+from flywheel.orchestrator.models import Models
 from flywheel.store import FAILED, FIXED, REJECTED, Store, mendable, rare_families
 from flywheel.workspace import Workspace
 
@@ -98,7 +99,7 @@ class Writing:
 
     def attempt(self, loop: Judging) -> None:
         """Have the bugs of this commit mended, once each; what fails is a flawed fix."""
-        if ATTEMPT not in self._modes or loop.ended != "exhausted":
+        if ATTEMPT not in self._modes or loop.ended != EXHAUSTED:
             return
         baseline_id = loop.learned.baseline.baseline_id
         where = f"baseline_id = '{baseline_id}' AND source <> '{NAME}'"
@@ -182,4 +183,4 @@ class Writing:
             self._source.close()
 
 
-__all__ = ["NAME", "OUT_OF_BUDGET", "Writing", "check"]
+__all__ = ["NAME", "Writing", "check"]

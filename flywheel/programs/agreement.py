@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel.programs.estimate import draws
+from flywheel.programs.estimate import TAIL, draws
 
 SUBSTANTIAL = 0.6
 """Kappa that the lower end of the interval must reach."""
@@ -100,7 +100,7 @@ def agreement(judged: Sequence[Judgement], *, seed: int = 0) -> Agreement:
     for one in judged:
         row = groups.setdefault(one.example_id, [0, 0, 0, 0])
         row[2 * (not one.accepted) + (not one.resolved)] += 1
-    counts = np.array(list(groups.values()), dtype=np.int64).reshape(-1, 4)
+    counts = np.array([groups[key] for key in sorted(groups)], dtype=np.int64).reshape(-1, 4)
     total = counts.sum(axis=0)
     kappa = float(_kappa(total[None, :])[0])
     low = high = None
@@ -108,7 +108,7 @@ def agreement(judged: Sequence[Judgement], *, seed: int = 0) -> Agreement:
         picked = draws(len(groups), seed=seed)
         drawn = np.concatenate([_kappa(counts[pick].sum(axis=1)) for pick in picked])
         # A draw in which one of them says the same of all shows no agreement beyond chance.
-        ends = np.percentile(np.nan_to_num(drawn), [2.5, 97.5])
+        ends = np.percentile(np.nan_to_num(drawn), [TAIL, 100 - TAIL])
         low, high = float(ends[0]), float(ends[1])
     defined = None if np.isnan(kappa) else kappa
     both, judge, tests, neither = map(int, total)

@@ -21,7 +21,7 @@ DRAWS = 2000
 of its width from seed to seed."""
 _AT_ONCE = 2_000_000
 """Numbers drawn at once, so that a large sample needs no large memory."""
-_TAIL = 2.5
+TAIL = 2.5
 """Percent of the draws outside of each end of a 95 % interval."""
 
 
@@ -48,22 +48,26 @@ def share_of(part: int, whole: int) -> Estimate:
 
 
 def mean_of(groups: Mapping[str, Sequence[float]], *, seed: int = 0) -> Estimate:
-    """The mean of all values; those of one group belong together. The same seed, the same ends."""
-    values = [value for group in groups.values() for value in group]
+    """The mean of all values; those of one group belong together.
+
+    The same groups and the same seed have the same ends, in whatever order they came.
+    """
+    ordered = [groups[key] for key in sorted(groups) if groups[key]]
+    values = [value for group in ordered for value in group]
     if not values:
         return Estimate(None, 0, None, None)
-    alone = len(values) == sum(bool(group) for group in groups.values())
+    alone = len(values) == len(ordered)
     if alone and set(values) <= {0.0, 1.0}:
         return share_of(int(sum(values)), len(values))
-    sums = np.array([sum(group) for group in groups.values() if group])
-    sizes = np.array([len(group) for group in groups.values() if group])
+    sums = np.array([sum(group) for group in ordered])
+    sizes = np.array([len(group) for group in ordered])
     mean = float(np.mean(values))
     if len(sums) < 2:
         return Estimate(mean, len(values), None, None)
     drawn = np.concatenate(
         [sums[pick].sum(axis=1) / sizes[pick].sum(axis=1) for pick in draws(len(sums), seed=seed)]
     )
-    low, high = map(float, np.percentile(drawn, [_TAIL, 100 - _TAIL]))
+    low, high = map(float, np.percentile(drawn, [TAIL, 100 - TAIL]))
     if low == high:
         if not 0 <= mean <= 1:
             return Estimate(mean, len(values), None, None)

@@ -2,14 +2,19 @@
 
 Naming the wrong lines and writing only them takes a small model a tenth of the words that the
 whole definition would, and leaves the rest as it is. Lines are numbered from 1 in the definition.
+They are written as they are shown, number, colon and indentation: what is right is copied, and
+nothing is escaped.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import textwrap
 from dataclasses import dataclass
 
+_NUMBERED = re.compile(r"[ \t]*(\d+)(?:-(\d+))?:(?: (.*)|(.*))$")
+"""A line with its number, or with those of the lines in whose place it stands."""
 LONGEST = 8
 """Lines of a definition that one change may name."""
 
@@ -36,6 +41,37 @@ def pattern(code: str) -> str:
     """
     number = f"({'|'.join(_numbers(code.count(chr(10)) + 1))})"
     return f"^{number}(-{number})?$"
+
+
+def written(change: Change, code: str) -> str:
+    """A change of a definition as an answer says it: `7: new line`, `7-9: new lines`.
+
+    Only the first of several new lines has a number. Raises `ValueError` where there are no such
+    lines.
+    """
+    first = int(change.lines.partition("-")[0])
+    old = code.split("\n")
+    if not 1 <= first <= len(old):
+        raise ValueError(f"there is no line {first}")
+    new = _laid(change.code, _indent(old[first - 1]))
+    return f"{change.lines}: " + "\n".join(new) if new else f"{change.lines}:"
+
+
+def read(answer: str) -> Change | None:
+    """The change that an answer says; None where it does not begin with a number.
+
+    Where each line has its number, the change is of all those lines.
+    """
+    lines = answer.strip("\n").rstrip().split("\n")
+    found = [_NUMBERED.match(line) for line in lines]
+    start = found[0]
+    if start is None:
+        return None
+    first, last = start[1], start[2] or start[1]
+    numbered = [one for one in found if one is not None]
+    if len(numbered) == len(lines) > 1:
+        return Change(_named(first, numbered[-1][2] or numbered[-1][1]), _joined(numbered))
+    return Change(_named(first, last), "\n".join([_rest(start), *lines[1:]]))
 
 
 def applied(change: Change, code: str) -> str | None:
@@ -81,6 +117,19 @@ def change_between(bad: str, good: str) -> Change | None:
         if last - first <= LONGEST and applied(change, bad) == good:
             return change
     return None
+
+
+def _named(first: str, last: str) -> str:
+    return first if first == last else f"{first}-{last}"
+
+
+def _rest(found: re.Match[str]) -> str:
+    """What stands behind a number."""
+    return found[3] if found[3] is not None else found[4]
+
+
+def _joined(found: list[re.Match[str]]) -> str:
+    return "\n".join(_rest(one) for one in found)
 
 
 def _numbers(most: int) -> list[str]:

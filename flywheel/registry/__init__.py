@@ -9,7 +9,7 @@ from flywheel.registry.diff import (
     difference,
     shown,
 )
-from flywheel.registry.registry import Registry, Standing
+from flywheel.registry.registry import Deployed, Registry
 from flywheel.registry.state import PredictorState, parse, state_of
 from flywheel.registry.traffic import (
     Arm,
@@ -33,6 +33,7 @@ from flywheel.registry.version import (
     ModuleName,
     Optimizer,
     Predictor,
+    Tuned,
     Version,
     VersionScore,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Adapter",
     "Arm",
     "Cost",
+    "Deployed",
     "DraftVersion",
     "Environment",
     "FieldChange",
@@ -54,8 +56,8 @@ __all__ = [
     "PredictorState",
     "Registry",
     "Routed",
-    "Standing",
     "Traffic",
+    "Tuned",
     "Verdict",
     "Version",
     "VersionDifference",

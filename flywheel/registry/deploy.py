@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from flywheel.core.errors import LeakError, RegistryError, UsageError
 from flywheel.core.identity import content_hash
-from flywheel.curate.split import HOLDOUT
+from flywheel.curate import HOLDOUT
 from flywheel.optimize.gate import Comparison
-from flywheel.registry.registry import Registry
+from flywheel.registry.registry import ASKED_FOR, Registry
 from flywheel.registry.version import BASE, Version
 from flywheel.store import (
     DEPLOY,
@@ -157,28 +157,29 @@ def deploy(registry: Registry, version: Version, *, force: bool = False) -> Depl
         )
 
 
-def rollback(registry: Registry, module: str, *, reason: str = "Asked for.") -> Deployment:
+def rollback(registry: Registry, module: str) -> Deployment:
     """Let the version answer that did before the one that is deployed.
 
     Raises `UsageError` where nothing is deployed, `RegistryError` while another changes the module.
     """
+    registry.known(module)
     with registry.changing(module, f"rollback of {module}"):
-        standing = registry.deployed(module)
-        if not standing.below:
-            known = f"{module}@{BASE} answers" if standing.number else None
+        deployed = registry.deployed(module)
+        if not deployed.below:
+            known = f"{module}@{BASE} answers" if deployed.number else None
             raise UsageError(
                 f"Nothing is deployed of {module}, so nothing can be rolled back.",
                 cause=known,
                 hint=f"flywheel versions --module {module}",
             )
-        before = standing.below[-2].version_id if len(standing.below) > 1 else f"{module}@{BASE}"
+        before = deployed.below[-2].version_id if len(deployed.below) > 1 else f"{module}@{BASE}"
         return record_deployment(
             registry.store,
             module,
             before,
             action=ROLLBACK,
-            replaced=standing.version_id,
+            replaced=deployed.version_id,
             gate_id=None,
             forced=False,
-            reason=reason,
+            reason=ASKED_FOR,
         )

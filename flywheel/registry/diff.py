@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from flywheel.core.errors import UsageError
 from flywheel.registry import state as states
 from flywheel.registry.state import AUGMENTED, PredictorState
-from flywheel.registry.version import Predictor, Version
+from flywheel.registry.version import Manifest, Predictor, Version
 
 Demo = Mapping[str, JsonValue]
 """A demonstration: values by the names of fields."""
@@ -74,7 +74,8 @@ class VersionDifference:
     model: tuple[str, str] | None
     """Models that they were made for, None where it is the same."""
     adapter: tuple[str, str] | None
-    """Hashes of their trained weights, empty for none; None where they are the same."""
+    """Hashes of their trained weights, or names of their tuned models, empty for none; None where
+    they are the same."""
     code: bool
     """Whether the module's code differs."""
 
@@ -109,10 +110,7 @@ def difference(first: Version, second: Version) -> VersionDifference:
         if not made.same:
             found.append(made)
     models = (one.lm.model if one.lm else "", other.lm.model if other.lm else "")
-    adapters = (
-        one.adapter.hash if one.adapter else "",
-        other.adapter.hash if other.adapter else "",
-    )
+    adapters = (_weights(one), _weights(other))
     return VersionDifference(
         first=first.id,
         second=second.id,
@@ -122,6 +120,12 @@ def difference(first: Version, second: Version) -> VersionDifference:
         adapter=adapters if len(set(adapters)) > 1 else None,
         code=one.module.hash != other.module.hash,
     )
+
+
+def _weights(said: Manifest) -> str:
+    if said.tuned is not None:
+        return said.tuned.model
+    return said.adapter.hash if said.adapter else ""
 
 
 def shown(state: PredictorState, predictor: Predictor) -> dict[str, str]:

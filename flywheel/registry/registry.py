@@ -7,7 +7,6 @@ is in the store. Who changes a module for long (a spin) holds its lock, and nobo
 from __future__ import annotations
 
 import difflib
-import glob
 import json
 import re
 import shutil
@@ -21,14 +20,15 @@ from typing import TYPE_CHECKING
 
 from flywheel.core.errors import RegistryError, UsageError
 from flywheel.core.identity import bytes_hash
+from flywheel.programs import Program, find_program
 from flywheel.programs.modules import SHIPPED
-from flywheel.programs.program import Program, find_program
 from flywheel.registry import state as states
 from flywheel.registry.version import (
     BASE,
     FORMAT,
     MANIFEST,
     STATE,
+    TUNED_FORMAT,
     Cost,
     DraftVersion,
     Environment,
@@ -58,12 +58,14 @@ FOLDER = "registry"
 """Folder of the versions, in the workspace's state."""
 LOCK = "lock"
 """File of a module that who changes it holds."""
+ASKED_FOR = "Asked for."
+"""Reason of a change that a person wants, and that needs no other."""
 
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Deployed:
     """What is deployed of a module."""
 
     version_id: str
@@ -148,6 +150,8 @@ class Registry:
         """
         place, at, start = asked.rpartition("@") if "@" in asked else (asked, "", "")
         module = place.rpartition(":")[2]
+        if not module:
+            raise UsageError(f"{asked!r} names no module.", hint="flywheel versions lists them")
         if not at:
             start = self.deployed(module).version_id.rpartition("@")[2]
         if start == BASE:
@@ -162,6 +166,15 @@ class Registry:
                 f"Several versions begin with {asked}: {listed}.", hint="give more of it"
             )
         raise self._none(asked, module, folders)
+
+    def version_of(self, program: Program, version_id: str) -> Version:
+        """What `find` finds, and the base of a program that no version was saved of.
+
+        A program of a user's own is known by its place alone until then, and not by its name.
+        """
+        if version_id == f"{program.name}@{BASE}":
+            return self.base(program)
+        return self.find(version_id)
 
     def list(
         self,
@@ -185,21 +198,28 @@ class Registry:
     def load(self, version: Version, program: dspy.Module, *, base: str | None = None) -> None:
         """Set a version's state on a module, which has no model of its own afterwards.
 
-        `base` is the identity of the weights that will answer, None where that is not known. Raises
-        `RegistryError` where state, fields or adapter do not fit; then nothing was set.
+        `base` is the identity of what its adapter is put on, or its tuned model was made of: of the
+        weights, or the model, that plays. None where that is not known. Raises `RegistryError`
+        where state, fields, adapter or tuned model do not fit; then nothing was set.
         """
-        adapter = version.manifest.adapter
+        adapter, tuned = version.manifest.adapter, version.manifest.tuned
         if adapter is not None and base != adapter.base:
             raise RegistryError(
                 f"The adapter of {version.id} does not fit this model.",
                 cause=f"it was trained on {adapter.base}, and these are {base or 'not known'}",
                 hint="name the profile of the model that it was trained on",
             )
+        if tuned is not None and base != tuned.base:
+            raise RegistryError(
+                f"{version.id} needs {tuned.model}, which this profile does not reach.",
+                cause=f"it was tuned of {tuned.base}, and this is {base or 'not known'}",
+                hint="name the profile of the model that it was tuned of",
+            )
         states.apply(states.parse(version.written), version.manifest.predictors, program)
 
-    def deployed(self, module: str) -> Standing:
+    def deployed(self, module: str) -> Deployed:
         """What is deployed of a module."""
-        return standing_of(module, deployments(self.store, module))
+        return deployed_by(module, deployments(self.store, module))
 
     @contextmanager
     def changing(self, module: str, doing: str) -> Iterator[None]:
@@ -237,7 +257,9 @@ class Registry:
         return tuple(sorted({one.parent.name for one in self._folders(None)}))
 
     def _folders(self, module: str | None) -> tuple[Path, ...]:
-        found = self.root.glob(f"{glob.escape(module) if module else '*'}/[0-9a-f]*")
+        if module is not None and not _NAME.fullmatch(module):
+            return ()  # a path, or a pattern: nothing is filed under it
+        found = self.root.glob(f"{module or '*'}/[0-9a-f]*")
         return tuple(sorted(one for one in found if one.is_dir()))
 
     def _none(self, asked: str, module: str, folders: tuple[Path, ...]) -> UsageError:
@@ -260,7 +282,7 @@ class Registry:
         )
 
 
-def standing_of(module: str, rows: Sequence[Deployment]) -> Standing:
+def deployed_by(module: str, rows: Sequence[Deployment]) -> Deployed:
     """What is deployed after some deployments of a module, in their order."""
     held: list[Deployment] = []
     for one in rows:
@@ -269,12 +291,12 @@ def standing_of(module: str, rows: Sequence[Deployment]) -> Standing:
         elif held:
             held.pop()
     version_id = held[-1].version_id if held else f"{module}@{BASE}"
-    return Standing(version_id, rows[-1].number if rows else 0, tuple(held))
+    return Deployed(version_id, rows[-1].number if rows else 0, tuple(held))
 
 
 def _manifest(draft: DraftVersion, written: str) -> Manifest:
     made = Manifest(
-        format=FORMAT,
+        format=FORMAT if draft.tuned is None else TUNED_FORMAT,
         module=draft.module,
         hash="",
         state=bytes_hash(written.encode()),
@@ -287,6 +309,7 @@ def _manifest(draft: DraftVersion, written: str) -> Manifest:
         scores=draft.scores,
         lm=draft.lm,
         adapter=draft.adapter,
+        tuned=draft.tuned,
         cost=draft.cost,
         environment=Environment.here(),
         partial=draft.partial,
@@ -305,7 +328,7 @@ def _put(folder: Path, manifest: Manifest, written: str) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
         try:
-            told = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
+            told = json.dumps(manifest.written, indent=1, ensure_ascii=False)
             (made / MANIFEST).write_text(f"{told}\n", encoding="utf-8")
             (made / STATE).write_text(written, encoding="utf-8")
             made.chmod(0o755)

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from flywheel.core.errors import RegistryError
 from flywheel.curate.secrets import findings
-from flywheel.registry.version import Predictor
+from flywheel.registry.version import Predictor, Record
 
 if TYPE_CHECKING:
     import dspy
@@ -26,34 +26,39 @@ AUGMENTED = "augmented"
 """Mark that DSPy puts on a demonstration which a model wrote."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FieldText(_Record):
+class FieldText(Record):
     """How one field is shown to the model."""
 
     prefix: str
+    """What stands before it."""
     description: str
+    """What it is."""
 
 
-class SignatureText(_Record):
+class SignatureText(Record):
     """What one predictor is told."""
 
     instructions: str
+    """What it is to do."""
     fields: tuple[FieldText, ...]
+    """Its fields, inputs first."""
 
 
-class PredictorState(_Record):
+class PredictorState(Record):
     """What an optimiser changes of one predictor."""
 
     signature: SignatureText
+    """What it is told."""
     demos: tuple[dict[str, JsonValue], ...] = ()
+    """Demonstrations: values by the names of fields."""
     fields: dict[str, JsonValue] = Field(default_factory=dict)
     """Thresholds of outputs that are decisions, by the output's name."""
     traces: tuple[()] = ()
+    """DSPy's own, always empty: no state of a program."""
     train: tuple[()] = ()
+    """The same."""
     lm: None = None
+    """What plays the model is no part of a state."""
 
 
 State = Mapping[str, PredictorState]
@@ -117,9 +122,7 @@ def state_of(program: dspy.Module) -> dict[str, PredictorState]:
 
 def write(state: State) -> str:
     """A state as JSON: the same state, the same text."""
-    told = {
-        name: one.model_dump(mode="json", exclude_defaults=False) for name, one in state.items()
-    }
+    told = {name: one.model_dump(mode="json") for name, one in state.items()}
     for one in told.values():
         if not one["fields"]:
             del one["fields"]  # as DSPy writes it

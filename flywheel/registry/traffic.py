@@ -22,7 +22,7 @@ from flywheel.core.errors import UsageError
 from flywheel.core.identity import content_hash
 from flywheel.core.lock import locked
 from flywheel.optimize.sequential import ALPHA, Evidence, Stream, evidence, interval
-from flywheel.registry.registry import Registry, standing_of
+from flywheel.registry.registry import ASKED_FOR, Registry, deployed_by
 from flywheel.store import (
     LiveCount,
     LiveOutcome,
@@ -37,6 +37,8 @@ WHOLE = 100
 """What shares sum to."""
 LOCK = "traffic.lock"
 """File of a module that is held while its traffic is changed."""
+_ROLLED_BACK = "Rolled back"
+"""How the reason begins for which a challenger was taken out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class Traffic:
     """Which experiment it is, 0 where all traffic is the champion's."""
     reason: str
     """Why it is shared so."""
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether a challenger was taken out because it was shown to be worse."""
+        return self.reason.startswith(_ROLLED_BACK)
 
     def version_for(self, key: str) -> str:
         """The version that answers a key."""
@@ -101,14 +108,15 @@ class Arm:
 
 def traffic_of(registry: Registry, module: str) -> Traffic:
     """How the traffic of a module is shared: all is the deployed version's unless it was set."""
-    deployed, rows = live(registry.store, module)
-    standing = standing_of(module, deployed)
-    if not rows or rows[0].deployment != standing.number or len(rows) == 1:
-        reason = rows[0].reason if rows and rows[0].deployment == standing.number else ""
-        champion = standing.version_id
+    deployments, rows = live(registry.store, module)
+    deployed = deployed_by(module, deployments)
+    champion = deployed.version_id
+    current = bool(rows) and rows[0].deployment == deployed.number
+    if not current or len(rows) == 1:
+        reason = rows[0].reason if current else ""
         return Traffic(module, champion, {champion: float(WHOLE)}, 0, reason)
     shares = {row.version_id: row.percent for row in rows}
-    return Traffic(module, standing.version_id, shares, rows[0].experiment, rows[0].reason)
+    return Traffic(module, champion, shares, rows[0].experiment, rows[0].reason)
 
 
 def shares_of(registry: Registry, module: str, arguments: Sequence[str]) -> dict[str, float]:
@@ -129,7 +137,10 @@ def shares_of(registry: Registry, module: str, arguments: Sequence[str]) -> dict
             )
         version = registry.find(name if "@" in name else f"{module}@{name}")
         if version.manifest.module.name != module:
-            raise UsageError(f"{version.id} is no version of {module}.")
+            raise UsageError(
+                f"{version.id} is no version of {module}.",
+                hint=f"flywheel versions --module {module}",
+            )
         if version.id in shares:
             raise UsageError(f"{version.id} is named twice.", hint="give each version one share")
         shares[version.id] = percent
@@ -151,10 +162,10 @@ def share(registry: Registry, module: str, shares: Mapping[str, float]) -> Traff
         registry.changing(module, f"traffic of {module}"),
         locked(registry.root / module / LOCK),
     ):
-        standing = registry.deployed(module)
-        if not shares.get(standing.version_id):
+        deployed = registry.deployed(module)
+        if not shares.get(deployed.version_id):
             raise UsageError(
-                f"{standing.version_id} is deployed, and needs a share.",
+                f"{deployed.version_id} is deployed, and needs a share.",
                 cause="the others are measured against it",
                 hint=f"flywheel deploy puts another into its place; {module}@HASH=PERCENT shares",
             )
@@ -164,12 +175,12 @@ def share(registry: Registry, module: str, shares: Mapping[str, float]) -> Traff
             registry.store,
             module,
             given,
-            champion=standing.version_id,
-            deployment=standing.number,
+            champion=deployed.version_id,
+            deployment=deployed.number,
             experiment=now.experiment
             if now.experiment and now.shares.keys() == given.keys()
             else None,
-            reason="Asked for.",
+            reason=ASKED_FOR,
         )
     return traffic_of(registry, module)
 
@@ -258,7 +269,7 @@ def _without_the_worse(registry: Registry, now: Traffic) -> tuple[TrafficRow, ..
         champion=now.champion,
         deployment=registry.deployed(now.module).number,
         experiment=now.experiment,
-        reason=f"Rolled back: {told}.",
+        reason=f"{_ROLLED_BACK}: {told}.",
     )
 
 

@@ -25,34 +25,41 @@ from flywheel.core.identity import bytes_hash, content_hash
 if TYPE_CHECKING:
     import dspy
 
-FORMAT = 1
-"""Layout of the folder. A reader refuses a greater one."""
+FORMAT, TUNED_FORMAT = 1, 2
+"""Layout of the folder, and that of a version which needs a model that a provider tuned. A reader
+refuses a greater one."""
 MANIFEST, STATE = "manifest.json", "state.json"
 """Files of a version."""
 BASE = "base"
 """What stands for the hash of a module as its code has it."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """What a version's files are made of: nothing more, and never changed."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ModuleName(_Record):
+class ModuleName(Record):
     """The module that a version is of."""
 
     name: str
+    """What its versions are filed under."""
     spec: str
     """How it is found: a name, `path.py:Class` or `package.module:Class`."""
     hash: str
     """Of its code."""
 
 
-class Predictor(_Record):
+class Predictor(Record):
     """One step of a module that asks a model."""
 
     name: str
+    """As DSPy calls it."""
     inputs: tuple[str, ...]
+    """Names of the fields that it is given."""
     outputs: tuple[str, ...]
+    """Names of those that it answers."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -60,60 +67,87 @@ class Predictor(_Record):
         return (*self.inputs, *self.outputs)
 
 
-class Optimizer(_Record):
+class Optimizer(Record):
     """What made a version."""
 
     name: str
+    """Name of the optimiser."""
     options: dict[str, JsonValue]
+    """What it was told."""
     seed: int
+    """Of everything that it drew."""
 
 
-class VersionScore(_Record):
+class VersionScore(Record):
     """What was measured of a version when it was made."""
 
     split: str
+    """The rows that it was measured on."""
     metric: str
+    """Name of the metric."""
     value: float | None
-    """None where it is not known."""
+    """The mean, None where it is not known."""
     n: int
+    """Rows whose value is known."""
     low: float | None
     """Lower end of the 95 % interval, None where there is none."""
     high: float | None
+    """Upper end."""
 
 
-class Model(_Record):
+class Model(Record):
     """The language model that a version was made for."""
 
     model: str
+    """Its name, as profiles say it."""
     profile: str
+    """The profile that it was played by."""
     server: str
     """Identity of what answered: of a local model, that of its weights."""
 
 
-class Adapter(_Record):
+class Adapter(Record):
     """Trained weights that a version needs beside its model's own."""
 
     hash: str
+    """Of its content, and its folder's name."""
     base: str
     """Identity of the weights that it was trained on: it fits no others."""
 
 
-class Cost(_Record):
+class Tuned(Record):
+    """A model that its provider tuned, which a version needs in place of its own."""
+
+    model: str
+    """As a profile names it: `openai/ft:…`."""
+    base: str
+    """Identity of the model that it was tuned of, with its address."""
+    job: str
+    """The provider's name for the training."""
+
+
+class Cost(Record):
     """What it took to make a version."""
 
     usd: float | None
-    """None where a price is not known."""
+    """US dollars, None where a price is not known."""
     tokens: int
+    """Tokens that models have read and written."""
     seconds: float
+    """Wall time."""
 
 
-class Environment(_Record):
+class Environment(Record):
     """What a version was made with. It names no path, no person and no machine."""
 
     python: str
+    """Its version."""
     flywheel: str
+    """The same."""
     dspy: str
+    """The same."""
     machine: str
+    """System, architecture and number of processors."""
 
     @classmethod
     def here(cls) -> Self:
@@ -126,15 +160,19 @@ class Environment(_Record):
         )
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """What a version says of itself."""
 
     format: int
+    """Layout of the folder."""
     module: ModuleName
+    """The module that it is of."""
     hash: str
+    """Of the state and of all that made it: the folder's name."""
     state: str
     """Hash of `state.json`."""
     predictors: tuple[Predictor, ...]
+    """Its steps, in the order of the state."""
     parent: str
     """Id of the version that it was made from, empty for the base."""
     optimizer: Optimizer | None
@@ -142,13 +180,19 @@ class Manifest(_Record):
     study: str | None
     """The optimiser's run, None where there was none."""
     dataset: str
+    """The dataset it learned from, `NAME@HASH`; empty for none."""
     metric: str
+    """What was optimised, `NAME@HASH`; empty for none."""
     scores: tuple[VersionScore, ...]
+    """What was measured of it when it was made."""
     lm: Model | None
-    """None where the version is of no model in particular."""
+    """The model it was made for, None where it is of no model in particular."""
     adapter: Adapter | None
+    """Trained weights, None where there are none."""
     cost: Cost
+    """What it took to make it."""
     environment: Environment
+    """What it was made with."""
     partial: bool
     """Whether its run was stopped: it is the best until then."""
     trained_on: tuple[str, ...]
@@ -158,16 +202,24 @@ class Manifest(_Record):
     demos: tuple[str, ...]
     """Ids of the examples that are shown to the model."""
     trials: int
+    """Trials of the run."""
     created_at: datetime
+    """When it was made, UTC."""
+    tuned: Tuned | None = None
+    """Not written where there is none: versions are as they were before there was any."""
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """As its file has it."""
+        return self.model_dump(mode="json", exclude=set() if self.tuned else {"tuned"})
 
     @property
     def identity(self) -> str:
         """The hash that it must have: of the state and of all that made it."""
-        told = self.model_dump(
-            mode="json",
-            exclude={"hash", "scores", "cost", "environment", "trials", "created_at"},
+        left_out = {"hash", "scores", "cost", "environment", "trials", "created_at"}
+        return content_hash(
+            {name: one for name, one in self.written.items() if name not in left_out}
         )
-        return content_hash(told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +246,8 @@ class DraftVersion:
     """What was measured of it."""
     adapter: Adapter | None = None
     """Trained weights, None where there are none."""
+    tuned: Tuned | None = None
+    """A model that its provider tuned, None where there is none."""
     study: str | None = None
     """The optimiser's run."""
     partial: bool = False
@@ -238,10 +292,10 @@ def read_version(folder: Path) -> Version:
         raise _damaged(folder, str(error)) from error
     if not isinstance(said, dict) or not isinstance(said.get("format"), int):
         raise _damaged(folder, f"{MANIFEST} is no manifest")
-    if said["format"] > FORMAT:
+    if said["format"] > TUNED_FORMAT:
         raise RegistryError(
             f"The version {_named(folder)} was made by a newer flywheel.",
-            cause=f"its layout is {said['format']}, and this one reads up to {FORMAT}",
+            cause=f"its layout is {said['format']}, and this one reads up to {TUNED_FORMAT}",
             hint="upgrade flywheel: in its checkout, git pull && make",
         )
     try:

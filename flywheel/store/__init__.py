@@ -139,6 +139,15 @@ from flywheel.store.studies import (
     studies,
     trials_of,
 )
+from flywheel.store.traffic import (
+    LiveCount,
+    LiveOutcome,
+    TrafficRow,
+    live,
+    live_counts,
+    record_live,
+    record_traffic,
+)
 from flywheel.store.versions import (
     DEMO,
     DEPLOY,
@@ -147,18 +156,11 @@ from flywheel.store.versions import (
     VALIDATION,
     Deployment,
     Gate,
-    LiveCount,
-    LiveOutcome,
-    TrafficRow,
     VersionRow,
     deployments,
     gates,
-    live,
-    live_counts,
     record_deployment,
     record_gate,
-    record_live,
-    record_traffic,
     record_version,
     seen_by,
 )

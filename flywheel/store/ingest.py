@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -32,6 +32,9 @@ from flywheel.core.records import (
     Trial,
 )
 from flywheel.store.store import Store
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 BATCH_ROWS = 200
 """Rows after which a `Buffer` flushes."""
@@ -535,6 +538,11 @@ def insert(
     unless = f" WHERE NOT EXISTS (SELECT 1 FROM {table} known WHERE {same})" if new_by else ""
     connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming{unless}")
     connection.unregister("incoming")
+
+
+def columns(record: type[DataclassInstance]) -> str:
+    """The columns that a record is read from, in the order of its fields."""
+    return ", ".join(one.name for one in fields(record))
 
 
 def _require(connection: duckdb.DuckDBPyConnection, table: str, key: str, value: str) -> None:

@@ -8,8 +8,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from flywheel.core.identity import bytes_hash
-from flywheel.store.ingest import insert
+from flywheel.store.ingest import columns, insert
 from flywheel.store.store import Store
+
+_KEY = ("version_id", "answered_by", "dataset", "metric_hash", "judge")
+"""What an outcome is known by, beside its example."""
+_OF = " AND ".join(f"{name} = ${name}" for name in _KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,7 @@ def outcomes_of(store: Store, of: Trialled) -> dict[str, KeptOutcome]:
     """What is known of a version's rows, by example id; what is not known may be known now."""
     with store.reading() as connection:
         rows = connection.execute(
-            "SELECT example_id, value, reason, parts, failure, answer, code, usd, seconds,"
-            f" input_tokens, output_tokens, run_id, created_at FROM outcomes WHERE {_OF}"
-            " AND value IS NOT NULL",
+            f"SELECT {columns(KeptOutcome)} FROM outcomes WHERE {_OF} AND value IS NOT NULL",
             _key(of),
         ).fetchall()
     found = (KeptOutcome(*(*row[:3], json.loads(row[3]), *row[4:])) for row in rows)
@@ -140,10 +142,6 @@ def bought(store: Store, call_ids: Sequence[str]) -> dict[str, Bought]:
             [list(call_ids)],
         ).fetchall()
     return {call_id: Bought(usd, seconds) for call_id, usd, seconds in rows}
-
-
-_KEY = ("version_id", "answered_by", "dataset", "metric_hash", "judge")
-_OF = " AND ".join(f"{name} = ${name}" for name in _KEY)
 
 
 def _key(of: Trialled) -> dict[str, object]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from flywheel.store.ingest import insert
+from flywheel.store.ingest import columns, insert
 from flywheel.store.store import Store
 
 RUNNING = "running"
@@ -131,8 +131,7 @@ def studies(store: Store, *, module: str | None = None) -> tuple[Study, ...]:
     """Studies, the newest first; of one program where its name is given."""
     with store.reading() as connection:
         rows = connection.execute(
-            "SELECT study_id, module, module_hash, optimizer, dataset, metric, options, seed,"
-            " status, reasons, version_id, started_at, ended_at FROM studies"
+            f"SELECT {columns(Study)} FROM studies"
             " WHERE ? IS NULL OR module = ? ORDER BY started_at DESC, study_id",
             [module, module],
         ).fetchall()
@@ -146,9 +145,7 @@ def trials_of(store: Store, study_id: str) -> tuple[StudyTrial, ...]:
     """The trials of a study, by number."""
     with store.reading() as connection:
         rows = connection.execute(
-            "SELECT study_id, number, kind, state_hash, value, n, low, high, unknown,"
-            " instructions, demos, reasons, usd, tokens, seconds, created_at FROM study_trials"
-            " WHERE study_id = ? ORDER BY number",
+            f"SELECT {columns(StudyTrial)} FROM study_trials WHERE study_id = ? ORDER BY number",
             [study_id],
         ).fetchall()
     found = (

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 
-from flywheel.store.ingest import insert
+from flywheel.store.ingest import columns, insert
 from flywheel.store.store import Store
 
 TRAIN, VALIDATION, DEMO = "train", "validation", "demo"
@@ -137,74 +137,6 @@ class Deployment:
     """When, UTC."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficRow:
-    """The share of one version of live traffic."""
-
-    module: str
-    """Name of the module."""
-    number: int
-    """Its place among the changes of the module's traffic, from 1 on."""
-    experiment: int
-    """The first number of the same versions: outcomes since then count together."""
-    deployment: int
-    """The deployment beside which it holds, 0 where nothing was deployed."""
-    version_id: str
-    """The version."""
-    percent: float
-    """Its share, from 0 to 100."""
-    champion: bool
-    """Whether it is the one that was deployed."""
-    reason: str
-    """Why it was set, in a sentence."""
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When, UTC."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveOutcome:
-    """What came of one live answer."""
-
-    module: str
-    """Name of the module."""
-    experiment: int
-    """The experiment it is of."""
-    version_id: str
-    """The version that answered."""
-    key: str
-    """Hash of what decided the version."""
-    success: bool | None
-    """Whether the answer was good, None where it is not known."""
-    reason: str
-    """Why, in a few words."""
-    usd: float | None = None
-    """What it cost, None where it is not known."""
-    seconds: float | None = None
-    """How long it took, None where it is not known."""
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When it became known, UTC."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveCount:
-    """What came of a version's live answers."""
-
-    version_id: str
-    """The version."""
-    answers: int
-    """Outcomes, the unknown ones too."""
-    unknown: int
-    """Of them, those that are not known."""
-    keys: int
-    """Keys of which an outcome is known."""
-    successes: int
-    """Keys whose first known outcome was good."""
-    usd: float | None
-    """Mean cost of an answer, None where none is known."""
-    seconds: float | None
-    """Mean time of an answer, None where none is known."""
-
-
 def record_version(store: Store, version: VersionRow, rows: Mapping[str, Sequence[str]]) -> None:
     """Store a version with the example ids that it saw, by role; one that is there is left."""
     listed = [
@@ -217,7 +149,7 @@ def record_version(store: Store, version: VersionRow, rows: Mapping[str, Sequenc
             "SELECT 1 FROM versions WHERE version_id = ?", [version.version_id]
         ).fetchall():
             return
-        _append(connection, "versions", asdict(version) | {"options": json.dumps(version.options)})
+        append(connection, "versions", asdict(version) | {"options": json.dumps(version.options)})
         insert(connection, "version_rows", listed)
 
 
@@ -248,7 +180,7 @@ def record_gate(store: Store, gate: Gate) -> None:
         if not connection.execute(
             "SELECT 1 FROM gates WHERE gate_id = ?", [gate.gate_id]
         ).fetchall():
-            _append(connection, "gates", asdict(gate))
+            append(connection, "gates", asdict(gate))
 
 
 def gates(
@@ -262,7 +194,7 @@ def gates(
         return tuple(
             Gate(*row)
             for row in connection.execute(
-                f"SELECT {_columns(Gate)} FROM gates WHERE {where}"
+                f"SELECT {columns(Gate)} FROM gates WHERE {where}"
                 " ORDER BY created_at DESC, gate_id",
                 list(given.values()),
             ).fetchall()
@@ -284,7 +216,7 @@ def record_deployment(
     with store.writing() as connection:
         made = Deployment(
             module=module,
-            number=_next(connection, "deployments", module),
+            number=next_number(connection, "deployments", module),
             action=action,
             version_id=version_id,
             replaced=replaced,
@@ -292,122 +224,35 @@ def record_deployment(
             forced=forced,
             reason=reason,
         )
-        _append(connection, "deployments", asdict(made))
+        append(connection, "deployments", asdict(made))
     return made
 
 
 def deployments(store: Store, module: str | None = None) -> tuple[Deployment, ...]:
     """What was deployed, in order; of all modules where none is named."""
     with store.reading() as connection:
-        return _deployments(connection, module)
+        return deployments_in(connection, module)
 
 
-def _deployments(
+def deployments_in(
     connection: duckdb.DuckDBPyConnection, module: str | None
 ) -> tuple[Deployment, ...]:
+    """The same, as one reads who reads something else with it."""
     rows = connection.execute(
-        f"SELECT {_columns(Deployment)} FROM deployments"
+        f"SELECT {columns(Deployment)} FROM deployments"
         " WHERE coalesce(module = $module, true) ORDER BY module, number",
         {"module": module},
     ).fetchall()
     return tuple(Deployment(*row) for row in rows)
 
 
-def record_traffic(
-    store: Store,
-    module: str,
-    shares: Mapping[str, float],
-    *,
-    champion: str,
-    deployment: int,
-    experiment: int | None,
-    reason: str,
-) -> tuple[TrafficRow, ...]:
-    """Store how traffic is shared from now on; `experiment` is None where a new one begins."""
-    with store.writing() as connection:
-        number = _next(connection, "traffic", module)
-        made = tuple(
-            TrafficRow(
-                module=module,
-                number=number,
-                experiment=number if experiment is None else experiment,
-                deployment=deployment,
-                version_id=version_id,
-                percent=percent,
-                champion=version_id == champion,
-                reason=reason,
-            )
-            for version_id, percent in shares.items()
-        )
-        for row in made:
-            _append(connection, "traffic", asdict(row))
-    return made
-
-
-def live(store: Store, module: str) -> tuple[tuple[Deployment, ...], tuple[TrafficRow, ...]]:
-    """What was deployed of a module, in order, and how its traffic was last shared.
-
-    The champion's share is the first; there are none where traffic was never shared.
-    """
-    with store.reading() as connection:
-        shared = connection.execute(
-            f"SELECT {_columns(TrafficRow)} FROM traffic WHERE module = $module"
-            " AND number = (SELECT max(number) FROM traffic WHERE module = $module)"
-            " ORDER BY champion DESC, version_id",
-            {"module": module},
-        ).fetchall()
-        return _deployments(connection, module), tuple(TrafficRow(*row) for row in shared)
-
-
-def record_live(store: Store, outcome: LiveOutcome) -> dict[str, LiveCount]:
-    """Store what came of a live answer; gives what came of all answers of its experiment."""
-    with store.writing() as connection:
-        number = _next(connection, "live_outcomes", outcome.module)
-        _append(connection, "live_outcomes", asdict(outcome) | {"number": number})
-        return _counts(connection, outcome.module, outcome.experiment)
-
-
-def live_counts(store: Store, module: str, experiment: int) -> dict[str, LiveCount]:
-    """What came of the live answers of an experiment, by version."""
-    with store.reading() as connection:
-        return _counts(connection, module, experiment)
-
-
-def _counts(
-    connection: duckdb.DuckDBPyConnection, module: str, experiment: int
-) -> dict[str, LiveCount]:
-    rows = connection.execute(
-        """
-        WITH own AS (FROM live_outcomes WHERE module = $module AND experiment = $experiment),
-        firsts AS (
-            SELECT version_id, key, arg_min(success, number) AS success
-            FROM own WHERE success IS NOT NULL GROUP BY version_id, key
-        ),
-        known AS (
-            SELECT version_id, count(*) AS keys, count_if(success) AS successes
-            FROM firsts GROUP BY version_id
-        )
-        SELECT own.version_id, count(*), count_if(own.success IS NULL),
-            coalesce(any_value(known.keys), 0), coalesce(any_value(known.successes), 0),
-            avg(own.usd), avg(own.seconds)
-        FROM own LEFT JOIN known ON known.version_id = own.version_id
-        GROUP BY own.version_id ORDER BY own.version_id
-        """,
-        {"module": module, "experiment": experiment},
-    ).fetchall()
-    return {row[0]: LiveCount(*row) for row in rows}
-
-
-def _next(connection: duckdb.DuckDBPyConnection, table: str, module: str) -> int:
+def next_number(connection: duckdb.DuckDBPyConnection, table: str, module: str) -> int:
     """The number after the last one of a module."""
     query = f"SELECT coalesce(max(number), 0) + 1 FROM {table} WHERE module = ?"
     return int(connection.execute(query, [module]).fetchall()[0][0])
 
 
-def _append(connection: duckdb.DuckDBPyConnection, table: str, row: Mapping[str, Any]) -> None:
+def append(connection: duckdb.DuckDBPyConnection, table: str, row: Mapping[str, Any]) -> None:
+    """Put one row at the end of a table."""
     names, marks = ", ".join(row), ", ".join("?" for _ in row)
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))
-
-
-def _columns(record: type[Gate] | type[Deployment] | type[TrafficRow]) -> str:
-    return ", ".join(one.name for one in fields(record))

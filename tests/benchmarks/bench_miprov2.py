@@ -80,7 +80,7 @@ class Student:
             return Behaviour(text=json.dumps(dict.fromkeys(names, f"Mend the line. {said}")))
         right = int(content_hash("right", text, len(body["messages"]), shown)[:4], 16) % 3 == 0
         code = change.code if right else "pass"
-        return Behaviour(text=json.dumps({"lines": change.lines, "fixed": code}))
+        return Behaviour(text=f"{change.lines}: {code}")
 
 
 class Naive:

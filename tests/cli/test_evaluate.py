@@ -22,6 +22,7 @@ from tests.fakes.versions import version
         (("--student", "nobody"), "there is no language model profile 'nobody'"),
         (("--versions", "base,deadbeef"), "repair has no versions"),
         (("--versions", ","), "no version is named"),
+        (("--versions", "rewrite@base"), "rewrite@base is no version of repair"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_asked(

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from flywheel.core.errors import RegistryError
+from flywheel.registry import DraftVersion, Registry
 from flywheel.store import Store, studies, trials_of
 from flywheel.workspace import find
 from tests.cli.conftest import Ran
@@ -19,17 +21,17 @@ from tests.optimize.studies.conftest import NEEDS_OPTUNA
 
 Run = Callable[..., Ran]
 OPTIMIZE = ("optimize", "--module", "repair", "--metric", "exact_match")
-RIGHT = {"lines": "2", "fixed": "    return a + b"}
-WRONG = {"lines": "2", "fixed": "    return a * b"}
+RIGHT = "2:     return a + b"
+WRONG = "2:     return a * b"
 
 
 def student(body: dict[str, Any]) -> Behaviour:
     """Mends the bug where it is shown how, and proposes where it is asked to."""
     text = json.dumps(body)
-    if "Answer in JSON" in text and '\\"lines\\": ' not in text.partition("Answer in JSON")[2][:60]:
+    if "Answer in JSON" in text:
         names = re.findall(r'\\"(\w+)\\":', text.partition("Answer in JSON")[2])
         return Behaviour(text=json.dumps(dict.fromkeys(names, "Mend the sum.")))
-    return Behaviour(text=json.dumps(RIGHT if len(body["messages"]) > 1 else WRONG))
+    return Behaviour(text=RIGHT if len(body["messages"]) > 1 else WRONG)
 
 
 @pytest.fixture
@@ -78,8 +80,22 @@ def test_it_ends_with_a_version_a_verdict_and_the_next_command(
     assert deployed.code == 0, deployed.err
 
 
+def test_a_version_that_cannot_be_saved_ends_its_study_as_failed(
+    flywheel: Run, served: Provider, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(registry: Registry, draft: DraftVersion) -> None:
+        raise RegistryError("a demonstration has a secret: nothing was saved")
+
+    monkeypatch.setattr(Registry, "save", refuse)
+    ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
+    assert ran.code == 1
+    assert "has a secret" in ran.err
+    (study,) = studies(Store(find(explicit=folder).store_path))
+    assert (study.status, study.version_id) == ("failed", None)
+
+
 def test_what_is_not_better_is_not_to_be_deployed(flywheel: Run, served: Provider) -> None:
-    served.script[:] = [lambda body: Behaviour(text=json.dumps(WRONG))]
+    served.script[:] = [lambda body: Behaviour(text=WRONG)]
     ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
     assert ran.code == 0, ran.err
     assert "0 rows better, 0 worse" in ran.out

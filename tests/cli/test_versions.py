@@ -12,6 +12,7 @@ import pytest
 
 from flywheel.programs.program import find_program
 from flywheel.registry import (
+    Adapter,
     Cost,
     DraftVersion,
     Model,
@@ -33,6 +34,24 @@ GATE = Gate(
     0.13, 0.07, 0.19, 2e-5, "mcnemar-exact", 34, 6, True, "", "r1",
 )  # fmt: skip
 
+DRAFT = DraftVersion(
+    module=ModuleName(name="repair", spec="repair", hash=""),
+    program=None,
+    parent="repair@base",
+    optimizer=Optimizer(name="miprov2", options={"auto": "light"}, seed=9),
+    dataset=DATASET,
+    metric="tests_pass@f",
+    lm=Model(model="local/small", profile="local", server="w"),
+    cost=Cost(usd=None, tokens=12_345, seconds=61.0),
+    scores=(
+        VersionScore(split="validation", metric="tests_pass@f", value=0.31, n=96, low=0.23,
+                     high=0.41),
+    ),
+    trained_on=("e1", "e2"),
+    trials=7,
+)  # fmt: skip
+"""A version of everything but its program."""
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
@@ -49,22 +68,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     predictor.demos = [
         {name: f"{name} {n}\x1b[2J" for name in (*inputs, *outputs)} for n in range(5)
     ]
-    draft = DraftVersion(
+    draft = replace(
+        DRAFT,
         module=ModuleName(name="repair", spec="repair", hash=program.hash),
         program=module,
-        parent="repair@base",
-        optimizer=Optimizer(name="miprov2", options={"auto": "light"}, seed=9),
-        dataset=DATASET,
-        metric="tests_pass@f",
-        lm=Model(model="local/small", profile="local", server="w"),
-        cost=Cost(usd=None, tokens=12_345, seconds=61.0),
-        scores=(
-            VersionScore(split="validation", metric="tests_pass@f", value=0.31, n=96, low=0.23,
-                         high=0.41),
-        ),
-        trained_on=("e1", "e2"),
-        trials=7,
-    )  # fmt: skip
+    )
     better = registry.save(draft).id
     equal = registry.save(replace(draft, dataset="another@1", partial=True)).id
     gate = replace(GATE, code=program.hash)
@@ -239,3 +247,34 @@ def test_an_edited_version_is_listed_as_damaged_and_refused(
         assert ran.code == 1
         assert "was edited after it was saved" in ran.err
     assert flywheel("rollback", "repair").code == 2
+
+
+def test_a_version_without_weights_is_not_exported(
+    flywheel: Flywheel, given: tuple[str, str], folder: Path
+) -> None:
+    better, _ = given
+    ran = flywheel("version", "export", better, "model.gguf")
+    assert (ran.code, ran.out) == (2, "")
+    assert "has no weights of its own" in ran.err
+    assert "bootstrap-finetune" in ran.err
+    assert not (folder / "model.gguf").exists()
+
+
+def test_an_export_replaces_nothing_and_says_which_weights_are_gone(
+    flywheel: Flywheel, made: tuple[Path, str, str], folder: Path
+) -> None:
+    registry = Registry(Workspace(folder, "x"), Store(folder / ".flywheel" / "flywheel.duckdb"))
+    program = find_program("repair", folder)
+    trained = registry.save(
+        replace(
+            DRAFT, module=ModuleName(name="repair", spec="repair", hash=program.hash),
+            program=program.make(), adapter=Adapter(hash="a" * 16, base="b" * 16),
+        )
+    )  # fmt: skip
+    (folder / "there").mkdir()
+    ran = flywheel("version", "export", trained.id, "there")
+    assert ran.code == 2
+    assert "there is there already" in ran.err
+    ran = flywheel("version", "export", trained.id, "model.gguf")
+    assert ran.code == 1
+    assert f"the weights of {trained.id} are gone" in ran.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,8 @@ from flywheel.sandbox import Level, probe
 
 pytestmark = pytest.mark.slow
 
-FOUND = {found.version[:2]: str(found.executable) for found in find_interpreters()}
-PYTHONS = {
-    "running": sys.executable,
-    "python3.12": FOUND.get((3, 12)),
-    "python3.13": FOUND.get((3, 13)),
-}
+OTHERS = {(3, 12): 0, (3, 13): 1}
+"""Pythons that stand beside the running one, each with its half of the changes."""
 SETTINGS = "[pytest]\naddopts = --doctest-modules\n"
 FILES = {
     "pytest.ini": SETTINGS,
@@ -65,16 +62,25 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="module", params=list(PYTHONS))
-def zoo(
+@pytest.fixture(scope="module")
+def zoo(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    return _zoo(sys.executable, list(CHANGES.values()), tmp_path_factory.mktemp("zoo"), cache)
+
+
+@pytest.fixture(scope="module", params=OTHERS, ids=lambda of: "python{}.{}".format(*of))
+def elsewhere(
     request: pytest.FixtureRequest, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Zoo:
-    python = PYTHONS[request.param]
-    if python is None:
-        pytest.skip(f"{request.param} is not installed")
-    folder = tmp_path_factory.mktemp("zoo")
+    """Half of the zoo under another Python: a change that is judged otherwise there is rare."""
+    found = {one.version[:2]: str(one.executable) for one in find_interpreters()}
+    if request.param not in found:
+        pytest.skip("it is not installed")
+    half = list(CHANGES.values())[OTHERS[request.param] :: 2]
+    return _zoo(found[request.param], half, tmp_path_factory.mktemp("zoo"), cache)
+
+
+def _zoo(python: str, changes: Sequence[Change], folder: Path, cache: Path) -> Zoo:
     target = Target(FILES, folder=folder, cache=cache, python=python)
-    changes = list(CHANGES.values())
     with pytest.MonkeyPatch.context() as patch, target.critic() as critic:
         # The first change of each file is audited, however long that takes.
         patch.setattr(rules, "AUDIT_TIME", 100.0)
@@ -107,12 +113,16 @@ def _agrees(judged: Judged, truth: frozenset[str], everything: int) -> None:
     assert (judged.verdict, sorted(_told(judged))) == (expected, sorted(truth)), judged.reason
 
 
-def test_every_test_of_the_zoo_that_passes_judges(zoo: Zoo) -> None:
+def _all_judge(zoo: Zoo) -> None:
     left_out = {t.test_id: t.reason for t in zoo.target.learned.baseline.tests if not t.judges}
     assert set(left_out) == {
         "tests/test_skipping.py::test_expected",
         "tests/test_skipping.py::test_strict",
     }, left_out
+
+
+def test_every_test_of_the_zoo_that_passes_judges(zoo: Zoo) -> None:
+    _all_judge(zoo)
 
 
 def test_most_tests_of_the_zoo_are_called_without_the_protocol(zoo: Zoo) -> None:
@@ -139,12 +149,33 @@ def test_the_lines_that_tests_execute_find_every_test_that_can_tell(zoo: Zoo, na
 def test_a_test_that_ends_or_hangs_its_process_fails_and_the_rest_is_run(
     zoo: Zoo, name: str
 ) -> None:
+    _ends(zoo, name)
+
+
+def _ends(zoo: Zoo, name: str) -> None:
     ending, judged = ENDINGS[name], zoo.ended[ENDING_CHANGES[name]]
     assert judged.verdict == "valid", judged.reason
     assert judged.confirmation is not None
     wanted = {f"tests/test_{name}.py::{test}" for test in ending.failing}
     assert set(judged.trial.failing) == set(judged.confirmation.failing) == wanted
     assert judged.confirmation.failures[0].type == ending.kind
+
+
+def test_other_pythons_give_the_verdicts_of_their_own_plain_pytest(elsewhere: Zoo) -> None:
+    _all_judge(elsewhere)
+    wrong, everything = [], len(elsewhere.target.learned.suite.ids)
+    names = {change: name for name, change in CHANGES.items()}
+    for change, truth in elsewhere.truths.items():
+        try:
+            _agrees(elsewhere.judged[change], truth, everything)
+            if names[change] in SEEN_BY_LINES:
+                _agrees(elsewhere.by_lines[change], truth, everything)
+        except AssertionError as error:
+            wrong.append(f"{names[change]}: {error}")
+    assert len(elsewhere.truths) >= len(CHANGES) // 2
+    assert not wrong, "\n".join(wrong)
+    for name in ENDINGS:
+        _ends(elsewhere, name)
 
 
 COUNTED = {

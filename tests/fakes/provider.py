@@ -41,6 +41,8 @@ class Behaviour:
 
 
 OK = Behaviour()
+Beside = Callable[[str, str, dict[str, str], bytes], Behaviour | None]
+"""Of a method, a path, headers and a body: what becomes of it, None where it is a question."""
 
 
 @dataclass
@@ -56,6 +58,8 @@ class Provider:
     """When each arrived, monotonic."""
     most: int = 0
     """The most requests that were under way at once."""
+    beside: Beside | None = None
+    """Answers what is no question to a model."""
 
     def behaviour(self, body: dict[str, Any], number: int) -> Behaviour:
         one = self.script[min(number, len(self.script) - 1)]
@@ -75,13 +79,19 @@ def provider(
         def log_message(self, *arguments: object) -> None:
             pass
 
+        def do_GET(self) -> None:
+            self._beside(b"")
+
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
-            body = json.loads(self.rfile.read(length) or b"{}")
+            sent = self.rfile.read(length)
+            if self._beside(sent):
+                return
+            body = json.loads(sent or b"{}")
             with lock:
                 number = next(numbers)
                 found.asked.append(body)
-                found.headers.append({name.lower(): value for name, value in self.headers.items()})
+                found.headers.append(self._headers())
                 found.at.append(time.monotonic())
                 under_way[0] += 1
                 found.most = max(found.most, under_way[0])
@@ -92,6 +102,18 @@ def provider(
             finally:
                 with lock:
                     under_way[0] -= 1
+
+        def _beside(self, sent: bytes) -> bool:
+            does = None
+            if found.beside is not None:
+                does = found.beside(self.command, self.path, self._headers(), sent)
+            if does is None and self.command == "POST":
+                return False
+            self._answer({}, does or Behaviour(status=404, message="no such path"))
+            return True
+
+        def _headers(self) -> dict[str, str]:
+            return {name.lower(): value for name, value in self.headers.items()}
 
         def _answer(self, body: dict[str, Any], does: Behaviour) -> None:
             time.sleep(does.delay)

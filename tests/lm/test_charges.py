@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from flywheel.core.errors import BudgetError, LMError
 from flywheel.core.settings import LMProfile
-from flywheel.lm import Profile, Request, Response, Secrets, Usage
+from flywheel.lm import Profile, Request, Response, Secrets, Spending, Usage, price_of
 from flywheel.lm.backends import anthropic as ours
 from tests.fakes.provider import OK, Behaviour, provider
 from tests.lm.conftest import FAST, FOR, Asking, claude, question
@@ -227,3 +228,30 @@ def test_a_schema_is_sent_in_the_form_that_the_provider_takes() -> None:
     assert "4000" in form["properties"]["code"]["description"]
     # What was asked for is as it was: its identity hangs on it.
     assert json.dumps(schema) == before
+
+
+def test_what_is_bought_in_another_way_is_a_row_and_counts_for_the_limit(asking) -> None:
+    with provider() as served:
+        one = asking({"default": claude(served)}, max_tokens=most() + 60)
+        one.ask("a")
+        (asked,) = one.calls
+        before = one.engine.spent
+        call = replace(asked, call_id="bought", purpose="optimize:training", usd=0.5)
+        one.engine.charge(call, Spending(0.5, 60))
+        assert one.engine.spent == before + Spending(0.5, 60)
+        with pytest.raises(BudgetError):
+            one.ask("b")
+    assert [call.purpose for call in one.calls] == [asked.purpose, "optimize:training"]
+
+
+def test_a_tuned_model_has_the_price_that_is_published_of_its_base() -> None:
+    def price(model: str) -> float | None:
+        return price_of(Profile("one", LMProfile(model=model)), Usage(1_000_000, 0, 0, 0))
+
+    base = price("openai/gpt-4o-mini-2024-07-18")
+    tuned = price("openai/ft:gpt-4o-mini-2024-07-18")
+    assert price("openai/ft:gpt-4o-mini-2024-07-18:ours::a1") == tuned
+    assert base is not None
+    assert tuned is not None
+    assert tuned > base
+    assert price("openai/ft:nobody-knows:ours::a1") is None

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from flywheel.core.errors import DatasetError, UsageError
-from flywheel.optimize.gate import BOOTSTRAP, LEAST, MCNEMAR, compare, mcnemar, needed, tango
+from flywheel.optimize.gate import (
+    ALPHA,
+    BOOTSTRAP,
+    LEAST,
+    MCNEMAR,
+    compare,
+    level,
+    mcnemar,
+    needed,
+    tango,
+)
 
 
 def values(*given: float | None) -> dict[str, float | None]:
@@ -34,6 +44,12 @@ def test_the_exact_test_is_significant_of_equals_no_oftener_than_it_says() -> No
             wrong += row * ways * (mcnemar(gains, differing - gains) < 0.05)
             row = row * (differing - gains) // (gains + 1)
         assert wrong < 0.05
+
+
+def test_the_levels_of_all_looks_together_are_that_of_one() -> None:
+    levels = [level(look) for look in range(1, 1000)]
+    assert levels == sorted(levels, reverse=True)
+    assert 0.99 * ALPHA < sum(levels) < ALPHA
 
 
 def test_the_score_interval_is_that_of_a_published_table() -> None:

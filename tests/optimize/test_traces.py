@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.core.errors import UsageError
+from flywheel.core.errors import TrainingError, UsageError
 from flywheel.optimize.finetune import (
     TrainOptions,
     base_of,
@@ -17,6 +17,7 @@ from flywheel.optimize.finetune import (
 from flywheel.optimize.finetune import base as module
 from flywheel.optimize.finetune.gguf import name_of
 from flywheel.optimize.finetune.trace import learned
+from flywheel.optimize.finetune.train import _ended
 from tests.optimize.conftest import trace
 
 
@@ -69,6 +70,13 @@ def test_without_the_extra_it_is_said_how_to_have_it(monkeypatch: pytest.MonkeyP
     assert caught.value.cause == "missing: torch_of_nobody"
     assert "pip install 'flywheel[train]'" in str(caught.value.hint)
     assert "make train" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("said", ["", "[]", '{"hash": "0"}'])
+def test_an_end_that_was_damaged_is_an_error(tmp_path: Path, said: str) -> None:
+    (tmp_path / "trained.json").write_text(said)
+    with pytest.raises(TrainingError, match=r"trained\.json cannot be read"):
+        _ended(tmp_path, tmp_path, "fingerprint")
 
 
 @pytest.mark.parametrize(

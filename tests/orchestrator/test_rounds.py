@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,9 +19,10 @@ from flywheel.orchestrator.rounds import (
     Round,
     Rounds,
     Spread,
+    Spun,
     Studied,
 )
-from flywheel.orchestrator.spin import Spun, fingerprint, spin
+from flywheel.orchestrator.spin import fingerprint, spin
 from flywheel.orchestrator.spin_report import report, verdict_of
 from flywheel.registry import Registry
 from flywheel.store import Store
@@ -112,6 +114,76 @@ def test_a_spin_ends_when_its_rounds_are_done_or_do_not_help(tmp_path: Path) -> 
     assert ended(tmp_path / "c", round_of(1), rounds=9, patience=1) == "no-improvement"
     dry = round_of(3, new=0, exhausted=True, compared=False)
     assert ended(tmp_path / "d", won, undecided, dry, rounds=9) == "nothing-new"
+
+
+def test_what_a_study_had_spent_when_it_was_stopped_is_not_there_to_be_spent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+
+    def optimize(module: str, settings: Settings, *rest: object) -> SimpleNamespace:
+        limits.append(settings.optimize.max_usd)
+        return SimpleNamespace(studied=SimpleNamespace(ended="budget"), usd=0.25)
+
+    monkeypatch.setattr("flywheel.orchestrator.optimize.optimize", optimize)
+    workspace = Workspace(tmp_path, "--workspace")
+    settings = Settings(spin=SpinSettings(max_usd=1.0))
+    rounds = Rounds(workspace.spins / fingerprint(["repo"], "repair", settings))
+    done = {"studied": None, "gated": None, "attempted": None, "stopped_usd": 0.0}
+    rounds.keep(round_of(1).model_copy(update=done))
+    for _ in range(2):
+        spun = spin(
+            ["repo"], "repair", settings, workspace, Store(workspace.store_path), EventBus()
+        )
+        assert (spun.ended, spun.usd) == ("budget", 0.25)
+    assert limits == [1.0, 0.75]
+    # The study that is done says what all its runs have cost.
+    assert round_of(2).model_copy(update={"study_usd": 0.25}).spent == round_of(2).spent
+
+
+def test_repositories_of_one_harvest_share_what_may_be_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+
+    def harvest(repo: str, settings: Settings, *rest: object) -> dict[str, object]:
+        limits.append(settings.harvest.max_usd)
+        return {
+            "candidates": {"judged": 1, "valid": 1}, "examples": {"new": 1},
+            "written": {"usd": 0.25, "tokens": 9},
+            "ended": "budget" if repo == "b" else "exhausted",
+        }  # fmt: skip
+
+    monkeypatch.setattr("flywheel.orchestrator.stages.harvest", harvest)
+    workspace = Workspace(tmp_path, "--workspace")
+    settings = Settings(spin=SpinSettings(max_usd=1.0))
+    store = Store(workspace.store_path)
+    done = spin(["a", "b", "c"], "repair", settings, workspace, store, EventBus())
+    assert (done.ended, done.usd) == ("budget", 0.5)
+    assert limits == [1.0, 0.75]
+    spin(["a", "b", "c"], "repair", settings, workspace, store, EventBus())
+    assert limits[2:] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize(("ended", "exhausted"), [("exhausted", True), ("time-limit", False)])
+def test_a_harvest_that_its_own_limit_ended_has_left_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: str, exhausted: bool
+) -> None:
+    counts = {"judged": 1, "valid": 1}
+
+    def harvest(*arguments: object) -> dict[str, object]:
+        return {"candidates": counts, "examples": {"new": 1}, "written": None, "ended": ended}
+
+    def compose(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flywheel.orchestrator.stages.harvest", harvest)
+    monkeypatch.setattr("flywheel.orchestrator.stages.recipe_of", compose)
+    workspace = Workspace(tmp_path, "--workspace")
+    store = Store(workspace.store_path)
+    (one,) = spin(["a"], "repair", Settings(), workspace, store, EventBus()).rounds
+    assert one.harvested is not None
+    assert one.harvested.exhausted is exhausted
 
 
 def test_limits_make_no_other_spin_and_everything_else_does() -> None:

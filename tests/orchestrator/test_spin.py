@@ -25,8 +25,8 @@ from flywheel.core.settings import (
 )
 from flywheel.curate import find_version
 from flywheel.optimize.gate import needed
-from flywheel.orchestrator.rounds import Rounds
-from flywheel.orchestrator.spin import Spun, spin
+from flywheel.orchestrator.rounds import Rounds, Spun
+from flywheel.orchestrator.spin import spin
 from flywheel.orchestrator.spin_report import verdict_of
 from flywheel.registry import Registry, deploy
 from flywheel.sandbox import Level, probe
@@ -390,9 +390,13 @@ def test_nobody_else_deploys_while_it_spins(place: Place) -> None:
     assert "Ended: interrupted" in done.report.read_text()
 
 
-def test_money_ends_it_in_the_midst_of_a_round_and_more_of_it_goes_on(place: Place) -> None:
-    done = place.run(max_usd=0.0005)
+@pytest.mark.parametrize("limit", [{"max_usd": 0.0005}, {"max_tokens": 200}])
+def test_a_budget_ends_it_in_the_midst_of_a_round_and_more_of_it_goes_on(
+    place: Place, limit: dict[str, Any]
+) -> None:
+    done = place.run(**limit)
     assert done.ended == "budget"
     (one,) = done.rounds
     assert not one.finished
-    assert place.run(max_usd=100.0).rounds[0].finished
+    more = {name: 1_000_000 * value for name, value in limit.items()}
+    assert place.run(**more).rounds[0].finished

@@ -30,6 +30,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     groups = {str(n): [drawn.random()] for n in range(40)}
     assert mean_of(groups, seed=3) == mean_of(groups, seed=3)
     assert mean_of(groups, seed=3) != mean_of(groups, seed=4)
+    assert mean_of(dict(reversed(groups.items())), seed=3) == mean_of(groups, seed=3)
 
 
 def test_answers_to_one_case_are_not_counted_as_so_many_cases() -> None:

@@ -4,7 +4,15 @@ import re
 
 import pytest
 
-from flywheel.programs.lines import Change, applied, change_between, numbered, pattern
+from flywheel.programs.lines import (
+    Change,
+    applied,
+    change_between,
+    numbered,
+    pattern,
+    read,
+    written,
+)
 
 GOOD = """def clamp(value, low, high):
     if value < low:
@@ -60,3 +68,42 @@ def test_the_numbers_of_all_lines_and_no_others_may_be_named(count: int) -> None
     assert named.match(f"1-{count}")
     assert not named.match(f"1-{count + 1}")
     assert not named.match("01")
+
+
+def test_a_change_is_written_as_lines_are_shown() -> None:
+    code = "def f(x):\n    if x:\n        y = 1\n    return y"
+    assert written(Change("3", "y = 2"), code) == "3:         y = 2"
+    assert written(Change("2-3", "if not x:\n    y = 2"), code) == (
+        "2-3:     if not x:\n        y = 2"
+    )
+    assert written(Change("4", ""), code) == "4:"
+    with pytest.raises(ValueError, match="no line 5"):
+        written(Change("5", "pass"), code)
+
+
+@pytest.mark.parametrize(
+    ("answer", "change"),
+    [
+        ("3:         y = 2", Change("3", "        y = 2")),
+        ("3: y = 2\n", Change("3", "y = 2")),
+        ("3:y = 2", Change("3", "y = 2")),
+        ("2-3:     if not x:\n        y = 2", Change("2-3", "    if not x:\n        y = 2")),
+        # As models that were never shown the form number their lines.
+        ("2:     if not x:\n3:         y = 2", Change("2-3", "    if not x:\n        y = 2")),
+        ("4:", Change("4", "")),
+        ("y = 2", None),
+        ("", None),
+    ],
+)
+def test_an_answer_is_read_with_its_numbers(answer: str, change: Change | None) -> None:
+    assert read(answer) == change
+
+
+def test_what_is_written_is_read_again() -> None:
+    bad = "def f(x):\n    if x:\n\n        y = 1\n    return y"
+    good = "def f(x):\n    if not x:\n\n        y = 1\n        x = 2\n    return y"
+    change = change_between(bad, good)
+    assert change is not None
+    found = read(written(change, bad))
+    assert found is not None
+    assert applied(found, bad) == good

@@ -126,6 +126,15 @@ def test_a_rollback_goes_back_one_by_one_down_to_the_base(registry: Registry, dr
     assert [row.action for row in rows].count("rollback") == 3
 
 
+@pytest.mark.parametrize("module", ["repiar", "../elsewhere"])
+def test_what_is_no_module_is_not_rolled_back_and_leaves_no_folder(
+    registry: Registry, module: str
+) -> None:
+    with pytest.raises(UsageError, match="has no versions"):
+        rollback(registry, module)
+    assert not (registry.root / module).exists()
+
+
 def test_a_deploy_during_a_spin_is_refused_by_name_and_the_spin_itself_deploys(
     registry: Registry, draft: Draft
 ) -> None:

@@ -17,6 +17,7 @@ from flywheel.registry import (
     ModuleName,
     Optimizer,
     Registry,
+    Tuned,
     VersionScore,
 )
 from flywheel.store import seen_by, sql
@@ -100,6 +101,15 @@ def test_a_version_is_found_by_the_beginning_of_its_hash_and_a_slip_is_told(
     with pytest.raises(UsageError, match="Mned has no versions") as caught:
         registry.find("Mned@123")
     assert caught.value.hint == "Did you mean Mend?"
+
+
+@pytest.mark.parametrize("asked", ["/tmp/mine.py@4f2c", "../Mend@4f2c", "M*@4f2c", "@4f2c"])
+def test_a_path_or_a_pattern_is_the_name_of_no_version(
+    registry: Registry, draft: Draft, asked: str
+) -> None:
+    registry.save(draft())
+    with pytest.raises(UsageError, match=r"has no versions|names no module"):
+        registry.find(asked)
 
 
 def test_two_versions_that_begin_alike_are_both_named(registry: Registry, draft: Draft) -> None:
@@ -186,6 +196,25 @@ def test_an_adapter_of_another_model_is_refused_and_nothing_is_set(
         assert fresh.dump_state() == before
     registry.load(saved, fresh, base="b" * 16)
     assert fresh.fix.predict.signature.instructions == "Mend it well."
+
+
+def test_a_tuned_model_is_told_and_is_for_the_one_it_was_tuned_of(
+    registry: Registry, draft: Draft, program: Program
+) -> None:
+    tuned = Tuned(model="openai/ft:base:ours::a1", base="openai/base at its provider", job="job-1")
+    saved, plain = registry.save(draft(tuned=tuned)), registry.save(draft())
+    assert registry.find(saved.id).manifest.tuned == tuned
+    fresh = program.make()
+    for base in ("openai/other at its provider", None):
+        with pytest.raises(RegistryError, match="needs openai/ft:base:ours::a1"):
+            registry.load(saved, fresh, base=base)
+    registry.load(saved, fresh, base=tuned.base)
+    assert fresh.fix.predict.signature.instructions == "Mend it well."
+    # A version without one is written, and named, as before there was any.
+    assert plain.folder is not None
+    said = json.loads((plain.folder / "manifest.json").read_text())
+    assert (said["format"], "tuned" in said) == (1, False)
+    assert saved.manifest.format == 2
 
 
 def test_a_key_among_the_options_of_an_optimiser_is_not_kept(

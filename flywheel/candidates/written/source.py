@@ -26,7 +26,7 @@ from flywheel.candidates.written.outline import outline
 from flywheel.candidates.written.target import Target, callers, header, lines, numbered, targets
 from flywheel.core.errors import BudgetError, LMError
 from flywheel.core.records import Candidate
-from flywheel.lm import OF_BATCHES, Failure, Reply, Request
+from flywheel.lm import OF_BATCHES, OF_REQUESTS, Failure, Reply, Request
 
 NAME = "written"
 """What the candidates say they come from."""
@@ -36,8 +36,6 @@ WAIT_SECONDS = 0.25
 """How long a draw waits for an answer."""
 HOPELESS = 5
 """Questions that fail, before any is answered, after which it is no matter of the question."""
-_OF_THE_QUESTION = {Failure.INVALID_REQUEST, Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER}
-"""Failures that say something of one question, and nothing of the next."""
 
 Asking = Callable[[Request, Mode], "concurrent.futures.Future[Reply]"]
 """Puts a question of a mode to the model."""
@@ -135,7 +133,7 @@ class WrittenSource:
                 self._in_vain += kind not in OF_BATCHES
                 self._failed = error
                 hopeless = self._in_vain >= HOPELESS and not self.made
-                if hopeless or kind not in _OF_THE_QUESTION | OF_BATCHES:
+                if hopeless or kind not in OF_REQUESTS | OF_BATCHES:
                     # What else is under way is left to who ends it: it may be paid for.
                     raise
                 self._reject(question.mode, error.failure)

@@ -11,6 +11,7 @@ from flywheel.lm.backends.choose import check_local as check_local
 from flywheel.lm.backends.choose import local_file as local_file
 from flywheel.lm.backends.prices import cache_saving as cache_saving
 from flywheel.lm.backends.prices import meant as meant
+from flywheel.lm.backends.prices import price_of as price_of
 from flywheel.lm.backends.served import Processes as Processes
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "check_local",
     "local_file",
     "meant",
+    "price_of",
 ]

@@ -24,7 +24,15 @@ from flywheel.lm.profile import LOCAL, Profile, own_price
 from flywheel.lm.records import Usage
 
 _TABLE = "dspy.clients.model_metadata"
+_TUNED = "ft:"
+"""What the name of a model begins with that OpenAI tuned."""
 _FIELDS = ("input_cost_per_token", "output_cost_per_token")
+
+
+def price_of(profile: Profile, usage: Usage) -> float | None:
+    """US dollars for an answer by a profile's own prices, else as published; None for neither."""
+    own = own_price(profile.settings, usage)
+    return published_price(profile.provider, profile.model, usage) if own is None else own
 
 
 def published_price(provider: str, model: str, usage: Usage) -> float | None:
@@ -116,6 +124,9 @@ def cache_saving(settings: LMProfile | None, model: str, usage: Usage) -> float 
 
 @cache
 def _rates(provider: str, model: str) -> tuple[float, float, float, float] | None:
+    if model.startswith(_TUNED):
+        # Published of a base, whoever had it tuned: of ft:BASE:WHOSE:AS:ID it is ft:BASE.
+        model = ":".join(model.split(":")[:2])
     info = _table().model_info(provider, model) or {}
     if not all(isinstance(info.get(name), (int, float)) for name in _FIELDS):
         return None

@@ -50,7 +50,7 @@ class Served:
     def __init__(
         self, file: Path, *, context: int, slots: int, idle_seconds: float = IDLE_SECONDS
     ) -> None:
-        """`context` is the tokens that a question and its answer may have, `slots` how many go."""
+        """`context` is the tokens of a question with its answer, `slots` how many go at once."""
         self.slots = asyncio.Semaphore(slots)
         """What questions wait for: more would wait in the server, and their time would run."""
         self.users = 0

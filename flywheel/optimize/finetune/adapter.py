@@ -10,7 +10,6 @@ adapters/HASH/adapter.gguf               for the local server
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -148,7 +147,7 @@ def keep(
     folder = adapters / manifest.hash
     if not folder.exists():
         adapters.mkdir(parents=True, exist_ok=True)
-        os.replace(making, folder)  # noqa: PTH105  at once
+        making.replace(folder)
     shutil.rmtree(making, ignore_errors=True)
     return find(adapters, manifest.hash)
 
@@ -159,7 +158,11 @@ def find(adapters: Path, name: str) -> Trained:
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
-        raise UsageError(f"there is no adapter {name} in {adapters}", cause=str(error)) from error
+        raise UsageError(
+            f"there is no adapter {name} in {adapters}",
+            cause=str(error),
+            hint="put its folder back, or train it again: flywheel optimize",
+        ) from error
     return Trained(folder, manifest)
 
 
@@ -167,12 +170,7 @@ def _config(base: Base, options: TrainOptions) -> dict[str, Any]:
     """PEFT's own description, so that its `from_pretrained` reads the folder."""
     return {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base.path.name,
-        "r": options.rank,
-        "lora_alpha": options.alpha,
-        "lora_dropout": 0.0,
-        "target_modules": [one.rpartition(".")[2] for one in options.targets],
-        "bias": "none",
+        **options.lora,
         "inference_mode": True,
     }

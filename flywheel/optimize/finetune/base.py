@@ -79,14 +79,20 @@ def _of_folder(path: Path) -> Base:
     weights = sorted(path.glob("*.safetensors"))
     if not config.is_file() or not weights:
         raise UsageError(
-            f"{path} holds no model", cause=f"a model is {_CONFIG} and files *.safetensors"
+            f"{path} holds no model",
+            cause=f"a model is {_CONFIG} and files *.safetensors",
+            hint="name the folder that has them, or a GGUF file",
         )
     try:
         said: Any = json.loads(config.read_bytes())
         if not isinstance(said, dict):
             raise ValueError("it is no table")
-    except ValueError as error:
-        raise UsageError(f"{config} cannot be read", cause=str(error)) from error
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{config} cannot be read",
+            cause=str(error),
+            hint="take it from the model's source again",
+        ) from error
     _see_family(path, str(said.get("model_type", "")))
     heads = _count(said, "num_attention_heads", config)
     key_heads = _count({"num_key_value_heads": heads, **said}, "num_key_value_heads", config)
@@ -109,5 +115,9 @@ def _see_family(path: Path, architecture: str) -> None:
 def _count(said: Mapping[str, Any], name: str, path: Path) -> int:
     value = said.get(name)
     if not isinstance(value, int) or value < 1:
-        raise UsageError(f"{path} does not say {name}, which tuning needs")
+        raise UsageError(
+            f"{path} does not say {name}, which tuning needs",
+            cause=f"it says {value!r}",
+            hint="take it from the model's source again, or name another model",
+        )
     return value

@@ -6,7 +6,6 @@ Safetensors, and no pickle: a file that somebody else wrote can be read without 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ Tensors = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TrainingState:
     """What a training has done so far."""
 
     fingerprint: str
@@ -48,7 +47,7 @@ class Standing:
 class Checkpoint:
     """Where a training stands, with its tensors."""
 
-    standing: Standing
+    standing: TrainingState
     """The counts."""
     weights: Tensors
     """The adapter's."""
@@ -70,7 +69,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         tensors |= {f"{kind}/{name}": one.detach().cpu().clone() for name, one in part.items()}
     new = folder / f"{_FILE}.new"
     save_file(tensors, new, metadata={_HEAD: json.dumps(asdict(checkpoint.standing))})
-    os.replace(new, folder / _FILE)  # noqa: PTH105  at once, whatever was there
+    new.replace(folder / _FILE)
 
 
 def load(folder: Path, fingerprint: str) -> Checkpoint | None:
@@ -86,7 +85,7 @@ def load(folder: Path, fingerprint: str) -> Checkpoint | None:
     parts: dict[str, dict[str, Any]] = {"weights": {}, "best": {}, "optimiser": {}}
     try:
         with safe_open(path, framework="pt") as file:
-            standing = Standing(**json.loads((file.metadata() or {})[_HEAD]))
+            standing = TrainingState(**json.loads((file.metadata() or {})[_HEAD]))
             for name in file.keys():  # noqa: SIM118  it is no mapping
                 kind, _, weight = name.partition("/")
                 if weight:
@@ -105,12 +104,7 @@ def load(folder: Path, fingerprint: str) -> Checkpoint | None:
     return Checkpoint(standing, **parts, random=random)
 
 
-def begun(fingerprint: str) -> Standing:
-    """A training that has done nothing yet."""
-    return Standing(fingerprint)
-
-
-def judged(standing: Standing, loss: float) -> Standing:
+def judged(standing: TrainingState, loss: float) -> TrainingState:
     """After a validation."""
     if standing.best_loss is None or loss < standing.best_loss:
         return replace(standing, best_step=standing.step, best_loss=loss, worse=0)

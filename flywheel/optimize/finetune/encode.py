@@ -67,7 +67,10 @@ def encoded(traces: Iterable[Trace], tokenizer: Any, *, longest: int) -> Lot:
 
 def _encoded(trace: Trace, tokenizer: Any) -> Encoded:
     if not tokenizer.chat_template:
-        raise UsageError("the model has no template of chats, so it cannot be asked as it is tuned")
+        raise UsageError(
+            "the model has no template of chats, so it cannot be asked as it is tuned",
+            hint="name a model that was tuned to follow instructions",
+        )
     turns = [{"role": one.role, "content": one.text} for one in trace.messages]
     question = rendered(turns, tokenizer)
     said = {"role": "assistant", "content": trace.completion}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from flywheel.core.errors import UsageError
 from flywheel.lm.model_file import A, B, check_adapter, read_head
 from flywheel.optimize.finetune.adapter import Trained
-from flywheel.optimize.finetune.base import Base, base_of, check_libraries
+from flywheel.optimize.finetune.base import base_of, check_libraries
 from flywheel.optimize.finetune.gguf import Array
 from flywheel.optimize.finetune.load import model_of, quiet, tokenizer_of
 
@@ -56,7 +55,7 @@ def merge_gguf(base: Path, trained: Trained, out: Path) -> Path:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    os.replace(new, out)  # noqa: PTH105  at once
+    new.replace(out)
     return out
 
 
@@ -66,7 +65,7 @@ def merge_folder(base: Path, trained: Trained, out: Path) -> Path:
     Raises `UsageError` where the adapter is for another model, or there is something at `out`.
     """
     check_libraries()
-    of: Base = base_of(base)
+    of = base_of(base)
     if of.identity != trained.manifest.base:
         raise UsageError(
             f"the adapter {trained.hash} is for another model than {base.name}",
@@ -74,7 +73,7 @@ def merge_folder(base: Path, trained: Trained, out: Path) -> Path:
             hint="name the model that it was trained for",
         )
     if out.exists():
-        raise UsageError(f"{out} is there already", hint="another folder")
+        raise UsageError(f"{out} is there already", hint="name another folder")
     from safetensors.torch import load_file  # noqa: PLC0415  of the extra `train`
 
     model, tokenizer = model_of(of, "cpu"), tokenizer_of(of)
@@ -94,7 +93,7 @@ def merge_folder(base: Path, trained: Trained, out: Path) -> Path:
     with quiet():
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
-    os.replace(new, out)  # noqa: PTH105  at once
+    new.replace(out)
     return out
 
 

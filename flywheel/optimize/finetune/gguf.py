@@ -9,7 +9,7 @@ from typing import Any
 from flywheel.lm.model_file import BASE, A, B
 from flywheel.optimize.finetune.base import ARCHITECTURE, Base
 
-WEIGHTS = {
+TARGETS = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
@@ -33,7 +33,7 @@ def name_of(weight: str) -> str:
     _, _, rest = weight.partition(".layers.")
     layer, _, rest = rest.partition(".")
     module, _, half = rest.removesuffix(".weight").rpartition(".")
-    return f"blk.{layer}.{WEIGHTS[module]}.weight{_HALVES[half]}"
+    return f"blk.{layer}.{TARGETS[module]}.weight{_HALVES[half]}"
 
 
 def turned(rows: Array, heads: int) -> Array:

@@ -81,7 +81,9 @@ def _loading(base: Base) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
         raise TrainingError(
-            f"{base.path} cannot be loaded to be tuned", cause=f"{type(error).__name__}: {error}"
+            f"{base.path} cannot be loaded to be tuned",
+            cause=f"{type(error).__name__}: {error}",
+            hint="flywheel doctor shows what is installed; or name another model",
         ) from error
 
 

@@ -88,16 +88,8 @@ def tuned(base: Base, options: TrainOptions) -> Tuned:
     AttentionMaskInterface.register(ATTENTION, _no_mask)
     model.set_attn_implementation(ATTENTION)
     torch.manual_seed(options.seed)
-    config = LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha,
-        lora_dropout=0.0,
-        target_modules=[one.rpartition(".")[2] for one in options.targets],
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
     with quiet():
-        adapted = get_peft_model(model, config)
+        adapted = get_peft_model(model, LoraConfig(**options.lora))
     if device == "cpu":
         compute_as_one(adapted)
     adapted.train()

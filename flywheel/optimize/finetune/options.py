@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from flywheel.core.errors import UsageError
-from flywheel.optimize.finetune.gguf import WEIGHTS
+from flywheel.optimize.finetune.gguf import TARGETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,7 @@ class TrainOptions:
     """Columns of each half of an adapted weight."""
     alpha: float = 32.0
     """What the adapter's change is multiplied with, over the rank."""
-    targets: tuple[str, ...] = tuple(WEIGHTS)
+    targets: tuple[str, ...] = tuple(TARGETS)
     """The weights of each layer that are adapted."""
     learning_rate: float = 1e-3
     """Highest, after the warm-up; it ends at a hundredth, along a cosine."""
@@ -62,10 +63,22 @@ class TrainOptions:
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise _wrong("max_seconds", self.max_seconds, "it is more than 0")
         for target in self.targets:
-            if target not in WEIGHTS:
-                raise _wrong("targets", target, f"there are {', '.join(WEIGHTS)}")
+            if target not in TARGETS:
+                raise _wrong("targets", target, f"there are {', '.join(TARGETS)}")
         if not self.targets:
-            raise _wrong("targets", self.targets, f"there are {', '.join(WEIGHTS)}")
+            raise _wrong("targets", self.targets, f"there are {', '.join(TARGETS)}")
+
+    @property
+    def lora(self) -> dict[str, Any]:
+        """The adapter as PEFT describes one."""
+        return {
+            "task_type": "CAUSAL_LM",
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": 0.0,
+            "target_modules": [one.rpartition(".")[2] for one in self.targets],
+            "bias": "none",
+        }
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> Self:
@@ -73,9 +86,11 @@ class TrainOptions:
         known = {one.name for one in fields(cls)}
         for name in said:
             if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
                 raise UsageError(
                     f"training has no option {name!r}",
                     cause=f"there are {', '.join(sorted(known))}",
+                    hint=f"did you mean {near[0]}?" if near else None,
                 )
         return cls(**said)
 

@@ -7,7 +7,7 @@ way. What comes of it is one more profile of the engine, named `tuned-HASH`, bes
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ _ONE_IN = 10
 """Of so many questions one is held back, to validate with."""
 _LEAST = 20
 """Questions below which none is."""
+_ROW = 'a row is {"messages": [{"role": …, "content": …}, …]}, and its last turn the assistant\'s'
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ class Place:
 
 
 def tuner_of(
-    engine: Engine, purpose: Purpose, place: Place, *, on_progress: OnProgress | None = None
+    engine: Engine,
+    purpose: Purpose,
+    place: Place,
+    *,
+    on_progress: OnProgress = lambda progress: None,
 ) -> dspy.Provider:
     """What tunes the model that plays a purpose: `provider` of `language_model`.
 
@@ -103,13 +108,13 @@ class LocalTuner(dspy.Provider):  # type: ignore[misc]  # DSPy is not typed
     """Trains adapters of one local model."""
 
     def __init__(
-        self, engine: Engine, profile: Profile, place: Place, *, on_progress: OnProgress | None
+        self, engine: Engine, profile: Profile, place: Place, *, on_progress: OnProgress
     ) -> None:
         super().__init__()
         self.finetunable = True
         self.TrainingJob = LocalJob
         self._engine, self._profile, self._place = engine, profile, place
-        self._told: Callable[[Progress], None] = on_progress or _unheard
+        self._told = on_progress
 
     def __deepcopy__(self, memo: object) -> LocalTuner:
         """Itself: copies of a program share one engine."""
@@ -198,9 +203,11 @@ def _trace(said: dict[str, Any], number: int) -> Trace:
     try:
         turns = [Message(one["role"], str(one["content"])) for one in said["messages"]]
     except (KeyError, TypeError) as error:
-        raise UsageError(f"row {number} to train on is no chat", cause=repr(error)) from error
+        raise UsageError(
+            f"row {number} to train on is no chat", cause=repr(error), hint=_ROW
+        ) from error
     if not turns or turns[-1].role != "assistant":
-        raise UsageError(f"row {number} to train on does not end with an answer")
+        raise UsageError(f"row {number} to train on does not end with an answer", hint=_ROW)
     identity = content_hash([(one.role, one.text) for one in turns])
     return Trace(
         example_id=identity,
@@ -223,7 +230,3 @@ def _parted(traces: Sequence[Trace]) -> tuple[list[Trace], list[Trace]]:
         asked = content_hash([(one.role, one.text) for one in trace.messages])
         parts[int(asked, 16) % _ONE_IN == 0].append(trace)
     return parts
-
-
-def _unheard(progress: Progress) -> None:
-    """Nobody wants to know."""

@@ -67,9 +67,15 @@ def read_traces(path: Path) -> Iterator[Trace]:
                     yield _trace(json.loads(line))
                 except (KeyError, TypeError, ValueError) as error:
                     said = f"{type(error).__name__}: {error}"
-                    raise UsageError(f"line {number} of {path} is no trace", cause=said) from error
+                    raise UsageError(
+                        f"line {number} of {path} is no trace",
+                        cause=said,
+                        hint="take the line out, or write the file again: flywheel optimize",
+                    ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read", cause=str(error)) from error
+        raise UsageError(
+            f"{path} cannot be read", cause=str(error), hint="name a file that write_traces wrote"
+        ) from error
 
 
 def learned(traces: Iterable[Trace]) -> tuple[Trace, ...]:

@@ -1,9 +1,13 @@
 """Training: an adapter learns what a program should answer.
 
-The loss is that of the answer's tokens alone. A step is some traces, in as many passes as they
-need; the same seed, traces and threads give the same weights on a processor. After each so many
-steps everything is written down, and a training that is run again in its folder goes on there, to
-the weights that it would have had without an end between. What validates best is kept.
+The adapter is of low rank (LoRA: Hu et al., ICLR 2022), learned by AdamW (Loshchilov and Hutter,
+ICLR 2019) at a rate that falls along a cosine (the same, ICLR 2017). The loss is that of the
+answer's tokens alone. A step is some traces, in as many passes as they need; the same seed, traces
+and threads give the same weights on a processor.
+
+After each so many steps everything is written down, and a training that is run again in its folder
+goes on there, to the weights that it would have had without an end between. What validates best is
+kept.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from flywheel.core.errors import Interrupted, TrainingError
 from flywheel.core.identity import content_hash
 from flywheel.optimize.finetune.adapter import LOSSES, End, Trained, find, keep
 from flywheel.optimize.finetune.base import LIBRARIES, Base, base_of, check_libraries
-from flywheel.optimize.finetune.checkpoint import Checkpoint, Standing, begun, judged, load, save
+from flywheel.optimize.finetune.checkpoint import Checkpoint, TrainingState, judged, load, save
 from flywheel.optimize.finetune.encode import Encoded, Lot, encoded
 from flywheel.optimize.finetune.model import Tuned, tuned
 from flywheel.optimize.finetune.options import TrainOptions
@@ -70,7 +74,7 @@ def train(
     folder: Path,
     *,
     adapters: Path,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda progress: None,
 ) -> Trained:
     """Train an adapter of a base, or go on where a training of this folder stopped.
 
@@ -92,7 +96,7 @@ def train(
     found = load(folder, fingerprint)
     if (trained := _ended(folder, adapters, fingerprint)) is not None:
         return trained
-    training = _Training(of, options, folder, kept, tested, on_progress or _unheard)
+    training = _Training(of, options, folder, kept, tested, on_progress)
     training.begin(found, fingerprint)
     try:
         with _repeatable(training.tuned.device):
@@ -104,7 +108,7 @@ def train(
             hint="run the same command again: it goes on from there",
         ) from None
     trained = training.keep(adapters, end)
-    (folder / _ENDED).write_text(json.dumps({"hash": trained.hash, "fingerprint": fingerprint}))
+    _end(folder, trained, fingerprint)
     return trained
 
 
@@ -135,11 +139,13 @@ class _Training:
         self.saved = 0
         """The step of the last checkpoint."""
         self._saved_at = time.monotonic()
-        self.standing: Standing
+        self._validating = 0.0
+        """Seconds that the longest validation took."""
+        self.standing: TrainingState
         self._weights = self.tuned.weights()
         self._best = self._weights
         self._optimiser: Any = None
-        self._began: Standing
+        self._began: TrainingState
 
     def begin(self, found: Checkpoint | None, fingerprint: str) -> None:
         """At the beginning, or where a checkpoint stands."""
@@ -147,7 +153,7 @@ class _Training:
 
         self._optimiser = torch.optim.AdamW(self._weights.values(), weight_decay=0.0)
         if found is None:
-            self.standing = begun(fingerprint)
+            self.standing = TrainingState(fingerprint)
             (self._folder / LOSSES).write_text("")
             self._best = self._copied()
             self._save()
@@ -174,7 +180,7 @@ class _Training:
                 seconds=spent + time.monotonic() - clock,
             )
             validation = None
-            over = options.max_seconds is not None and self.standing.seconds > options.max_seconds
+            over = self._over()
             if self._tested and (step % every == 0 or step == self.steps or over):
                 validation = self._validate()
                 self.standing = replace(self.standing, seconds=spent + time.monotonic() - clock)
@@ -190,6 +196,11 @@ class _Training:
             if over:
                 return "time"
         return "epochs"
+
+    def _over(self) -> bool:
+        """Whether the time is over, but for the last validation."""
+        limit = self._options.max_seconds
+        return limit is not None and self.standing.seconds + self._validating > limit
 
     def keep(self, adapters: Path, end: End) -> Trained:
         """Write the best weights down."""
@@ -269,13 +280,14 @@ class _Training:
         return _LEAST + (1 - _LEAST) * 0.5 * (1 + math.cos(math.pi * fallen))
 
     def _validate(self) -> float:
-        options, device = self._options, self.tuned.device
+        options, device, began = self._options, self.tuned.device, time.monotonic()
         every = packs(self._tested, tokens=options.batch_tokens, device=device)
         total = sum(self.tuned.loss(pack) for pack in every)
         loss = total / sum(one.learned for one in self._tested)
         self.standing = judged(self.standing, loss)
         if self.standing.best_step == self.standing.step:
             self._best = self._copied()
+        self._validating = max(self._validating, time.monotonic() - began)
         return loss
 
     def _noted(self, loss: float, validation: float | None) -> Progress:
@@ -352,15 +364,30 @@ def _fingerprint(
     return content_hash("training", base.identity, said, len(traces), asked)
 
 
+def _end(folder: Path, trained: Trained, fingerprint: str) -> None:
+    """Write down, at once, which adapter a training gave."""
+    new = folder / f"{_ENDED}.new"
+    new.write_text(json.dumps({"hash": trained.hash, "fingerprint": fingerprint}))
+    new.replace(folder / _ENDED)
+
+
 def _ended(folder: Path, adapters: Path, fingerprint: str) -> Trained | None:
-    """The adapter of a training that has ended, where it is still there."""
+    """The adapter of a training that has ended, where it is still there. Raises `TrainingError`."""
     path = folder / _ENDED
     if not path.is_file():
         return None
-    said = json.loads(path.read_bytes())
-    if said["fingerprint"] != fingerprint or not (adapters / said["hash"]).is_dir():
+    try:
+        said = json.loads(path.read_bytes())
+        name, ended = str(said["hash"]), said["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} cannot be read",
+            cause=f"{type(error).__name__}: {error}",
+            hint=f"rm {path} ends it again, from its last checkpoint",
+        ) from error
+    if ended != fingerprint or not (adapters / name).is_dir():
         return None
-    return find(adapters, said["hash"])
+    return find(adapters, name)
 
 
 @contextmanager
@@ -374,7 +401,3 @@ def _repeatable(device: str) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def _unheard(progress: Progress) -> None:
-    """Nobody wants to know."""

@@ -22,6 +22,8 @@ OPTIMIZERS = {
     "better-together": "the prompt, then the weights, then the prompt (Soylu et al., 2024)",
 }
 """Name of each optimiser -> what it changes, in a few words."""
+WEIGHTS = ("bootstrap-finetune", "better-together")
+"""Those that train weights: they learn from every row there is."""
 
 
 def find_optimizer(name: str) -> Optimizer:

@@ -23,9 +23,6 @@ STRATEGY = "p -> w -> p"
 class Chosen:
     """BetterTogether."""
 
-    def __init__(self) -> None:
-        self._trainings = 0
-
     def plan(self, ground: Ground) -> Plan:
         """See the port."""
         tuner_of(ground).check()
@@ -34,12 +31,12 @@ class Chosen:
         trials = None if prompts.trials is None else steps * (prompts.trials + 1) + 2
         return Plan(trials, {"strategy": STRATEGY, **prompts.settings})
 
-    def compile(self, ground: Ground) -> Any:
+    def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
         student = ground.student.deepcopy()
         student.set_lm(ground.student_model)
-        prompt = _Step(lambda program, **rows: self._prompt(ground, program, rows))
-        weights = _Step(lambda program, **rows: self._weights(ground, program))
+        prompt = _Step(lambda program, **rows: _prompted(ground, program, rows))
+        weights = _Step(lambda program, **rows: tuned(ground, program))
         optimizer = dspy.BetterTogether(metric=ground.watch.metric, p=prompt, w=weights)
         with miprov2.optuna_quiet():
             found = optimizer.compile(
@@ -56,17 +53,14 @@ class Chosen:
                 raise step.failed
         return found
 
-    def _prompt(self, ground: Ground, program: Any, rows: Mapping[str, Any]) -> Any:
-        # The student's steps have models of their own, which go before that of the settings.
-        teacher = program.deepcopy()
-        teacher.set_lm(ground.teacher_model)
-        return miprov2.made(ground).compile(
-            program, teacher=teacher, **rows, **miprov2.arguments(ground)
-        )
 
-    def _weights(self, ground: Ground, program: Any) -> Any:
-        self._trainings += 1
-        return tuned(ground, program, ground.folder / f"training-{self._trainings}")
+def _prompted(ground: Ground, program: dspy.Module, rows: Mapping[str, Any]) -> dspy.Module:
+    # The student's steps have models of their own, which go before that of the settings.
+    teacher = program.deepcopy()
+    teacher.set_lm(ground.teacher_model)
+    return miprov2.made(ground).compile(
+        program, teacher=teacher, **rows, **miprov2.arguments(ground)
+    )
 
 
 class _Step(Teleprompter):  # type: ignore[misc]  # DSPy is not typed

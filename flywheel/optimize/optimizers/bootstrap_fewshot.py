@@ -1,8 +1,9 @@
-"""BootstrapFewShot: demonstrations, the first answers of a teacher that the metric accepts."""
+"""BootstrapFewShot: demonstrations, the first answers of a teacher that the metric accepts.
+
+Khattab et al., 2023.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 from flywheel.lm.bridge import dspy
 from flywheel.optimize.ground import NEVER, Ground, Plan
@@ -15,7 +16,7 @@ class Chosen:
         """See the port."""
         return Plan(1, {"demonstrations": ground.options.demos})
 
-    def compile(self, ground: Ground) -> Any:
+    def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
         options = ground.options
         optimizer = dspy.BootstrapFewShot(

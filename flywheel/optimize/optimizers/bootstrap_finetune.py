@@ -1,24 +1,27 @@
 """BootstrapFinetune: the weights of the student's model, on answers that the metric accepts.
 
-Of DSPy's the idea is kept, and nothing else: its own trains on what one adapter writes anew, mixes
-the steps of a program that loops, and gives up all for one answer that cannot be read. Here traces
-are what was asked and said (`traces`), and what is left out is counted.
+Khattab et al., 2023. Of DSPy's the idea is kept, and nothing else: its own trains on what one
+adapter writes anew, mixes the steps of a program that loops, and gives up all for one answer that
+cannot be read. Here traces are what was asked and said (`traces`), and what is left out is counted.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 from flywheel.core.errors import UsageError
-from flywheel.optimize.finetune import write_traces
+from flywheel.core.identity import content_hash
+from flywheel.lm.bridge import dspy
+from flywheel.optimize.finetune import Trace, write_traces
 from flywheel.optimize.ground import Ground, Plan, Tuner
 from flywheel.optimize.traces import collect
 
 VALIDATED = 64
 """Rows of the validation that the loss is taken of while it trains."""
 TRACES = "traces.jsonl"
-"""File of what was learnt from, and of what was left out, in the study's folder."""
+"""File of what was learnt from, and of what was left out, in the training's folder."""
+FOLDER = "training"
+"""Folder of a study's trainings, each in one of its own."""
 
 
 class Chosen:
@@ -29,19 +32,19 @@ class Chosen:
         tuner_of(ground).check()
         return Plan(1, {"traces": len(ground.train)})
 
-    def compile(self, ground: Ground) -> Any:
+    def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
-        return tuned(ground, ground.student, ground.folder / "training")
+        return tuned(ground, ground.student)
 
 
-def tuned(ground: Ground, program: Any, folder: Path) -> Any:
-    """A program on its student's model, trained on what it is to say; `folder` is the training's.
+def tuned(ground: Ground, program: dspy.Module) -> dspy.Module:
+    """A program on its student's model, trained on what it is to say.
 
     Raises what `Tuner.tune` does.
     """
     options = ground.options
 
-    def taught(examples: tuple[Any, ...]) -> Any:
+    def taught(examples: tuple[dspy.Example, ...]) -> list[Trace]:
         return collect(
             program,
             examples,
@@ -54,6 +57,9 @@ def tuned(ground: Ground, program: Any, folder: Path) -> Any:
     traces = taught(ground.train)
     with ground.watch.uncounted():
         validation = taught(ground.validation[:VALIDATED])
+    # A study that begins anew without a row learns something else: that is another training.
+    identity = content_hash([asdict(one) for one in (*traces, *validation)])
+    folder = ground.folder / FOLDER / identity
     write_traces(folder / TRACES, traces)
     model = tuner_of(ground).tune(traces, validation, folder)
     found = program.deepcopy()
@@ -66,7 +72,8 @@ def tuner_of(ground: Ground) -> Tuner:
     if ground.tuner is None:
         raise UsageError(
             f"the student {ground.student_model.model} cannot be trained here",
-            cause="only a model that is served on this machine can",
+            cause="only a model that is served on this machine can, and one of openai/… by its"
+            " provider",
             hint="--student with a profile of a local model, or another --optimizer",
         )
     return ground.tuner

@@ -7,8 +7,6 @@ again finds every answer kept.
 
 from __future__ import annotations
 
-from typing import Any
-
 from flywheel.lm.bridge import dspy
 from flywheel.optimize.ground import CANDIDATES, Ground, Plan
 
@@ -23,7 +21,7 @@ class Chosen:
         """See the port."""
         return Plan(None, {"metric_calls": _calls(ground)})
 
-    def compile(self, ground: Ground) -> Any:
+    def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
         options = ground.options
         optimizer = dspy.GEPA(

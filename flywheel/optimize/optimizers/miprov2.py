@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flywheel.core.errors import UsageError
+from flywheel.lm.bridge import dspy
 from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Plan
 from flywheel.optimize.proposer import MIPROv2
 
@@ -40,7 +41,7 @@ class Chosen:
             ) from error
         return Plan(_scored(ground), {**_sizes(ground), "minibatch": _minibatch(ground)})
 
-    def compile(self, ground: Ground) -> Any:
+    def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
         with optuna_quiet():
             try:
@@ -57,7 +58,7 @@ class Chosen:
                 raise
 
 
-def made(ground: Ground) -> Any:
+def made(ground: Ground) -> MIPROv2:
     """DSPy's optimiser."""
     options, sizes = ground.options, _sizes(ground)
     optimizer = MIPROv2(

@@ -1,11 +1,9 @@
 """Random search: demonstrations, the best of several draws of BootstrapFewShot.
 
-DSPy's seeds are the numbers of the draws; the order of the rows is by ours.
+Khattab et al., 2023. DSPy's seeds are the numbers of the draws; the order of the rows is by ours.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from flywheel.lm.bridge import dspy
 from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Plan
@@ -21,7 +19,7 @@ class Chosen:
         """See the port."""
         return Plan(_draws(ground) + _FIXED, {"demonstrations": ground.options.demos})
 
-    def compile(self, ground: Ground) -> Any:
+    def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
         options = ground.options
         optimizer = dspy.BootstrapFewShotWithRandomSearch(

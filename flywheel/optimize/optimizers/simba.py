@@ -7,7 +7,6 @@ the validation here, and the best there is taken.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from flywheel.core.errors import UsageError
 from flywheel.lm.bridge import dspy
@@ -33,7 +32,7 @@ class Chosen:
         candidates, steps = _sizes(ground)
         return Plan(candidates + 1, {"candidates": candidates, "steps": steps, "rows": BATCH})
 
-    def compile(self, ground: Ground) -> Any:
+    def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
         options = ground.options
         candidates, steps = _sizes(ground)

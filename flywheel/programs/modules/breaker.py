@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.programs.lines import Change, applied, change_between, pattern
+from flywheel.programs.lines import applied, change_between, read, written
 from flywheel.programs.modules.shown import code_shown, instructions
 from flywheel.programs.row import Row
-from flywheel.programs.terse import TerseAdapter, response_format
+from flywheel.programs.terse import PlainAdapter
 
 
 class Break(dspy.Signature):  # type: ignore[misc]  # DSPy is not typed
     __doc__ = instructions("breaker")
 
     code: str = dspy.InputField(desc="the function, with the numbers of its lines")
-    lines: str = dspy.OutputField(desc="numbers of the lines to change")
-    broken: str = dspy.OutputField(desc="these lines, with the bug")
+    broken: str = dspy.OutputField(
+        desc="the number of a line, or 7-9 for several, a colon, and the line with the bug"
+    )
 
 
 class Breaker(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
@@ -29,15 +30,15 @@ class Breaker(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
 
     def forward(self, good: str) -> Any:
         """The definition with a bug; `bad` is None where the answer names lines not there."""
-        with dspy.context(adapter=TerseAdapter()):
-            form = response_format(self.break_.signature, lines=pattern(good))
-            said = self.break_(code=code_shown(good), config={"response_format": form})
-        bad = applied(Change(said.lines, said.broken), good)
-        return dspy.Prediction(lines=said.lines, broken=said.broken, bad=bad)
+        with dspy.context(adapter=PlainAdapter()):
+            said = self.break_(code=code_shown(good))
+        change = read(said.broken)
+        bad = applied(change, good) if change is not None else None
+        return dspy.Prediction(broken=said.broken, bad=bad)
 
     def known(self, row: Row) -> Mapping[str, Mapping[str, str]] | str:
         """The bug that is proven."""
         change = change_between(row.fields["good"], row.fields["bad"])
         if change is None:
             return "the bug cannot be said as one run of lines"
-        return {"break_": {"lines": change.lines, "broken": change.code}}
+        return {"break_": {"broken": written(change, row.fields["good"])}}

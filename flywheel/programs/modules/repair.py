@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.programs.lines import Change, applied, change_between, pattern
+from flywheel.programs.lines import applied, change_between, read, written
 from flywheel.programs.modules.shown import code_shown, error_shown, instructions
 from flywheel.programs.row import Row
-from flywheel.programs.terse import TerseAdapter, response_format
+from flywheel.programs.terse import PlainAdapter
 
 LONGEST_ANSWER = 120
 """Tokens of an answer: a few lines."""
@@ -20,8 +20,9 @@ class Mend(dspy.Signature):  # type: ignore[misc]  # DSPy is not typed
 
     code: str = dspy.InputField(desc="the function, with the numbers of its lines")
     error: str = dspy.InputField(desc="how its test fails")
-    lines: str = dspy.OutputField(desc="numbers of the wrong lines")
-    fixed: str = dspy.OutputField(desc="these lines, mended")
+    mended: str = dspy.OutputField(
+        desc="the number of the wrong line, or 7-9 for several, a colon, and what must stand there"
+    )
 
 
 class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
@@ -33,13 +34,11 @@ class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
 
     def forward(self, bad: str, error: str) -> Any:
         """The definition mended; `good` is None where the answer names lines that are not there."""
-        with dspy.context(adapter=TerseAdapter()):
-            form = response_format(self.mend.signature, lines=pattern(bad))
-            said = self.mend(
-                code=code_shown(bad), error=error_shown(error), config={"response_format": form}
-            )
-        good = applied(Change(said.lines, said.fixed), bad)
-        return dspy.Prediction(lines=said.lines, fixed=said.fixed, good=good)
+        with dspy.context(adapter=PlainAdapter()):
+            said = self.mend(code=code_shown(bad), error=error_shown(error))
+        change = read(said.mended)
+        good = applied(change, bad) if change is not None else None
+        return dspy.Prediction(mended=said.mended, good=good)
 
     def known(self, row: Row) -> Mapping[str, Mapping[str, str]] | str:
         """The proven fix as this program would answer it, or why it cannot."""
@@ -48,4 +47,4 @@ class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
             return "the fix cannot be said as one run of lines"
         if len(change.code) > 3 * LONGEST_ANSWER:
             return "the fix is longer than an answer may be"
-        return {"mend": {"lines": change.lines, "fixed": change.code}}
+        return {"mend": {"mended": written(change, row.fields["bad"])}}

@@ -8,7 +8,7 @@ from typing import Any
 from flywheel.lm.bridge import dspy
 from flywheel.programs.modules.shown import error_shown, instructions
 from flywheel.programs.row import Row
-from flywheel.programs.terse import TerseAdapter
+from flywheel.programs.terse import PlainAdapter
 
 
 class Write(dspy.Signature):  # type: ignore[misc]  # DSPy is not typed
@@ -28,7 +28,7 @@ class Rewrite(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
 
     def forward(self, bad: str, error: str) -> Any:
         """The definition mended."""
-        with dspy.context(adapter=TerseAdapter()):
+        with dspy.context(adapter=PlainAdapter()):
             return self.write(bad=bad, error=error_shown(error))
 
     def known(self, row: Row) -> Mapping[str, Mapping[str, str]] | str:

@@ -11,10 +11,11 @@ from typing import Any
 import dspy
 import pytest
 
+from flywheel.core.ending import BUDGET, DONE, INTERRUPTED, TIME_LIMIT
 from flywheel.core.errors import DatasetError, StoreError, UsageError
 from flywheel.lm import Journal, Role
 from flywheel.optimize.ground import Options
-from flywheel.optimize.stop import BUDGET, DONE, INTERRUPTED, TIME_LIMIT, Stop
+from flywheel.optimize.stop import Stop
 from flywheel.optimize.study import Models
 from flywheel.optimize.trial import FULL, Trial
 from flywheel.programs import Answer, Case, Score

@@ -18,7 +18,7 @@ from flywheel.optimize.stop import Stop
 from flywheel.optimize.study import Models
 from flywheel.optimize.traces import collect
 from flywheel.optimize.watch import Watch
-from flywheel.programs import Score
+from flywheel.programs import Answer, Case, Score
 from flywheel.programs.row import Row
 from tests.fakes.provider import Behaviour, Provider, provider
 from tests.optimize.studies.conftest import NEEDS_OPTUNA, Bench, Mend, exact, rows, said
@@ -136,13 +136,14 @@ class Trainer:
 
     def __init__(self, model: Any) -> None:
         self.model, self.given = model, ([], [])
-        self.folder = Path()
+        self.folders: list[Path] = []
 
     def check(self) -> None:
         pass
 
     def tune(self, traces: Any, validation: Any, folder: Path) -> Any:
-        self.given, self.folder = (list(traces), list(validation)), folder
+        self.given = list(traces), list(validation)
+        self.folders.append(folder)
         return known_model(self.model)
 
 
@@ -161,8 +162,44 @@ def test_a_student_is_trained_on_its_traces_and_scored_as_trained(
     traces, validation = trainer.given
     assert [trace.example_id for trace in traces] == [f"e{n}" for n in range(8) if n != 1]
     assert [trace.example_id for trace in validation] == [f"e{n}" for n in range(20, 26)]
-    assert list(read_traces(trainer.folder / "traces.jsonl")) == traces
+    assert list(read_traces(trainer.folders[0] / "traces.jsonl")) == traces
     assert isinstance(traces[0].messages[0], Message)
+
+
+def test_what_was_trained_stays_where_a_row_of_its_score_cannot_be_measured(
+    bench: Make, served: Provider
+) -> None:
+    def answers(row: Row) -> dict[str, dict[str, str]]:
+        return {"step": {"good": f"{row.fields['good']}  # trained"}}
+
+    def partly(case: Case, answer: Answer) -> Score:
+        trained = (answer.code or "").endswith("# trained")
+        if trained and case.example_id == "e21":
+            return Score(None, "its environment cannot be built")
+        return Score(1.0, "the fix") if trained else exact(case, answer)
+
+    one = bench(served)
+    trainer = Trainer(answers)
+    models = Models(one.model(Role.STUDENT), one.model(Role.PROPOSER), None, trainer)
+    found = one.study("bootstrap-finetune", models=models, measure=partly).run()
+    assert dict(found.unknown) == {"e21": "its environment cannot be built"}
+    assert found.best is not None
+    assert (found.best.estimate.value, found.best.estimate.n) == (1.0, 5)
+    assert found.baseline is not None
+    assert found.baseline.estimate.n == 5
+    assert found.bootstraps["kept"] == 7
+    assert len(trainer.folders) == 1
+
+
+def test_what_learns_from_other_rows_is_another_training(bench: Make, served: Provider) -> None:
+    one = bench(served)
+    trainer = Trainer(Mend().known)
+    models = Models(one.model(Role.STUDENT), one.model(Role.PROPOSER), None, trainer)
+    for train in (rows(0, 8), rows(0, 8), rows(2, 6)):
+        one.study("bootstrap-finetune", models=models, train=train).run()
+    # What is half done of one is gone on with, and never taken for the other.
+    first, again, other = trainer.folders
+    assert first == again != other
 
 
 @NEEDS_OPTUNA

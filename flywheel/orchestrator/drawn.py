@@ -1,0 +1,60 @@
+"""Rows of a dataset that are evaluated: all of a split, or so many of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flywheel.core.errors import UsageError
+from flywheel.curate import SPLITS
+from flywheel.curate import Version as Dataset
+from flywheel.programs import Row, rows_of
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Rows that are evaluated."""
+
+    dataset: Dataset
+    """The dataset."""
+    split: str
+    """Its split."""
+    rows: tuple[Row, ...]
+    """The rows, those that were proven in the same place one after the other."""
+    baselines: Mapping[str, str]
+    """What each was proven in, by example id."""
+    of: int
+    """Examples of the whole split."""
+    seed: int
+    """Seed of the draw, where there are fewer rows than examples."""
+
+    @property
+    def name(self) -> str:
+        """Which rows these are, for people and figures."""
+        told = f"{self.split} of {self.dataset.id}"
+        return told if len(self.rows) == self.of else f"{len(self.rows)} rows of {told}"
+
+
+def draw(dataset: Dataset, split: str, *, rows: int | None, seed: int) -> Drawn:
+    """Rows of a split: all, or so many; more of them hold the fewer.
+
+    Raises `UsageError` where the dataset has no such split.
+    """
+    if split not in dataset.splits:
+        raise UsageError(
+            f"{dataset.id} has no split {split!r}.",
+            cause=f"it has {', '.join(dataset.splits)}",
+            hint=f"splits are {', '.join(SPLITS)}; a recipe says how large each is",
+        )
+    places: dict[str, tuple[str, str]] = {}
+    for batch in dataset.batches(split, ("example_id", "repo", "baseline_id")):
+        for line in batch.to_pylist():
+            places[line["example_id"]] = line["repo"], line["baseline_id"]
+    ids = sorted(places)
+    random.Random(seed).shuffle(ids)
+    chosen = set(ids[:rows])
+    found = [row for row in rows_of(dataset, split) if row.id in chosen]
+    found.sort(key=lambda row: (places[row.id], row.id))
+    baselines = {key: places[key][1] for key in chosen}
+    return Drawn(dataset, split, tuple(found), baselines, len(places), seed)
