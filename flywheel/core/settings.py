@@ -345,6 +345,8 @@ class LMProfile(Section):
     """Of sampling; none: the model's own."""
     context: int = Field(default=8192, ge=256)
     """Tokens that a local model can hold."""
+    threads: int | None = Field(default=None, ge=1)
+    """Processors that a local model computes on; none: all but one, for tests run beside it."""
     timeout: Seconds = Field(default=300, gt=0)
     """How long one answer may take."""
     concurrency: int = Field(default=8, ge=1)

@@ -43,7 +43,7 @@ from flywheel.orchestrator.stored import set_up_again
 from flywheel.orchestrator.tools import Toolbox
 from flywheel.orchestrator.workbench import Workbench
 from flywheel.programs import Answer, Case, Score
-from flywheel.programs.lines import change_between
+from flywheel.programs.edit import Edit, edit_between, written
 from flywheel.programs.modules.shown import code_shown
 from flywheel.programs.program import find_program
 from flywheel.programs.row import Row
@@ -60,11 +60,11 @@ class Student:
     """Answers rightly or wrongly, as the hash of the question has it."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self._changes = {}
+        self._edits = {}
         for row in rows:
-            change = change_between(row.fields["bad"], row.fields["good"])
-            if change is not None:
-                self._changes[code_shown(row.fields["bad"])] = change
+            edit = edit_between(row.fields["bad"], row.fields["good"])
+            if edit is not None:
+                self._edits[code_shown(row.fields["bad"])] = edit
 
     def __call__(self, body: dict[str, Any]) -> Behaviour:
         """The answer, in the form that is asked for."""
@@ -73,14 +73,13 @@ class Student:
         asked = body["messages"][-1]["content"]
         asked = asked if isinstance(asked, str) else asked[0]["text"]
         shown = asked.removeprefix("code:\n").partition("\n\nerror:\n")[0]
-        change = self._changes.get(shown)
-        if change is None:
+        edit = self._edits.get(shown)
+        if edit is None:
             names = re.findall(r'"(\w+)":', (text + asked).partition("Answer in JSON")[2])
             said = content_hash("instruction", text, asked)
             return Behaviour(text=json.dumps(dict.fromkeys(names, f"Mend the line. {said}")))
         right = int(content_hash("right", text, len(body["messages"]), shown)[:4], 16) % 3 == 0
-        code = change.code if right else "pass"
-        return Behaviour(text=f"{change.lines}: {code}")
+        return Behaviour(text=written(edit if right else Edit(edit.old, ("    pass",))))
 
 
 class Naive:
@@ -210,7 +209,7 @@ def main() -> int:
             fields = {"bad": example.bad, "good": example.good, "error": example.error}
             row = Row(row.case, {**row.fields, **fields})
             good, bad = files(bench, bugs[example.example_id])
-            sayable = change_between(example.bad, example.good) is not None
+            sayable = edit_between(example.bad, example.good) is not None
             if sayable and placed(bad, example.bad, example.good) == good:
                 rows.append(row)
         return compared(

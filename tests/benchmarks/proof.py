@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -46,11 +47,12 @@ CHANGES = {
     'holdout_name = "main"': 'holdout_name = "across"',
 }
 """Lines of the recipe, and what stands in their place."""
-STUDENT = """
+STUDENT = f"""
 [lm.student]
 model = "local"
 temperature = 0.0
 timeout = 900
+threads = {os.cpu_count()}
 """
 OPTIMIZERS = {
     "bootstrap-finetune": ("--time-limit", "60m"),

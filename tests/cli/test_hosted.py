@@ -75,7 +75,7 @@ def test_it_ends_with_a_version_that_its_tuned_model_plays_from_then_on(
     assert len(file) == 8
     turns = [one["role"] for one in file[0]["messages"]]
     assert (turns[0], turns[-2:]) == ("system", ["user", "assistant"])
-    assert file[0]["messages"][-1]["content"] == "2:     return a + b"
+    assert file[0]["messages"][-1]["content"] == "-    return a - b\n+    return a + b"
     assert file[0]["messages"][0] == served.asked[0]["messages"][0]
     assert "at most" in ran.err
     assert "training ftjob-0" in ran.err

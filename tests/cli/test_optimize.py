@@ -21,8 +21,8 @@ from tests.optimize.studies.conftest import NEEDS_OPTUNA
 
 Run = Callable[..., Ran]
 OPTIMIZE = ("optimize", "--module", "repair", "--metric", "exact_match")
-RIGHT = "2:     return a + b"
-WRONG = "2:     return a * b"
+RIGHT = "-    return a - b\n+    return a + b"
+WRONG = "-    return a - b\n+    return a * b"
 
 
 def student(body: dict[str, Any]) -> Behaviour:

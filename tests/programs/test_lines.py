@@ -1,18 +1,10 @@
-"""Lines written anew: a change says a fix, and says it back."""
+"""Lines of a definition: their numbers, and those that are wrong."""
 
 import re
 
 import pytest
 
-from flywheel.programs.lines import (
-    Change,
-    applied,
-    change_between,
-    numbered,
-    pattern,
-    read,
-    written,
-)
+from flywheel.programs.lines import docstring_lines, numbered, pattern, wrong_lines
 
 GOOD = """def clamp(value, low, high):
     if value < low:
@@ -26,39 +18,19 @@ def test_lines_are_numbered_from_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "change"),
+    ("bad", "lines"),
     [
-        (GOOD.replace("min", "max"), Change("5", "return min(value, high)")),
-        (GOOD.replace("<", ">").replace("return low", "return high"),
-         Change("2-3", "if value < low:\n    return low")),
-        (GOOD.replace("        return low\n", ""), Change("2", "if value < low:\n    return low")),
-        (GOOD + "\n    print()", Change("6", "")),
-        (GOOD.replace("    if value < low:\n        return low\n", "    return low\n"),
-         Change("2", "if value < low:\n    return low")),
+        (GOOD.replace("min", "max"), "5"),
+        (GOOD.replace("<", ">").replace("return low", "return high"), "2-3"),
+        (GOOD.replace("        return low\n", ""), "2"),
+        (GOOD + "\n    print()", "6"),
+        (GOOD.replace("def clamp(value, low, high):\n", ""), "1"),
+        (GOOD, None),
     ],
-    ids=["one line", "two lines", "a line that was dropped", "a line too many", "a condition"],
-)  # fmt: skip
-def test_a_fix_is_said_with_as_few_lines_as_it_takes(bad: str, change: Change) -> None:
-    assert change_between(bad, GOOD) == change
-    assert applied(change, bad) == GOOD
-
-
-def test_the_same_code_has_no_change() -> None:
-    assert change_between(GOOD, GOOD) is None
-
-
-def test_a_fix_of_many_lines_cannot_be_said() -> None:
-    many = "\n".join(f"    a{n} = {n}" for n in range(20))
-    assert change_between(f"def f():\n{many}", f"def f():\n{many.replace('=', '+=')}") is None
-
-
-@pytest.mark.parametrize("lines", ["0", "6", "4-9", "3-2", "one", "", "-1"])
-def test_lines_that_are_not_there_make_no_code(lines: str) -> None:
-    assert applied(Change(lines, "pass"), GOOD) is None
-
-
-def test_new_lines_take_the_indentation_of_the_old() -> None:
-    assert applied(Change("3", "        return 0"), GOOD) == applied(Change("3", "return 0"), GOOD)
+    ids=["one line", "two lines", "a line that was dropped", "a line too many", "a head", "none"],
+)
+def test_the_wrong_lines_are_those_that_a_fix_changes(bad: str, lines: str | None) -> None:
+    assert wrong_lines(bad, GOOD) == lines
 
 
 @pytest.mark.parametrize("count", [1, 5, 9, 10, 19, 20, 47, 100, 123, 300])
@@ -70,40 +42,9 @@ def test_the_numbers_of_all_lines_and_no_others_may_be_named(count: int) -> None
     assert not named.match("01")
 
 
-def test_a_change_is_written_as_lines_are_shown() -> None:
-    code = "def f(x):\n    if x:\n        y = 1\n    return y"
-    assert written(Change("3", "y = 2"), code) == "3:         y = 2"
-    assert written(Change("2-3", "if not x:\n    y = 2"), code) == (
-        "2-3:     if not x:\n        y = 2"
+def test_a_docstring_has_lines_behind_its_first() -> None:
+    assert docstring_lines('def f():\n    """One.\n\n    More.\n    """\n    return 1') == range(
+        3, 6
     )
-    assert written(Change("4", ""), code) == "4:"
-    with pytest.raises(ValueError, match="no line 5"):
-        written(Change("5", "pass"), code)
-
-
-@pytest.mark.parametrize(
-    ("answer", "change"),
-    [
-        ("3:         y = 2", Change("3", "        y = 2")),
-        ("3: y = 2\n", Change("3", "y = 2")),
-        ("3:y = 2", Change("3", "y = 2")),
-        ("2-3:     if not x:\n        y = 2", Change("2-3", "    if not x:\n        y = 2")),
-        # As models that were never shown the form number their lines.
-        ("2:     if not x:\n3:         y = 2", Change("2-3", "    if not x:\n        y = 2")),
-        ("4:", Change("4", "")),
-        ("y = 2", None),
-        ("", None),
-    ],
-)
-def test_an_answer_is_read_with_its_numbers(answer: str, change: Change | None) -> None:
-    assert read(answer) == change
-
-
-def test_what_is_written_is_read_again() -> None:
-    bad = "def f(x):\n    if x:\n\n        y = 1\n    return y"
-    good = "def f(x):\n    if not x:\n\n        y = 1\n        x = 2\n    return y"
-    change = change_between(bad, good)
-    assert change is not None
-    found = read(written(change, bad))
-    assert found is not None
-    assert applied(found, bad) == good
+    for code in ('def f():\n    """One."""', "x = 1", "def f(:", ""):
+        assert not docstring_lines(code)

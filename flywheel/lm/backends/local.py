@@ -83,10 +83,14 @@ class LocalBackend:
         if self._adapter is not None:
             self._server += f"+{bytes_hash(self._adapter.read_bytes())}"
         self._processes = processes or Processes()
+        processors = os.cpu_count() or 1
         self._served = self._processes.take(
             file,
             context=profile.settings.context,
-            slots=max(1, min(profile.settings.concurrency, os.cpu_count() or 1)),
+            slots=max(1, min(profile.settings.concurrency, processors)),
+            # One is left to others: tests run beside it, and where a thread of its own has to wait
+            # for a processor all the others wait with it, at every layer.
+            threads=profile.settings.threads or max(1, processors - 1),
             idle_seconds=idle_seconds,
         )
         if self._adapter is not None:

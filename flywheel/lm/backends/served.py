@@ -48,14 +48,20 @@ class Served:
     """A file, and the process that serves it while there are questions."""
 
     def __init__(
-        self, file: Path, *, context: int, slots: int, idle_seconds: float = IDLE_SECONDS
+        self,
+        file: Path,
+        *,
+        context: int,
+        slots: int,
+        threads: int,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         """`context` is the tokens of a question with its answer, `slots` how many go at once."""
         self.slots = asyncio.Semaphore(slots)
         """What questions wait for: more would wait in the server, and their time would run."""
         self.users = 0
         """Backends that ask it."""
-        self._file, self._context, self._places = file, context, slots
+        self._file, self._context, self._places, self._threads = file, context, slots, threads
         self._idle = idle_seconds
         self._adapters: list[Path] = []
         self._loaded: tuple[Path, ...] = ()
@@ -108,12 +114,10 @@ class Served:
 
     async def _start(self) -> None:
         await self._stop()
-        # One is left to others: tests run beside it, and where a thread of its own has to wait for
-        # a processor all the others wait with it, at every layer.
-        adapters, threads = tuple(self._adapters), max(1, (os.cpu_count() or 1) - 1)
+        adapters = tuple(self._adapters)
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "flywheel.lm.backends.server"),
-            *(str(self._file), str(self._context), str(self._places), str(threads)),
+            *(str(self._file), str(self._context), str(self._places), str(self._threads)),
             *map(str, adapters),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -161,14 +165,17 @@ class Processes:
     """The processes of one engine, one for each file that is served in one way."""
 
     def __init__(self) -> None:
-        self._served: dict[tuple[Path, int, int], Served] = {}
+        self._served: dict[tuple[Path, int, int, int], Served] = {}
 
-    def take(self, file: Path, *, context: int, slots: int, idle_seconds: float) -> Served:
+    def take(
+        self, file: Path, *, context: int, slots: int, threads: int, idle_seconds: float
+    ) -> Served:
         """The process of a file, which is started by the first question."""
-        key = (file.resolve(), context, slots)
+        key = (file.resolve(), context, slots, threads)
         if key not in self._served:
-            made = Served(file, context=context, slots=slots, idle_seconds=idle_seconds)
-            self._served[key] = made
+            self._served[key] = Served(
+                file, context=context, slots=slots, threads=threads, idle_seconds=idle_seconds
+            )
         served = self._served[key]
         served.users += 1
         return served

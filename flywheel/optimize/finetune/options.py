@@ -26,7 +26,7 @@ class TrainOptions:
     """Share of the training in which it rises."""
     epochs: int = 3
     """How often each trace is seen."""
-    batch_rows: int = 16
+    batch_rows: int = 4
     """Traces of one step."""
     batch_tokens: int = 2048
     """Tokens that go through the model at once; a step takes as many passes as it needs."""

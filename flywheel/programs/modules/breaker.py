@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.programs.lines import applied, change_between, read, written
+from flywheel.programs.edit import applied, edit_between, read, written
 from flywheel.programs.modules.shown import code_shown, instructions
 from flywheel.programs.row import Row
 from flywheel.programs.terse import PlainAdapter
@@ -15,9 +15,9 @@ from flywheel.programs.terse import PlainAdapter
 class Break(dspy.Signature):  # type: ignore[misc]  # DSPy is not typed
     __doc__ = instructions("breaker")
 
-    code: str = dspy.InputField(desc="the function, with the numbers of its lines")
+    code: str = dspy.InputField(desc="the function")
     broken: str = dspy.OutputField(
-        desc="the number of a line, or 7-9 for several, a colon, and the line with the bug"
+        desc="lines of it, each after -, then those with the bug, each after +"
     )
 
 
@@ -29,16 +29,16 @@ class Breaker(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
         self.break_ = dspy.Predict(Break, max_tokens=120)
 
     def forward(self, good: str) -> Any:
-        """The definition with a bug; `bad` is None where the answer names lines not there."""
+        """The definition with a bug; `bad` is None where the answer is no edit of its lines."""
         with dspy.context(adapter=PlainAdapter()):
             said = self.break_(code=code_shown(good))
-        change = read(said.broken)
-        bad = applied(change, good) if change is not None else None
+        edit = read(said.broken)
+        bad = applied(edit, good) if edit is not None else None
         return dspy.Prediction(broken=said.broken, bad=bad)
 
     def known(self, row: Row) -> Mapping[str, Mapping[str, str]] | str:
         """The bug that is proven."""
-        change = change_between(row.fields["good"], row.fields["bad"])
-        if change is None:
-            return "the bug cannot be said as one run of lines"
-        return {"break_": {"broken": written(change, row.fields["good"])}}
+        edit = edit_between(row.fields["good"], row.fields["bad"])
+        if edit is None:
+            return "the bug takes too many lines in a row"
+        return {"break_": {"broken": written(edit)}}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.programs.lines import change_between, pattern
-from flywheel.programs.modules.shown import code_shown, error_shown, instructions
+from flywheel.programs.lines import pattern, wrong_lines
+from flywheel.programs.modules.shown import code_numbered, error_shown, instructions
 from flywheel.programs.row import Row
 from flywheel.programs.terse import TerseAdapter, response_format
 
@@ -32,12 +32,12 @@ class Locate(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
         with dspy.context(adapter=TerseAdapter()):
             form = response_format(self.point.signature, lines=pattern(bad))
             return self.point(
-                code=code_shown(bad), error=error_shown(error), config={"response_format": form}
+                code=code_numbered(bad), error=error_shown(error), config={"response_format": form}
             )
 
     def known(self, row: Row) -> Mapping[str, Mapping[str, str]] | str:
         """The lines that the proven fix changes."""
-        change = change_between(row.fields["bad"], row.fields["good"])
-        if change is None:
-            return "the fix cannot be said as one run of lines"
-        return {"point": {"lines": change.lines}}
+        lines = wrong_lines(row.fields["bad"], row.fields["good"])
+        if lines is None:
+            return "the fix changes nothing"
+        return {"point": {"lines": lines}}

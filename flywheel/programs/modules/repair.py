@@ -1,4 +1,4 @@
-"""Repair: bad code and its error to good code, by naming the wrong lines and writing them anew."""
+"""Repair: bad code and its error to good code, by an edit of its wrong lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.programs.lines import applied, change_between, read, written
+from flywheel.programs.edit import applied, edit_between, read, written
 from flywheel.programs.modules.shown import code_shown, error_shown, instructions
 from flywheel.programs.row import Row
 from flywheel.programs.terse import PlainAdapter
@@ -18,10 +18,10 @@ LONGEST_ANSWER = 120
 class Mend(dspy.Signature):  # type: ignore[misc]  # DSPy is not typed
     __doc__ = instructions("repair")
 
-    code: str = dspy.InputField(desc="the function, with the numbers of its lines")
+    code: str = dspy.InputField(desc="the function")
     error: str = dspy.InputField(desc="how its test fails")
     mended: str = dspy.OutputField(
-        desc="the number of the wrong line, or 7-9 for several, a colon, and what must stand there"
+        desc="the wrong lines, each after -, then what must stand there, each line after +"
     )
 
 
@@ -33,18 +33,19 @@ class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
         self.mend = dspy.Predict(Mend, max_tokens=LONGEST_ANSWER)
 
     def forward(self, bad: str, error: str) -> Any:
-        """The definition mended; `good` is None where the answer names lines that are not there."""
+        """The definition mended; `good` is None where the answer is no edit of its lines."""
         with dspy.context(adapter=PlainAdapter()):
             said = self.mend(code=code_shown(bad), error=error_shown(error))
-        change = read(said.mended)
-        good = applied(change, bad) if change is not None else None
+        edit = read(said.mended)
+        good = applied(edit, bad) if edit is not None else None
         return dspy.Prediction(mended=said.mended, good=good)
 
     def known(self, row: Row) -> Mapping[str, Mapping[str, str]] | str:
         """The proven fix as this program would answer it, or why it cannot."""
-        change = change_between(row.fields["bad"], row.fields["good"])
-        if change is None:
-            return "the fix cannot be said as one run of lines"
-        if len(change.code) > 3 * LONGEST_ANSWER:
+        edit = edit_between(row.fields["bad"], row.fields["good"])
+        if edit is None:
+            return "the fix takes too many lines in a row"
+        mended = written(edit)
+        if len(mended) > 3 * LONGEST_ANSWER:
             return "the fix is longer than an answer may be"
-        return {"mend": {"mended": written(change, row.fields["bad"])}}
+        return {"mend": {"mended": mended}}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from importlib import resources
 
-from flywheel.programs.lines import numbered
+from flywheel.programs.lines import docstring_lines, numbered
 
 LONGEST_ERROR = 700
 """Characters of an error that are shown: its head, and the end of its first traceback."""
@@ -18,11 +17,13 @@ def instructions(name: str) -> str:
 
 
 def code_shown(code: str) -> str:
-    """A definition with the numbers of its lines, the most of its docstring left out."""
-    hidden = _docstring(code)
-    return "\n".join(
-        line for n, line in enumerate(numbered(code).split("\n"), start=1) if n not in hidden
-    )
+    """A definition, with the first line alone of its docstring."""
+    return _short(code, code)
+
+
+def code_numbered(code: str) -> str:
+    """The same with the numbers that its lines have in the whole."""
+    return _short(numbered(code), code)
 
 
 def error_shown(error: str) -> str:
@@ -57,15 +58,13 @@ def _said(traceback: str, message: str) -> list[str]:
     return found
 
 
-def _docstring(code: str) -> range:
-    """Lines of the docstring but its first, 1-based; none where the code does not parse."""
-    try:
-        node = ast.parse(code).body[0]
-    except (SyntaxError, ValueError, IndexError, RecursionError):
-        return range(0)
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return range(0)
-    if ast.get_docstring(node, clean=False) is None:
-        return range(0)
-    said = node.body[0]
-    return range(said.lineno + 1, (said.end_lineno or said.lineno) + 1)
+def _short(text: str, code: str) -> str:
+    """A definition's text, a line for each of its lines, without the rest of its docstring."""
+    hidden = docstring_lines(code)
+    lines = text.split("\n")
+    if hidden:
+        # What begins must end, or all that follows reads as a text.
+        whole = code.split("\n")[hidden[0] - 2]
+        end = '"""' if '"""' in whole else "'''"
+        lines[hidden[0] - 2] += f" …{end}"
+    return "\n".join(line for n, line in enumerate(lines, start=1) if n not in hidden)
