@@ -88,11 +88,12 @@ class Workspace:
         return json.loads(ran.stdout)
 
     def prepare(self) -> None:
-        """A workspace with the student and the recipe."""
+        """A workspace with the student and the recipe; settings that are there stay."""
         settings = self.root / "flywheel.toml"
-        if not settings.exists():
-            self.root.mkdir(parents=True, exist_ok=True)
-            settings.write_text(STUDENT.lstrip())
+        self.root.mkdir(parents=True, exist_ok=True)
+        said = settings.read_text() if settings.exists() else ""
+        if "\n[lm.student]" not in f"\n{said}":
+            settings.write_text(said + STUDENT)
         folder = self.root / "datasets" / "repair-across"
         folder.mkdir(parents=True, exist_ok=True)
         for text in ("prompt.md", "answer.md", "card.md"):
