@@ -19,7 +19,7 @@ from flywheel.core.errors import BudgetError, FlywheelError, LMError
 from flywheel.lm.engine import Engine
 from flywheel.lm.failure import Failure
 from flywheel.lm.line import Purpose
-from flywheel.lm.profile import Profile, Role
+from flywheel.lm.profile import LOCAL, Profile, Role
 from flywheel.lm.records import Message, Reply, Request
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "true")  # else importing asks the network
@@ -53,9 +53,16 @@ def language_model(engine: Engine, purpose: Purpose, **defaults: Any) -> dspy.LM
     `defaults` are `dspy.LM`'s, such as `temperature` and `max_tokens`. The engine is borrowed:
     it stays open as long as programs run. A copy with another `model` is played by the profile that
     this names as `model_name` does. Raises `UsageError` for a profile that is not there.
+
+    Where the profile of a student that is served here does not say how it is sampled, it answers
+    with what it finds likeliest: its score can be had again.
     """
+    profile = engine.chain(purpose.role, purpose.profile)[0]
+    sampled = profile.settings.temperature is not None or purpose.role is not Role.STUDENT
+    if profile.provider == LOCAL and not sampled:
+        defaults.setdefault("temperature", 0.0)
     return _Model(
-        model_name(engine.chain(purpose.role, purpose.profile)[0]),
+        model_name(profile),
         engine=_Sync(engine, purpose),
         async_engine=_Async(engine, purpose),
         cache=False,

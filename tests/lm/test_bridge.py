@@ -64,6 +64,21 @@ def test_another_rollout_is_another_answer(journal: Journal) -> None:
     assert (first, second, again) == (["one"], ["two"], ["one"])
 
 
+@pytest.mark.parametrize(
+    ("role", "said", "temperature"),
+    [(Role.STUDENT, None, 0.0), (Role.STUDENT, 0.7, None), (Role.PROPOSER, None, None)],
+)
+def test_a_local_student_is_not_sampled_unless_its_profile_says_so(
+    journal: Journal, role: Role, said: float | None, temperature: float | None
+) -> None:
+    with Engine({"default": LMProfile(model="local", temperature=said)}, journal) as engine:
+        model = language_model(engine, Purpose(role, "program"))
+        assert model.kwargs.get("temperature") == temperature
+        assert language_model(engine, Purpose(role, "program"), temperature=1.0).kwargs[
+            "temperature"
+        ] == pytest.approx(1.0)
+
+
 async def _asked(model: dspy.LM) -> object:
     return await model.acall("say")
 
