@@ -11,6 +11,7 @@ Nothing is escaped, and the new line stands right below the one that it is copie
 
 from __future__ import annotations
 
+import ast
 import difflib
 from dataclasses import dataclass
 
@@ -95,6 +96,20 @@ def applied(edit: Edit, code: str) -> str | None:
     if said != meant:
         new = [meant + one.removeprefix(said) if one.strip() else one for one in new]
     return "\n".join([*lines[:first], *new, *lines[first + len(edit.old) :]])
+
+
+def changes(edit: Edit, code: str) -> bool:
+    """Whether an edit makes other code, which is Python where the definition is."""
+    found = applied(edit, code)
+    return found is not None and found != code and (_parses(found) or not _parses(code))
+
+
+def _parses(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _places(block: tuple[str, ...] | list[str], lines: list[str]) -> list[int]:

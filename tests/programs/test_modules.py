@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flywheel.lm.bridge import dspy, lm15
+from flywheel.programs.again import TEMPERATURE, TRIES
 from flywheel.programs.case import Case
 from flywheel.programs.modules import SHIPPED
 from flywheel.programs.modules.describe import without_answer
@@ -61,11 +62,44 @@ def test_repair_edits_the_wrong_lines() -> None:
     assert asked.config.response_format is None
 
 
-@pytest.mark.parametrize("answer", ["-pass\n+x", "It is line 3.", "max(value, low)", "+x"])
+@pytest.mark.parametrize("answer", ["It is line 3.", "max(value, low)", "+x"])
 def test_repair_has_no_code_where_there_are_no_such_lines(answer: str) -> None:
     said, _ = run("repair", answer)
     assert said.good is None
     assert answer_of(said).code is None
+
+
+UNCHANGED = "-    return min(value, low)\n+    return min(value, low)"
+MENDED = "-    return min(value, low)\n+    return max(value, low)"
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [UNCHANGED, "-    return\n+    return max(value, low)", UNCHANGED[:-1]],
+    ids=["changes nothing", "edits what is not there", "is no Python"],
+)
+def test_an_edit_that_is_seen_to_be_of_no_use_is_asked_for_again(useless: str) -> None:
+    with dspy.context(trace=[]):
+        said, engine = run("repair", useless, MENDED)
+        ((_, _, kept),) = dspy.settings.trace
+    assert said.good == GOOD
+    assert kept.mended == MENDED
+    first, second = (one.config for one in engine.asked)
+    assert first.temperature is None
+    assert (second.temperature, second.seed) == (TEMPERATURE, 1)
+
+
+def test_where_no_answer_is_of_use_the_first_one_stands() -> None:
+    others = [f"-    return {n}\n+    return 1" for n in range(1, TRIES)]
+    said, engine = run("repair", UNCHANGED, *others)
+    assert said.mended == UNCHANGED
+    assert len(engine.asked) == TRIES
+
+
+def test_what_does_not_answer_with_an_edit_is_not_asked_again() -> None:
+    said, engine = run("repair", "It is line 3.")
+    assert said.good is None
+    assert len(engine.asked) == 1
 
 
 def test_an_answer_of_nothing_is_unreadable() -> None:

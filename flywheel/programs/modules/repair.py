@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.lm.bridge import dspy
-from flywheel.programs.edit import applied, edit_between, read, written
+from flywheel.programs.again import asked
+from flywheel.programs.edit import applied, changes, edit_between, read, written
 from flywheel.programs.modules.shown import code_shown, error_shown, instructions
 from flywheel.programs.row import Row
 from flywheel.programs.terse import PlainAdapter
@@ -34,8 +35,14 @@ class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
 
     def forward(self, bad: str, error: str) -> Any:
         """The definition mended; `good` is None where the answer is no edit of its lines."""
+
+        def of_use(said: Any) -> bool:
+            # What answers with no edit does not know how, and would not the next time.
+            edit = read(said.mended)
+            return edit is None or changes(edit, bad)
+
         with dspy.context(adapter=PlainAdapter()):
-            said = self.mend(code=code_shown(bad), error=error_shown(error))
+            said = asked(self.mend, of_use, code=code_shown(bad), error=error_shown(error))
         edit = read(said.mended)
         good = applied(edit, bad) if edit is not None else None
         return dspy.Prediction(mended=said.mended, good=good)
