@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,10 @@ class Stops:
 
 
 def trained(
-    base: Path, place: Path, options: TrainOptions = QUICK, on_progress: object = None
+    base: Path,
+    place: Path,
+    options: TrainOptions = QUICK,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Trained:
     return train(
         traces(0, 20),
@@ -46,7 +50,7 @@ def trained(
         options,
         place / "work",
         adapters=place / "adapters",
-        on_progress=on_progress,  # type: ignore[arg-type]  # or nobody
+        on_progress=on_progress,
     )
 
 
