@@ -1,7 +1,6 @@
 """Answers that can be seen to be of no use are asked for again, before anything is run.
 
-At each token a small model finds it likelier to copy than to change, so the likeliest of its
-answers often changes nothing; one that is drawn departs somewhere.
+The likeliest answer of a small model often changes nothing; one that is drawn is another one.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from flywheel.lm.bridge import dspy
 
 TRIES = 4
 """Answers to one question, at the most."""
-TEMPERATURE = 0.7
-"""At which those after the first are drawn."""
+TEMPERATURE = 1.0
+"""At which those after the first are drawn: the one that every provider takes."""
 
 
 def asked(predict: Any, of_use: Callable[[Any], bool], **inputs: Any) -> Any:
