@@ -1,4 +1,4 @@
-"""The first step: a Ctrl-C that comes while the rest is imported ends it like any other."""
+"""The first step: from here on no Ctrl-C is lost."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     try:
+        from flywheel.cli.interrupt import keep_interrupts
+
+        keep_interrupts()
         from flywheel.cli.main import main as run
 
         run()

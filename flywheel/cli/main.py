@@ -20,7 +20,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import flywheel
-from flywheel.cli.interrupt import keep_interrupts
 from flywheel.cli.options import Json
 from flywheel.cli.session import Session, visible
 from flywheel.core.errors import FlywheelError, Interrupted
@@ -171,7 +170,6 @@ app.add_typer(config_app, name="config")
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    keep_interrupts()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -48,10 +48,10 @@ class Tuner(Protocol):
     def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> dspy.LM:
         """The model, trained on what it is to say.
 
-        Of `validation` the loss is taken. `folder` holds what is half done: called again with the
-        same traces, it goes on. Raises `UsageError` where there is nothing to learn,
-        `TrainingError` where it goes wrong, `BudgetError` where it may cost too much, `Interrupted`
-        where a person stopped it.
+        Of `validation` the loss is taken. `folder` is that of these traces and holds what is done
+        on them: called again, it goes on, and what has ended it gives. Raises `UsageError` where
+        there is nothing to learn, `TrainingError` where it goes wrong, `BudgetError` where it may
+        cost too much, `Interrupted` where a person stopped it.
         """
         ...
 
@@ -76,8 +76,8 @@ class Ground:
     """Sees trials, and has the metric."""
     options: Options
     """How far to go."""
-    folder: Path
-    """Of the study: what an optimiser writes stays there."""
+    trainings: Path
+    """Folder of trainings, by what is learned from: no study pays again for what another has."""
     tuner: Tuner | None
     """Trains the student's model, None where that cannot be trained here."""
     score: Callable[[dspy.Module], None]

@@ -134,6 +134,8 @@ class Study:
     """How far to go."""
     folder: Path
     """Its own, by its fingerprint."""
+    trainings: Path
+    """That of trainings, of every study."""
     stop: Stop
     """What may end it early."""
     on_plan: Callable[[Plan], None] = lambda plan: None
@@ -273,7 +275,7 @@ class Study:
             teacher_model=self._teacher(),
             watch=self._watch,
             options=self.options,
-            folder=self.folder,
+            trainings=self.trainings,
             tuner=self.models.tuner,
             score=self._score,
         )

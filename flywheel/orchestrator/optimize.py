@@ -234,6 +234,7 @@ class _Work:
             measure=scoring,
             options=options,
             folder=folder,
+            trainings=self._workspace.trainings,
             stop=stop,
             on_plan=lambda plan: trials.planned(
                 plan, state_of(module), len(train), len(validation)

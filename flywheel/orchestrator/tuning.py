@@ -67,15 +67,21 @@ class Tuning:
     def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> dspy.LM:
         """See the port."""
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
-        from flywheel.optimize.finetune import TrainOptions, train  # noqa: PLC0415
+        from flywheel.optimize.finetune import (  # noqa: PLC0415
+            TrainOptions,
+            base_of,
+            train,
+            training_hash,
+        )
 
         options = TrainOptions(seed=self._seed, max_seconds=self._seconds())
+        base = self._base()
         found = train(
             traces,
             validation,
-            self._base(),
+            base,
             options,
-            folder,
+            folder / training_hash(base_of(base), traces, validation, options),
             adapters=self._adapters,
             on_progress=self._told,
         )

@@ -63,6 +63,11 @@ class Workspace:
         return self.state / "spins"
 
     @property
+    def trainings(self) -> Path:
+        """What was learned from, and how far training on it is, one folder a set of traces."""
+        return self.state / "trainings"
+
+    @property
     def adapters(self) -> Path:
         """Trained weights of versions, one folder an adapter, by its hash."""
         return self.state / "adapters"

@@ -6,7 +6,7 @@ same rows padded to batches, through PEFT's own layers. Both count the tokens of
 and must find the same loss. Serving: the traces' questions, asked of the base, of the base two at a
 time, and of base and an adapter in turn by one process.
 
-    python tests/benchmarks/bench_train.py .flywheel/studies/ID/training/traces.jsonl [--rows N]
+    python tests/benchmarks/bench_train.py .flywheel/trainings/ID/traces.jsonl [--rows N]
 
 Not part of the test suite: see docs/benchmarks.md for what each figure is.
 """

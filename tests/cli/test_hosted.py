@@ -25,7 +25,7 @@ OPTIMIZE = ("optimize", "--module", "repair", "--metric", "exact_match", "--gate
 LIMITED = (*OPTIMIZE, "--max-usd", "5")
 EVALUATE = ("evaluate", "--module", "repair", "--dataset", "repair-sft", "--split", "holdout",
             "--metric", "exact_match")  # fmt: skip
-COMMAND = "from flywheel.cli.main import main; main()"
+COMMAND = "from flywheel.cli.entry import main; main()"
 
 
 def student(body: dict[str, Any]) -> Behaviour:

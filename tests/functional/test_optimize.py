@@ -21,7 +21,7 @@ from tests.fakes.provider import Behaviour, Provider, provider
 from tests.fakes.versions import version
 
 pytestmark = pytest.mark.slow
-COMMAND = "from flywheel.cli.main import main; main()"
+COMMAND = "from flywheel.cli.entry import main; main()"
 ARGUMENTS = (
     *("optimize", "--module", "repair", "--metric", "exact_match", "--optimizer", "random-search"),
     *("--trials", "8", "--gate-rows", "0"),

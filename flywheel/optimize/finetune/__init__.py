@@ -22,6 +22,7 @@ from flywheel.optimize.finetune.trace import read_traces as read_traces
 from flywheel.optimize.finetune.trace import write_traces as write_traces
 from flywheel.optimize.finetune.train import Progress as Progress
 from flywheel.optimize.finetune.train import train as train
+from flywheel.optimize.finetune.train import training_hash as training_hash
 
 __all__ = [
     "KNOWN",
@@ -39,5 +40,6 @@ __all__ = [
     "merge_gguf",
     "read_traces",
     "train",
+    "training_hash",
     "write_traces",
 ]

@@ -91,7 +91,7 @@ def train(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     of = base_of(base)
     kept, tested = learned(traces), tuple(one for one in validation if one.kept)
-    fingerprint = _fingerprint(of, kept, tested, options)
+    fingerprint = training_hash(of, traces, validation, options)
     folder.mkdir(parents=True, exist_ok=True)
     found = load(folder, fingerprint)
     if (trained := _ended(folder, adapters, fingerprint)) is not None:
@@ -110,6 +110,18 @@ def train(
     trained = training.keep(adapters, end)
     _end(folder, trained, fingerprint)
     return trained
+
+
+def training_hash(
+    base: Base, traces: Sequence[Trace], validation: Sequence[Trace], options: TrainOptions
+) -> str:
+    """Identity of a training: what is learned from, on what base, and how."""
+    said = {name: one for name, one in asdict(options).items() if name not in _TIMELESS}
+    asked = [
+        content_hash([asdict(message) for message in one.messages], one.completion)
+        for one in (*learned(traces), *(one for one in validation if one.kept))
+    ]
+    return content_hash("training", base.identity, said, len(learned(traces)), asked)
 
 
 class _Training:
@@ -351,17 +363,6 @@ class _Training:
         whole = [line for line in lines if line.endswith("}")]
         kept = [line for line in whole if json.loads(line)["step"] <= self.standing.step]
         path.write_text("".join(f"{line}\n" for line in kept))
-
-
-def _fingerprint(
-    base: Base, traces: Sequence[Trace], validation: Sequence[Trace], options: TrainOptions
-) -> str:
-    said = {name: one for name, one in asdict(options).items() if name not in _TIMELESS}
-    asked = [
-        content_hash([asdict(message) for message in one.messages], one.completion)
-        for one in (*traces, *validation)
-    ]
-    return content_hash("training", base.identity, said, len(traces), asked)
 
 
 def _end(folder: Path, trained: Trained, fingerprint: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from flywheel.core.errors import UsageError
 from flywheel.core.identity import content_hash
+from flywheel.core.lock import locked_if_free
 from flywheel.lm.bridge import dspy
 from flywheel.optimize.finetune import Trace, write_traces
 from flywheel.optimize.ground import Ground, Plan, Tuner
@@ -20,8 +21,6 @@ VALIDATED = 64
 """Rows of the validation that the loss is taken of while it trains."""
 TRACES = "traces.jsonl"
 """File of what was learnt from, and of what was left out, in the training's folder."""
-FOLDER = "training"
-"""Folder of a study's trainings, each in one of its own."""
 
 
 class Chosen:
@@ -59,9 +58,15 @@ def tuned(ground: Ground, program: dspy.Module) -> dspy.Module:
         validation = taught(ground.validation[:VALIDATED])
     # A study that begins anew without a row learns something else: that is another training.
     identity = content_hash([asdict(one) for one in (*traces, *validation)])
-    folder = ground.folder / FOLDER / identity
-    write_traces(folder / TRACES, traces)
-    model = tuner_of(ground).tune(traces, validation, folder)
+    folder = ground.trainings / identity
+    with locked_if_free(folder / "lock") as free:
+        if not free:
+            raise UsageError(
+                f"the training {identity} is under way in another process",
+                hint="wait for it: what it learns is taken from there, and not learned again",
+            )
+        write_traces(folder / TRACES, traces)
+        model = tuner_of(ground).tune(traces, validation, folder)
     found = program.deepcopy()
     found.set_lm(model)
     return found

@@ -121,6 +121,7 @@ class Bench:
             "measure": exact,
             "options": options,
             "folder": self.folder / "study",
+            "trainings": self.folder / "trainings",
             "stop": Stop(),
         }
         return Study(**{**given, **more})

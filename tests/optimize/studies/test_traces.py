@@ -215,6 +215,36 @@ def test_prompt_and_weights_are_made_better_together(bench: Make, served: Provid
     assert trainer.given[0]
 
 
+def test_what_is_learned_from_has_one_training_whatever_study_asks(
+    bench: Make, served: Provider
+) -> None:
+    one = bench(served)
+    trainer = Trainer(Mend().known)
+    models = Models(one.model(Role.STUDENT), one.model(Role.PROPOSER), None, trainer)
+    given = [{}, {"validation": rows(20, 5)}, {"folder": one.folder / "other"}]
+    for more in given:
+        one.study("bootstrap-finetune", models=models, **more).run()
+    assert trainer.folders[0] == trainer.folders[2] != trainer.folders[1]
+
+
+def test_a_training_that_another_process_has_is_not_begun_beside_it(
+    bench: Make, served: Provider
+) -> None:
+    one = bench(served)
+
+    class Held(Trainer):
+        def tune(self, traces: Any, validation: Any, folder: Path) -> Any:
+            again = one.study("bootstrap-finetune", models=models, folder=one.folder / "other")
+            with pytest.raises(UsageError, match="under way in another process"):
+                again.run()
+            return super().tune(traces, validation, folder)
+
+    trainer = Held(Mend().known)
+    models = Models(one.model(Role.STUDENT), one.model(Role.PROPOSER), None, trainer)
+    one.study("bootstrap-finetune", models=models).run()
+    assert len(trainer.folders) == 1
+
+
 @NEEDS_OPTUNA
 def test_a_training_that_fails_ends_the_study_with_its_reason(
     bench: Make, served: Provider
