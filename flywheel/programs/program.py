@@ -19,6 +19,7 @@ import inspect
 import json
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Program:
     spec: str
     """As it was asked for."""
     hash: str
-    """Of its file and the prompts beside it."""
+    """Of its file, of what it imports of its own package, and of the prompts beside it."""
     path: Path
     """Its file."""
     description: str
@@ -149,11 +150,55 @@ def _program(name: str, spec: str, kind: type[Any]) -> Program:
 
 
 def _identity(path: Path, kind: type[Any]) -> str:
-    """Of the file, without comments, and of the prompts that are named as it is."""
-    tree = ast.dump(ast.parse(path.read_bytes()))
+    """Of the file and of those of its own that it imports, without comments, and of its prompts.
+
+    Its own are those of its package, or of its folder where it is in none.
+    """
     prompts = sorted((path.parent / "prompts").glob(f"{path.stem}*.md"))
     beside = {one.name: bytes_hash(one.read_bytes()) for one in prompts}
-    return content_hash("program", kind.__qualname__, tree, beside)
+    package = kind.__module__.split(".")[:-1]
+    root = path.parents[len(package) - 1] if package else path.parent
+    if kind.__module__.startswith(f"{PACKAGE}."):
+        root = Path(__file__).parent  # the rest of flywheel is not a part of its programs
+    trees: dict[str, str] = {}
+    waiting = [(kind.__module__, path)]
+    while waiting:
+        name, file = waiting.pop()
+        tree = ast.parse(file.read_bytes())
+        trees[file.relative_to(root).as_posix()] = ast.dump(tree)
+        for imported, place in _imported(tree, name, file, root):
+            if place.relative_to(root).as_posix() not in trees:
+                waiting.append((imported, place))
+    return content_hash("program", kind.__qualname__, sorted(trees.items()), beside)
+
+
+def _imported(tree: ast.Module, name: str, file: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    """Modules under a folder that a module imports, with their files."""
+    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    wanted: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            wanted += [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            place = ".".join([*above, *([node.module] if node.module else [])])
+            # What is taken from a package may be a module of it.
+            wanted += [place, *(f"{place}.{one.name}" for one in node.names)]
+    for one in wanted:
+        # To look for a module imports what it is in: not for what cannot be of its own.
+        top = one.partition(".")[0]
+        beside = (root / top).is_dir() or (root / f"{top}.py").is_file()
+        if not top or (top != name.partition(".")[0] and not beside):
+            continue
+        try:
+            found = importlib.util.find_spec(one)
+        except (ImportError, ValueError):
+            continue  # no module of this name: a function, or what is only imported elsewhere
+        if found is None or found.origin is None:
+            continue
+        place_of = Path(found.origin)
+        if place_of.suffix == ".py" and place_of.is_relative_to(root):
+            yield one, place_of
 
 
 def _is_program(kind: object) -> bool:

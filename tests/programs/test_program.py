@@ -59,6 +59,35 @@ def test_comments_change_no_identity_and_code_does(folder: Path) -> None:
     assert find_program("mine.py:Mend", folder).hash != first
 
 
+def test_what_it_imports_of_its_own_is_a_part_of_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "mended"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "program.py").write_text(f"from .deep import near\n{MINE}")
+    (package / "deep" / "__init__.py").write_text("from .near import one\n")
+    (package / "deep" / "near.py").write_text("import mended.far\none = 1\n")
+    (package / "far.py").write_text("two = 2\n")
+    (package / "other.py").write_text("three = 3\n")
+    (tmp_path / "beside.py").write_text("four = 4\n")
+    (tmp_path / "mine.py").write_text(f"import beside\n{MINE}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def hashes() -> tuple[str, str]:
+        found = [find_program(one, tmp_path) for one in ("mended.program:Mend", "mine.py:Mend")]
+        return found[0].hash, found[1].hash
+
+    inside, beside = hashes()
+    (package / "other.py").write_text("three = 4\n")
+    assert hashes() == (inside, beside)
+    (package / "far.py").write_text("two = 3\n")
+    assert hashes()[0] != inside
+    assert hashes()[1] == beside
+    (tmp_path / "beside.py").write_text("four = 5\n")
+    assert hashes()[1] != beside
+
+
 def test_a_program_of_a_package_is_found() -> None:
     program = find_program("flywheel.programs.modules.repair:Repair", Path())
     assert program.name == "Repair"
