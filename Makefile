@@ -97,7 +97,7 @@ check: .venv/.local .venv/.train $(CONSUMERS)/.ready
 	@ln -sfn ../../flywheel/critic/runner .mypy_cache/runner/flywheel_runner
 	MYPYPATH=.mypy_cache/runner $(BIN)/mypy --python-version 3.10 -p flywheel_runner
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=60
 
 # A real package with a real suite, in a throw-away workspace; ends with one proven example.
 demo: $(READY)

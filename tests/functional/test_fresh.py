@@ -92,6 +92,11 @@ LIVE = """
     """
 
 
+OPERATORS = ("variable-misuse", "return-value-lost", "number-off-by-one", "guard-dropped")
+"""Enough of them: some of what they make survives, each definition has its own, and two harvests
+of each commit take seconds."""
+
+
 @dataclass
 class History:
     """A repository, the store that follows it, and stores that know only its newest commit."""
@@ -115,10 +120,11 @@ class History:
         return self.harvest()
 
     def harvest(self) -> dict[str, Any]:
-        ran = self.shell.harvest(self.root, "--max-candidates", "0")
+        every = "--operators", ",".join(OPERATORS), "--max-candidates", "0"
+        ran = self.shell.harvest(self.root, *every)
         assert ran.code == 0, ran.err
         other = self.fresh()
-        alone = other.harvest(self.root, "--max-candidates", "0")
+        alone = other.harvest(self.root, *every)
         assert alone.code == 0, alone.err
         assert alone.summary["carried"] == {
             "kept": 0, "judged_again": 0, "retired": 0, "reasons": {},
@@ -147,7 +153,7 @@ def test_after_each_commit_the_store_holds_what_a_harvest_from_nothing_holds(
     past = History(repository(package=SHOP), shell(), shell)
     first = past.harvest()
     everything = first["candidates"]["judged"]
-    assert everything > 40
+    assert everything > 25
     assert first["candidates"]["survived"] > 0
 
     # 1. A function changed: what calls it is judged again, what does not is not. `test_one` never
