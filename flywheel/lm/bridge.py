@@ -32,6 +32,9 @@ _ROLLOUT: ContextVar[int] = ContextVar("rollout", default=0)
 _HEARD = "flywheel_heard"
 """The setting of DSPy's that holds who is told of each call."""
 
+_GRAMMAR = "flywheel_grammar"
+"""The setting of DSPy's that holds what answers must obey."""
+
 Heard = Callable[[Reply | FlywheelError], None]
 """Is told of a call: what was answered, or why nothing was; in the thread that asked."""
 
@@ -44,6 +47,13 @@ def listening(heard: Heard) -> Iterator[None]:
     fails is told whatever the program does with the error.
     """
     with dspy.context(**{_HEARD: heard}):
+        yield
+
+
+@contextmanager
+def held_to(grammar: str) -> Iterator[None]:
+    """Hold answers in the block to a grammar, where a model is served on this machine."""
+    with dspy.context(**{_GRAMMAR: grammar}):
         yield
 
 
@@ -193,6 +203,7 @@ def _request(asked: lm15.Request) -> Request:
         temperature=config.temperature,
         stop=tuple(config.stop),
         schema=form.get("schema"),
+        grammar=dspy.settings.get(_GRAMMAR),
         seed=config.seed,
         sample=_ROLLOUT.get(),
     )

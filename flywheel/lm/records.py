@@ -47,6 +47,11 @@ class Request:
     """Texts that end the answer."""
     schema: Mapping[str, Any] | None = None
     """JSON schema that the answer must obey; None for plain text."""
+    grammar: str | None = None
+    """What a plain answer must obey, as llama.cpp writes grammars (GBNF).
+
+    Only a server of this machine's takes one: another one is asked without.
+    """
     seed: int | None = None
     """Seed of sampling, where a provider takes one."""
     sample: int = 0
@@ -54,7 +59,10 @@ class Request:
 
     def key(self, server: str) -> str:
         """Identity of the answer that a server gives."""
-        return content_hash("lm-request", server, asdict(self))
+        said = asdict(self)
+        if self.grammar is None:
+            del said["grammar"]  # what was asked before there were grammars is the same question
+        return content_hash("lm-request", server, said)
 
     @property
     def estimated_tokens(self) -> int:

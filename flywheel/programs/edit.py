@@ -13,12 +13,18 @@ from __future__ import annotations
 
 import ast
 import difflib
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flywheel.programs.lines import docstring_lines
 
 LONGEST = 8
 """Lines of a definition that one edit may take away."""
+
+
+LONGEST_NEW = 8
+"""Lines that one edit may write, where a model is held to the form: it would go on for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,23 @@ def read(answer: str) -> Edit | None:
     return Edit(tuple(old), tuple(new)) if old else None
 
 
+def grammar(code: str) -> str:
+    """What edits of a definition obey, as llama.cpp writes grammars (GBNF).
+
+    Lines that are taken away are lines of it, but for its docstring's. Those that begin alike are
+    read together: a server follows every way that is open, at every token.
+    """
+    lines = code.split("\n")
+    said = docstring_lines(code)
+    shown = [n for n in range(1, len(lines) + 1) if not said or not said[0] - 1 <= n <= said[-1]]
+    starts = _one_of([(lines[n - 1], f"after{n}") for n in shown])
+    rules = [f'root ::= "-" ({starts})', f'added ::= ("\\n+" [^\\n]*){{0,{LONGEST_NEW}}}']
+    for n in shown:
+        more = f" | {_literal(f'{chr(10)}-{lines[n]}')} after{n + 1}" if n + 1 in shown else ""
+        rules.append(f"after{n} ::= added{more}")
+    return "\n".join(rules)
+
+
 def applied(edit: Edit, code: str) -> str | None:
     """The definition with the edit made, where its old lines stand first; None: nowhere.
 
@@ -102,6 +125,27 @@ def changes(edit: Edit, code: str) -> bool:
     """Whether an edit makes other code, which is Python where the definition is."""
     found = applied(edit, code)
     return found is not None and found != code and (_parses(found) or not _parses(code))
+
+
+def _one_of(ways: Sequence[tuple[str, str]]) -> str:
+    """One of some texts, each with the rule that goes on behind it."""
+    parts = [rule for text, rule in ways if not text]
+    for _, group in itertools.groupby(sorted(one for one in ways if one[0]), lambda one: one[0][0]):
+        same = list(group)
+        # Of what is sorted, what the first and the last begin with all begin with.
+        both = zip(same[0][0], same[-1][0], strict=False)
+        size = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], both))
+        rest = _one_of([(text[size:], rule) for text, rule in same])
+        parts.append(f"{_literal(same[0][0][:size])} ({rest})")
+    return " | ".join(parts)
+
+
+def _literal(text: str) -> str:
+    """A text as grammars write it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    for character, name in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        escaped = escaped.replace(character, name)
+    return f'"{escaped}"'
 
 
 def _parses(code: str) -> bool:

@@ -172,4 +172,11 @@ def _route(profile: Profile, place: Place, server: str) -> Backend:
         # question it would use for the same words with another adapter, so it remembers nothing.
         adapters = [] if place.adapter is None else [{"id": place.adapter, "scale": 1.0}]
         fields = {"lora": adapters, "cache_prompt": False}
-    return RoutedBackend(profile, key=None, model=f"{name}/model", server=server, fields=fields)
+    return RoutedBackend(
+        profile,
+        key=None,
+        model=f"{name}/model",
+        server=server,
+        fields=fields,
+        grammars=True,
+    )

@@ -42,15 +42,17 @@ class RoutedBackend:
         model: str | None = None,
         server: str | None = None,
         fields: Mapping[str, Any] | None = None,
+        grammars: bool = False,
     ) -> None:
         """`model` is another name for DSPy to route by, `server` another identity.
 
-        `fields` are those of a request that only this server knows.
+        `fields` are those of a request that only this server knows, `grammars` says whether it
+        takes one.
         """
         # It warns of each answer that is cut; here that is said by `finish`.
         logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
         self._profile = profile
-        self._fields = dict(fields) if fields is not None else None
+        self._fields, self._grammars = dict(fields or {}), grammars
         self._model = model or profile.settings.model
         settings = profile.settings
         self._server = server or f"{self._model} at {settings.api_base or 'its provider'}"
@@ -118,6 +120,9 @@ class RoutedBackend:
         form = None
         if request.schema is not None:
             form = {"type": "json_schema", "name": "answer", "schema": dict(request.schema)}
+        fields = dict(self._fields)
+        if self._grammars and request.grammar is not None:
+            fields["grammar"] = request.grammar
         speakers = {"user": lm15.Message.user, "assistant": lm15.Message.assistant}
         return lm15.Request(
             model=self._model,
@@ -129,7 +134,7 @@ class RoutedBackend:
                 stop=request.stop,
                 seed=request.seed,
                 response_format=form,
-                extensions=self._fields,
+                extensions=fields or None,
             ),
         )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.lm.bridge import dspy
-from flywheel.programs.edit import applied, edit_between, read, written
+from flywheel.lm.bridge import dspy, held_to
+from flywheel.programs.edit import applied, edit_between, grammar, read, written
 from flywheel.programs.modules.shown import code_shown, instructions
 from flywheel.programs.row import Row
 from flywheel.programs.terse import PlainAdapter
@@ -30,7 +30,7 @@ class Breaker(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
 
     def forward(self, good: str) -> Any:
         """The definition with a bug; `bad` is None where the answer is no edit of its lines."""
-        with dspy.context(adapter=PlainAdapter()):
+        with dspy.context(adapter=PlainAdapter()), held_to(grammar(good)):
             said = self.break_(code=code_shown(good))
         edit = read(said.broken)
         bad = applied(edit, good) if edit is not None else None

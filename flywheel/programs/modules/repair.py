@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.lm.bridge import dspy
+from flywheel.lm.bridge import dspy, held_to
 from flywheel.programs.again import asked
-from flywheel.programs.edit import applied, changes, edit_between, read, written
+from flywheel.programs.edit import (
+    LONGEST_NEW,
+    applied,
+    changes,
+    edit_between,
+    grammar,
+    read,
+    written,
+)
 from flywheel.programs.modules.shown import code_shown, error_shown, instructions
 from flywheel.programs.row import Row
 from flywheel.programs.terse import PlainAdapter
 
 LONGEST_ANSWER = 120
 """Tokens of an answer: a few lines."""
+_LONGEST = 3 * LONGEST_ANSWER
+"""Characters of one: code has some three a token."""
 
 
 class Mend(dspy.Signature):  # type: ignore[misc]  # DSPy is not typed
@@ -37,11 +47,14 @@ class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
         """The definition mended; `good` is None where the answer is no edit of its lines."""
 
         def of_use(said: Any) -> bool:
-            # What answers with no edit does not know how, and would not the next time.
+            # What answers with no edit does not know how, and what goes on and on does not know
+            # when to end: neither would the next time.
             edit = read(said.mended)
-            return edit is None or changes(edit, bad)
+            if edit is None or len(edit.new) >= LONGEST_NEW or len(said.mended) > _LONGEST:
+                return True
+            return changes(edit, bad)
 
-        with dspy.context(adapter=PlainAdapter()):
+        with dspy.context(adapter=PlainAdapter()), held_to(grammar(bad)):
             said = asked(self.mend, of_use, code=code_shown(bad), error=error_shown(error))
         edit = read(said.mended)
         good = applied(edit, bad) if edit is not None else None
@@ -53,6 +66,6 @@ class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
         if edit is None:
             return "the fix takes too many lines in a row"
         mended = written(edit)
-        if len(mended) > 3 * LONGEST_ANSWER:
+        if len(mended) > _LONGEST:
             return "the fix is longer than an answer may be"
         return {"mend": {"mended": mended}}
