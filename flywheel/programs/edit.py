@@ -11,7 +11,6 @@ Nothing is escaped, and the new line stands right below the one that it is copie
 
 from __future__ import annotations
 
-import ast
 import difflib
 import itertools
 from collections.abc import Sequence
@@ -122,9 +121,8 @@ def applied(edit: Edit, code: str) -> str | None:
 
 
 def changes(edit: Edit, code: str) -> bool:
-    """Whether an edit makes other code, which is Python where the definition is."""
-    found = applied(edit, code)
-    return found is not None and found != code and (_parses(found) or not _parses(code))
+    """Whether an edit is of lines that are there, and makes other code."""
+    return applied(edit, code) not in (None, code)
 
 
 def _one_of(ways: Sequence[tuple[str, str]]) -> str:
@@ -146,14 +144,6 @@ def _literal(text: str) -> str:
     for character, name in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         escaped = escaped.replace(character, name)
     return f'"{escaped}"'
-
-
-def _parses(code: str) -> bool:
-    try:
-        ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError):
-        return False
-    return True
 
 
 def _places(block: tuple[str, ...] | list[str], lines: list[str]) -> list[int]:

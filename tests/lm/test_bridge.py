@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from flywheel.core.errors import UsageError
 from flywheel.core.settings import LMProfile
 from flywheel.lm import Engine, Journal, Purpose, Role, Secrets
 from flywheel.lm.backends import local
-from flywheel.lm.bridge import language_model
+from flywheel.lm.bridge import held_to, language_model
 from tests.fakes.provider import Behaviour, provider
 
 PURPOSE = Purpose(Role.STUDENT, "program")
@@ -140,6 +141,24 @@ def test_a_saved_program_says_who_plays_it_and_holds_no_key(
     text = (tmp_path / "program.json").read_text()
     assert "student" in text
     assert "key" not in json.loads(text)["lm"]
+
+
+def test_who_takes_no_grammar_is_asked_without(journal: Journal) -> None:
+    with provider(Behaviour(text="x")) as served, engine_at(served.address, journal) as engine:
+        with held_to('root ::= "y"'):
+            assert language_model(engine, PURPOSE)("say") == ["x"]
+        assert "grammar" not in served.asked[0]
+
+
+@pytest.mark.skipif(not local.installed(), reason="the local model is not installed")
+def test_the_small_model_is_held_to_a_grammar(journal: Journal) -> None:
+    with Engine({}, journal) as engine:
+        model = language_model(engine, PURPOSE, max_tokens=8, temperature=0.0)
+        with held_to('root ::= "zebra" [0-9]'):
+            (held,) = model("Name a colour.")
+        (free,) = model("Name a colour.")
+    assert re.fullmatch("zebra[0-9]", held)
+    assert "zebra" not in free
 
 
 def test_a_profile_that_is_not_there_is_said_at_once(journal: Journal) -> None:

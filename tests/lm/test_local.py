@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,6 +111,13 @@ def test_an_answer_obeys_the_schema_that_is_asked_for(engine) -> None:
         found = json.loads(reply.response.text)
         assert set(found) == {"name", "old"}
         assert isinstance(found["old"], bool)
+
+
+def test_a_plain_answer_obeys_the_grammar_that_is_asked_for(engine) -> None:
+    grammar = 'root ::= "a " ("cat" | "dog") "\\n" [0-9]+'
+    for sample in range(3):
+        asked = question("How old is it?", grammar=grammar, sample=sample)
+        assert re.fullmatch(r"a (cat|dog)\n[0-9]+", engine.ask(asked, FOR).response.text)
 
 
 def test_a_question_that_is_too_long_is_said_to_be(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
+from flywheel.core.identity import content_hash
 from flywheel.lm import Message, Request
 
 
@@ -14,6 +17,13 @@ def test_an_estimate_counts_bytes_not_characters() -> None:
     assert tokens("x" * 300) - tokens() == 100
     # What cannot be sent is told by who sends it, not by who counts it.
     assert tokens("\ud800") > tokens()
+
+
+def test_a_question_without_a_grammar_is_the_one_it_was_before_there_were_any() -> None:
+    question = Request((Message("user", "a"),), system="b")
+    said = {name: one for name, one in asdict(question).items() if name != "grammar"}
+    assert question.key("here") == content_hash("lm-request", "here", said)
+    assert replace(question, grammar='root ::= "a"').key("here") != question.key("here")
 
 
 def test_an_estimate_counts_the_system_text_and_the_schema() -> None:

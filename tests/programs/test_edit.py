@@ -1,8 +1,10 @@
 """Edits: a fix as the lines it takes away and those it puts there, and back."""
 
+import re
+
 import pytest
 
-from flywheel.programs.edit import LONGEST, Edit, applied, edit_between, read, written
+from flywheel.programs.edit import LONGEST, Edit, applied, edit_between, grammar, read, written
 
 GOOD = """def clamp(value, low, high):
     if value < low:
@@ -104,3 +106,77 @@ def test_what_is_written_is_read_again() -> None:
     assert edit is not None
     assert read(written(edit)) == edit
     assert applied(edit, bad) == good
+
+
+SAID = """def least(values, default=None):
+    '''Of some values.
+
+    More of it.
+    '''
+    found = default
+    for value in values:
+
+        if found is None or value < found:
+            found = "\\t" + value
+    # The end.
+    return found"""
+
+
+def _obeys(answer: str, said: str) -> bool:
+    """Whether an answer obeys a grammar: its rules end, so they are one regular expression."""
+    rules = dict(line.split(" ::= ", 1) for line in said.split("\n"))
+
+    def expanded(rule: str) -> str:
+        parts = re.findall(r'"(?:[^"\\]|\\.)*"|\[[^]]*\]|\{[^}]*\}|\w+|[^\s\w]', rule)
+        return "".join(map(part, parts))
+
+    def part(one: str) -> str:
+        if one.startswith('"'):
+            return re.escape(one[1:-1].encode().decode("unicode_escape"))
+        return f"(?:{expanded(rules[one])})" if one in rules else one.replace("(", "(?:")
+
+    return re.fullmatch(expanded(rules["root"]), answer) is not None
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        SAID.replace("<", "<="),
+        SAID.replace("    # The end.\n", ""),
+        SAID.replace("    # The end.", "    if not found:\n        raise ValueError"),
+        SAID.replace("in values", "in list(values)").replace("is None", "is default"),
+        SAID.replace("least", "most"),
+        SAID.replace(" found = default\n", " found = 0\n"),
+    ],
+    ids=["a line", "a line too many", "lines", "with an empty line", "the head", "the first"],
+)
+def test_what_a_model_is_held_to_has_room_for_a_fix(good: str) -> None:
+    edit = edit_between(SAID, good)
+    assert edit is not None
+    assert _obeys(written(edit), grammar(SAID))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "-    return value\n+    return found",
+        "-    return foun\n+    return found",
+        "-    More of it.",
+        "-    found = default\n-    return found",
+        "+    return found",
+        "The last line:\n-    return found\n+    return value",
+        "-    return found" + "\n+" * 9,
+    ],
+    ids=["another line", "half a line", "hidden", "apart", "nothing old", "words", "on and on"],
+)
+def test_what_is_no_edit_of_its_lines_a_model_cannot_say(answer: str) -> None:
+    assert not _obeys(answer, grammar(SAID))
+
+
+def test_each_edit_of_code_with_a_line_twice_can_be_said() -> None:
+    for bad in ("x\nx\ny", "", "a\nab\nabc", "def f():\n\tpass\n\tpass"):
+        lines = bad.split("\n")
+        for first in range(len(lines)):
+            for last in range(first + 1, len(lines) + 1):
+                answer = written(Edit(tuple(lines[first:last]), ("z",)))
+                assert _obeys(answer, grammar(bad)), answer

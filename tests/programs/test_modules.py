@@ -10,6 +10,7 @@ import pytest
 from flywheel.lm.bridge import dspy, lm15
 from flywheel.programs.again import TEMPERATURE, TRIES
 from flywheel.programs.case import Case
+from flywheel.programs.edit import LONGEST_NEW
 from flywheel.programs.modules import SHIPPED
 from flywheel.programs.modules.describe import without_answer
 from flywheel.programs.modules.shown import LONGEST_ERROR, code_numbered, code_shown, error_shown
@@ -75,8 +76,8 @@ MENDED = "-    return min(value, low)\n+    return max(value, low)"
 
 @pytest.mark.parametrize(
     "useless",
-    [UNCHANGED, "-    return\n+    return max(value, low)", UNCHANGED[:-1]],
-    ids=["changes nothing", "edits what is not there", "is no Python"],
+    [UNCHANGED, "-    return\n+    return max(value, low)"],
+    ids=["changes nothing", "edits what is not there"],
 )
 def test_an_edit_that_is_seen_to_be_of_no_use_is_asked_for_again(useless: str) -> None:
     with dspy.context(trace=[]):
@@ -100,6 +101,13 @@ def test_what_does_not_answer_with_an_edit_is_not_asked_again() -> None:
     said, engine = run("repair", "It is line 3.")
     assert said.good is None
     assert len(engine.asked) == 1
+
+
+def test_what_goes_on_and_on_is_not_asked_again() -> None:
+    for answer in (UNCHANGED + "\n+    pass" * LONGEST_NEW, "-    return max(value)"):
+        said, engine = run("repair", answer)
+        assert said.mended == answer
+        assert len(engine.asked) == 1
 
 
 def test_an_answer_of_nothing_is_unreadable() -> None:

@@ -22,8 +22,6 @@ from flywheel.programs.terse import PlainAdapter
 
 LONGEST_ANSWER = 120
 """Tokens of an answer: a few lines."""
-_LONGEST = 3 * LONGEST_ANSWER
-"""Characters of one: code has some three a token."""
 
 
 class Mend(dspy.Signature):  # type: ignore[misc]  # DSPy is not typed
@@ -47,10 +45,10 @@ class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
         """The definition mended; `good` is None where the answer is no edit of its lines."""
 
         def of_use(said: Any) -> bool:
-            # What answers with no edit does not know how, and what goes on and on does not know
-            # when to end: neither would the next time.
+            # What answers with no edit of some new lines does not know how, and would not the next
+            # time.
             edit = read(said.mended)
-            if edit is None or len(edit.new) >= LONGEST_NEW or len(said.mended) > _LONGEST:
+            if edit is None or not 0 < len(edit.new) < LONGEST_NEW:
                 return True
             return changes(edit, bad)
 
@@ -66,6 +64,6 @@ class Repair(dspy.Module):  # type: ignore[misc]  # DSPy is not typed
         if edit is None:
             return "the fix takes too many lines in a row"
         mended = written(edit)
-        if len(mended) > _LONGEST:
+        if len(mended) > 3 * LONGEST_ANSWER:
             return "the fix is longer than an answer may be"
         return {"mend": {"mended": mended}}
