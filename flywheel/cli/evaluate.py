@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -109,7 +110,11 @@ def evaluate(
     chosen = _versions(Registry(session.workspace, store), module, versions)
     bus = EventBus()
     seed = settings.evaluate.seed
-    with watched(session, bus, len(chosen) * len(drawn.rows), seed) as progress:
+    # What a program or a metric prints is not what is asked for.
+    with (
+        watched(session, bus, len(chosen) * len(drawn.rows), seed) as progress,
+        redirect_stdout(sys.stderr),
+    ):
         done = run(
             chosen, wanted, drawn, settings, session.workspace, store, bus, on_progress=progress
         )
@@ -143,6 +148,12 @@ def _versions(registry: Registry, module: str, asked: str | None) -> list[Versio
             f"{strange[0]} is no version of {program.name}.",
             hint=f"flywheel versions --module {program.name}",
         )
+    for one in found:
+        if not program.is_at(one.manifest.module.spec, registry.workspace.root):
+            raise UsageError(
+                f"{one.id} is a version of {one.manifest.module.spec}, not of {program.spec}.",
+                hint="two programs have one name: give one of the classes another",
+            )
     return found
 
 
@@ -291,7 +302,7 @@ def _next(session: Session, done: Evaluated) -> None:
         for one in done.compared
         if one.comparison is not None and one.comparison.better and not one.refused
     ]
-    if best and done.drawn.split == "holdout":
+    if best and done.drawn.split == "holdout" and not done.failed:
         session.next_step("deploy", best[-1].challenger)
     else:
         session.next_step("trends", "--metric", done.metric.name)

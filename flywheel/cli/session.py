@@ -122,4 +122,6 @@ class Session:
 
     def print_json(self, data: Any) -> None:
         """Print data as JSON on stdout, one document, never wrapped or coloured."""
-        sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+        text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+        # What a model or a metric says may hold what no text file can.
+        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")

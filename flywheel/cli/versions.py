@@ -64,11 +64,14 @@ def versions(
         registry.known(module)
     names = sorted({one.manifest.module.name for one in found})
     shared = {name: _traffic(registry, name) for name in names}
+    for message in damaged:
+        session.warn(message, "flywheel version show says why")
     if as_json:
         session.print_json([_summary(one, shared[one.manifest.module.name]) for one in found])
         return
-    for message in damaged:
-        session.warn(message, "flywheel version show says why")
+    if not found and damaged:
+        session.out.print("No version can be read.")
+        return
     if not found:
         session.out.print("There are no versions yet.")
         session.next_step("optimize", "--module", module or "repair")

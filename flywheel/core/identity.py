@@ -22,3 +22,12 @@ def content_hash(*parts: Any) -> str:
 def bytes_hash(data: bytes) -> str:
     """Hash raw bytes to a short hex id."""
     return hashlib.sha256(data).hexdigest()[:ID_LENGTH]
+
+
+def answer_hash(text: str, code: str | None) -> str:
+    """Identity of an answer: the text as it came, and the code that was read from it.
+
+    The same text is another answer where another program reads other code from it, or none.
+    """
+    said = text if code is None else f"{text}\0{code}"
+    return bytes_hash(said.encode("utf-8", "backslashreplace"))

@@ -26,6 +26,7 @@ from typing import Any
 
 from flywheel.core.errors import LMError, UsageError
 from flywheel.core.events import EventBus, Warned
+from flywheel.core.identity import content_hash
 from flywheel.core.settings import LMProfile
 from flywheel.lm.backends import Backend, Processes, backend_of, meant
 from flywheel.lm.batch import PRICE, Asked, Bulk
@@ -34,7 +35,7 @@ from flywheel.lm.budget import Budget, Spending, unpriced
 from flywheel.lm.failure import HANDED_ON, OUTAGES, PASSING, Failure, failed
 from flywheel.lm.journal import Journal
 from flywheel.lm.line import Line, Purpose
-from flywheel.lm.profile import Profile, Role, fallbacks_of, profile_of
+from flywheel.lm.profile import LOCAL, Profile, Role, fallbacks_of, profile_of
 from flywheel.lm.records import Call, Reply, Request, Response, Usage
 from flywheel.lm.secret import Secrets
 
@@ -175,6 +176,16 @@ class Engine:
             return self._line(self.chain(purpose.role, purpose.profile)[0]).backend.server
 
         return asyncio.run_coroutine_threadsafe(look(), self._running()).result()
+
+    def player(self, purpose: Purpose) -> str:
+        """Identity of what answers and how: a score is that of a server and of its settings.
+
+        Raises as `check` does.
+        """
+        plays = self.chain(purpose.role, purpose.profile)[0]
+        said = plays.settings
+        room = said.context if plays.provider == LOCAL else None
+        return content_hash("player", self.server(purpose), said.temperature, said.max_tokens, room)
 
     def submit(
         self, request: Request, purpose: Purpose, *, on_text: OnText | None = None

@@ -69,11 +69,14 @@ class Comparison:
     """Rows that it does better, the best first."""
     unknown: int
     """Rows without a value of one or both; they are in no figure."""
+    firm: bool = True
+    """Whether what is found to be better stays so, whatever the rows are worth that are known of
+    one of the two alone: at the worst all for the champion, and nothing for the challenger."""
 
     @property
     def better(self) -> bool:
         """Whether the challenger is significantly better."""
-        return self.p_value < ALPHA and self.difference > 0
+        return self.p_value < ALPHA and self.difference > 0 and self.firm
 
     @property
     def worse(self) -> bool:
@@ -91,6 +94,11 @@ class Comparison:
             return f"Better: {found}."
         if self.worse:
             return f"Worse: {found}."
+        if not self.firm and self.p_value < ALPHA:
+            return (
+                f"Not shown to be better: {found}; {self.unknown:,} more are not known of both, and"
+                " at their worst nothing is left of it."
+            )
         differing = len(self.gains) + len(self.regressions)
         if self.test == MCNEMAR and differing < LEAST:
             return (
@@ -135,13 +143,18 @@ def compare(
     regressions = tuple(key for key in ranked if changes[key] < 0)
     gains = tuple(key for key in sorted(ranked, key=lambda key: -changes[key]) if changes[key] > 0)
     values = np.array(list(changes.values()))
-    if all(value in (0, 1) for pair in pairs.values() for value in pair):
-        test = MCNEMAR
-        p_value = mcnemar(len(gains), len(regressions))
-        low, high = tango(len(gains), len(regressions), len(pairs))
-    else:
-        test = BOOTSTRAP
-        p_value, low, high = _bootstrap(values, seed=seed)
+    binary = all(value in (0, 1) for pair in pairs.values() for value in pair)
+    p_value, low, high = _tested(values, binary=binary, seed=seed)
+    worst = [
+        (0.0 if after is None else after) - (1.0 if before is None else before)
+        for before, after in ((champion.get(key), challenger.get(key)) for key in sorted(every))
+        if (before is None) != (after is None)
+    ]
+    firm = True
+    if worst and values.mean() > 0:
+        with_worst = np.concatenate([values, worst])
+        whole = binary and set(worst) <= {-1.0, 0.0}
+        firm = _tested(with_worst, binary=whole, seed=seed)[0] < ALPHA and with_worst.mean() > 0
     return Comparison(
         n=len(pairs),
         champion=mean_of({key: (before,) for key, (before, _) in pairs.items()}, seed=seed),
@@ -150,10 +163,11 @@ def compare(
         low=low,
         high=high,
         p_value=p_value,
-        test=test,
+        test=MCNEMAR if binary else BOOTSTRAP,
         regressions=regressions,
         gains=gains,
         unknown=unknown,
+        firm=firm,
     )
 
 
@@ -238,6 +252,14 @@ def tango(gains: int, regressions: int, rows: int) -> tuple[float, float]:
         return inner
 
     return end(difference, -1.0), end(difference, 1.0)
+
+
+def _tested(values: NDArray[np.float64], *, binary: bool, seed: int) -> tuple[float, float, float]:
+    """The p-value of changes whose mean would be 0, and both ends of their mean's interval."""
+    if not binary:
+        return _bootstrap(values, seed=seed)
+    up, down = int((values > 0).sum()), int((values < 0).sum())
+    return mcnemar(up, down), *tango(up, down, len(values))
 
 
 def _bootstrap(values: NDArray[np.float64], *, seed: int) -> tuple[float, float, float]:

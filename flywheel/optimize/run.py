@@ -233,7 +233,7 @@ def _answered(module: dspy.Module, row: Row) -> _Answered:
         # The trace is this row's alone: the one that is there by default grows for ever.
         with listening(heard), dspy.context(trace=[]):
             answer = answer_of(module(**_inputs(module, row)))
-    except Exception as error:  # noqa: BLE001  what a program raises is its outcome, told below
+    except (Exception, SystemExit) as error:  # noqa: BLE001  its outcome, told below
         answer, failure, reason = _said(error, heard)
     if (stopped := heard.stopped_by()) is not None:
         raise Stopped(stopped)
@@ -246,7 +246,7 @@ def _inputs(module: dspy.Module, row: Row) -> dict[str, str]:
     return row.inputs(tuple(name for name in names if name in row.fields))
 
 
-def _said(error: Exception, heard: _Heard) -> tuple[Answer, str, str]:
+def _said(error: Exception | SystemExit, heard: _Heard) -> tuple[Answer, str, str]:
     """What came of a program that raised: an answer, the kind of its failure, and why."""
     last = heard.failures[-1] if heard.failures else None
     match error:
@@ -274,7 +274,7 @@ def unread(error: dspy.AdapterParseError, finish: str = "") -> str:
     return f"{told}, which was cut at its limit" if finish == "length" else told
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where a program raised, as a person looks for it: the last line outside of DSPy."""
     frames = traceback.extract_tb(error.__traceback__)
     libraries = str(Path(dspy.__file__).parent.parent)

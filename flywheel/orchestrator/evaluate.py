@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from flywheel.core.ending import BUDGET, EXHAUSTED, INTERRUPTED
@@ -56,6 +57,9 @@ from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
     from flywheel.optimize.run import Done, Job
+
+TURN = 16
+"""Rows that a version answers before it is the next one's turn."""
 
 
 def evaluate(
@@ -132,7 +136,7 @@ class _Contender:
             Trialled(
                 version_id=plays.version.id,
                 module=said.module.name,
-                answered_by=content_hash("answers", plays.program.hash, said.state, plays.server),
+                answered_by=content_hash("answers", plays.program.hash, said.state, plays.identity),
                 dataset=drawn.dataset.id,
                 split=drawn.split,
                 metric=tools.metric.name,
@@ -189,10 +193,16 @@ class _Loop:
     def _jobs(self) -> Iterator[Job]:
         from flywheel.optimize.run import Job  # noqa: PLC0415  it imports DSPy
 
-        for row in self._done.drawn.rows:
+        # Some rows of one version, then of the next: a server remembers how the questions of a
+        # version begin, as long as no other is asked; and all see the same hours.
+        baselines = self._done.drawn.baselines
+        rows = enumerate(self._done.drawn.rows)
+        for _, turn in groupby(rows, lambda one: (baselines[one[1].id], one[0] // TURN)):
+            some = [row for _, row in turn]
             for key, one in self._crew.items():
-                if row.id not in one.standing.outcomes:
-                    yield Job(one.module, row, one.context, key)
+                for row in some:
+                    if row.id not in one.standing.outcomes:
+                        yield Job(one.module, row, one.context, key)
 
     def _measure(self, case: Case, answer: Answer) -> Score:
         try:

@@ -134,6 +134,10 @@ class Models:
         """Identity of what answers; of a local model, that of its weights."""
         return self._engine.server(self._purpose("", profile))
 
+    def player(self, profile: str = "") -> str:
+        """Identity of what answers, with the settings by which it does."""
+        return self._engine.player(self._purpose("", profile))
+
     @property
     def weights(self) -> str | None:
         """Identity of a local model's weights, which adapters are for; None of any other model."""

@@ -65,8 +65,12 @@ def optimize(
     Raises `UsageError` for what does not fit together, and what `Study.run` raises.
     """
     wanted = settings.optimize
+    from flywheel.optimize.optimizers import find_optimizer  # noqa: PLC0415  DSPy, for a second
+
     program = find_program(spec, workspace.root)
     program.check()
+    Registry(workspace, store).check(program)
+    find_optimizer(wanted.optimizer)
     metric = find_metric(wanted.metric, settings, workspace)
     version = find_version(workspace.datasets, wanted.dataset)
     train, validation = _rows(version, wanted)
@@ -137,8 +141,8 @@ class _Work:
         held.callback(self._closed, engine)
         for purpose in self._purposes().values():
             engine.check(purpose.role, purpose.profile)
-        servers = {name: engine.server(one) for name, one in self._purposes().items()}
-        self._study_id = self._fingerprint(options, servers, train, validation)
+        players = {name: engine.player(one) for name, one in self._purposes().items()}
+        self._study_id = self._fingerprint(options, players, train, validation)
         folder = self._workspace.studies / self._study_id
         if not held.enter_context(locked_if_free(folder / "lock")):
             raise UsageError(
@@ -155,7 +159,11 @@ class _Work:
             self._metric, tools, self._store, [row.id for row in (*train, *validation)]
         )
         plays = engine.chain(Role.STUDENT, wanted.student or "")[0]
-        lm = Model(model=plays.settings.model, profile=plays.name, server=servers["student"])
+        lm = Model(
+            model=plays.settings.model,
+            profile=plays.name,
+            server=engine.server(self._purposes()["student"]),
+        )
         kept = self._kept(options, lm)
         trials = Trials(
             kept, self._metric.name, self._workspace, self._store, self._bus, self._journal
@@ -294,7 +302,7 @@ class _Work:
     def _fingerprint(
         self,
         options: Options,
-        servers: Mapping[str, str],
+        players: Mapping[str, str],
         train: list[Row],
         validation: list[Row],
     ) -> str:
@@ -308,7 +316,7 @@ class _Work:
             dataset=self._version.id,
             rows=[[row.id for row in rows] for rows in (train, validation)],
             metric=[self._metric.id, self._judge],
-            models=dict(servers),
+            models=dict(players),
         )
 
     # --- its end ---------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ class Player:
     """Its program, as its code is now."""
     module: dspy.Module
     """The program in the version's state."""
-    server: str
-    """Identity of what answers: of a local model, that of its weights and its adapter."""
+    identity: str
+    """That of what answers: of a model, with its adapter, and of the settings by which it does."""
     context: Context
     """DSPy's settings, with the model that answers; a thread enters a copy of it."""
 
@@ -57,7 +57,7 @@ def ready(version: Version, registry: Registry, models: Models, bus: EventBus) -
         _warn(version, program, models, bus)
     with dspy.context(lm=models.for_programs(f"program:{said.module.name}", profile)):
         context = copy_context()
-    return Player(version, program, module, models.server(profile), context)
+    return Player(version, program, module, models.player(profile), context)
 
 
 def _warn(version: Version, program: Program, models: Models, bus: EventBus) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
-from flywheel.core.identity import bytes_hash
 from flywheel.orchestrator.tools import Measurement, Toolbox
 from flywheel.programs import Answer, Case, Metric, Score
 from flywheel.store import Scored, Store, record_scores, scores_of, usd_of
@@ -42,8 +41,7 @@ class Scoring:
 
     def __call__(self, case: Case, answer: Answer) -> Score:
         """What an answer is worth. Raises what `Metric.score` raises."""
-        text = answer.text.encode("utf-8", "backslashreplace")
-        key = (case.example_id, bytes_hash(text))
+        key = (case.example_id, answer.hash)
         with self._lock:
             if (known := self._known.get(key)) is not None:
                 self.spared += 1

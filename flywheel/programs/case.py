@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flywheel.core.identity import answer_hash
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -38,6 +40,11 @@ class Answer:
     """The answer as it came."""
     code: str | None
     """The definition that it holds, None where it holds none."""
+
+    @property
+    def hash(self) -> str:
+        """Its identity."""
+        return answer_hash(self.text, self.code)
 
 
 @dataclass(frozen=True, slots=True)

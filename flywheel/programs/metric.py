@@ -30,6 +30,7 @@ from flywheel.core.errors import FlywheelError, UsageError
 from flywheel.core.identity import bytes_hash, content_hash
 from flywheel.programs.case import Answer, Case, Score
 from flywheel.programs.ports import Tools
+from flywheel.programs.source import sources
 
 NEEDS = ("critic", "judge", "metrics")
 """Names of the parameters that stand for tools."""
@@ -84,7 +85,7 @@ class Metric:
             found = self.function(case, answer, **given)
         except FlywheelError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(
                 f"{_place(error, self.path)}: {self.name} failed on example {case.example_id}",
                 cause=_said(error),
@@ -123,6 +124,10 @@ def load_metric(name: str, find: Callable[[str], Path], *, within: tuple[str, ..
         one: load_metric(one, find, within=(*within, name)) for one in _uses(module, path, needs)
     }
     hashes = {file: bytes_hash(data) for file, data in contents.items()}
+    others = sources(name, path, path.parent)
+    hashes |= {
+        file: bytes_hash(code.encode()) for file, code in others.items() if file not in hashes
+    }
     return Metric(
         name=name,
         version=_version(module, path),
@@ -161,7 +166,7 @@ def _module(name: str, path: Path, data: bytes) -> ModuleType:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise UsageError(
             f"{_place(error, path)}: the metric cannot be loaded", cause=_said(error), hint=_HINT
@@ -241,7 +246,11 @@ def _problem(found: object) -> str:
 def _no_number(name: object, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"{name} is no number: {value!r:.80}"
-    return "" if math.isfinite(value) else f"{name} is {value}; what is not known is None"
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        return f"{name} is larger than any number that is kept"
+    return "" if finite else f"{name} is {value}; what is not known is None"
 
 
 def _outside(value: float | None) -> str:

@@ -11,7 +11,6 @@ answer, or why the answer cannot be said in its form: what it learns from where 
 
 from __future__ import annotations
 
-import ast
 import difflib
 import importlib
 import importlib.util
@@ -19,7 +18,6 @@ import inspect
 import json
 import sys
 import types
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from flywheel.core.identity import bytes_hash, content_hash
 from flywheel.programs.case import Answer
 from flywheel.programs.modules import SHIPPED
 from flywheel.programs.row import FIELDS
+from flywheel.programs.source import root_of, sources
 
 PACKAGE = "flywheel.programs.modules"
 CODE = ("good", "bad")
@@ -56,6 +55,10 @@ class Program:
     """Those of them that have a default."""
     kind: type[Any]
     """The class."""
+
+    def is_at(self, spec: str, folder: Path) -> bool:
+        """Whether it is the one that another spelling stands for."""
+        return _placed(self.spec, folder) == _placed(spec, folder)
 
     def make(self) -> Any:
         """A new instance. Raises `UsageError` where the class cannot be made without arguments."""
@@ -106,7 +109,7 @@ def find_program(spec: str, folder: Path) -> Program:
             cause=f"flywheel has {', '.join(SHIPPED)}",
             hint=f"did you mean {near[0]}?" if near else f"it is {_FORMS}",
         )
-    module = _file(folder / place, spec) if place.endswith(".py") else _module(place, spec)
+    module = _file(folder / place, spec) if place.endswith(".py") else _module(place, spec, folder)
     kind = getattr(module, name, None)
     if kind is None:
         classes = [key for key, one in vars(module).items() if _is_program(one)]
@@ -133,10 +136,22 @@ def answer_of(prediction: Any) -> Answer:
 
 
 def _program(name: str, spec: str, kind: type[Any]) -> Program:
+    if not hasattr(kind, "forward"):
+        raise UsageError(f"{spec} has no forward", hint="its parameters are fields of a row")
+    if name in SHIPPED and spec != name:
+        raise UsageError(
+            f"{spec} cannot be called {name}: a program of flywheel's is",
+            hint="give the class a name of its own: its versions are filed under that",
+        )
     forward = inspect.signature(kind.forward)
     parameters = [one for key, one in forward.parameters.items() if key != "self"]
     named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    path = Path(inspect.getfile(kind))
+    try:
+        path = Path(inspect.getfile(kind))
+    except (TypeError, OSError) as error:
+        raise UsageError(
+            f"the file of {spec} cannot be found", cause=str(error), hint="write it as a class"
+        ) from error
     return Program(
         name=name,
         spec=spec,
@@ -150,55 +165,20 @@ def _program(name: str, spec: str, kind: type[Any]) -> Program:
 
 
 def _identity(path: Path, kind: type[Any]) -> str:
-    """Of the file and of those of its own that it imports, without comments, and of its prompts.
-
-    Its own are those of its package, or of its folder where it is in none.
-    """
-    prompts = sorted((path.parent / "prompts").glob(f"{path.stem}*.md"))
-    beside = {one.name: bytes_hash(one.read_bytes()) for one in prompts}
-    package = kind.__module__.split(".")[:-1]
-    root = path.parents[len(package) - 1] if package else path.parent
+    """Of the file and of what it imports of its own, without comments, and of its prompts."""
+    prompts = path.parent / "prompts"
+    named = {*prompts.glob(f"{path.stem}.md"), *prompts.glob(f"{path.stem}[-_.]*.md")}
+    beside = {one.name: bytes_hash(one.read_bytes()) for one in sorted(named)}
+    root = root_of(kind.__module__, path)
     if kind.__module__.startswith(f"{PACKAGE}."):
         root = Path(__file__).parent  # the rest of flywheel is not a part of its programs
-    trees: dict[str, str] = {}
-    waiting = [(kind.__module__, path)]
-    while waiting:
-        name, file = waiting.pop()
-        tree = ast.parse(file.read_bytes())
-        trees[file.relative_to(root).as_posix()] = ast.dump(tree)
-        for imported, place in _imported(tree, name, file, root):
-            if place.relative_to(root).as_posix() not in trees:
-                waiting.append((imported, place))
+    trees = sources(kind.__module__, path, root)
     return content_hash("program", kind.__qualname__, sorted(trees.items()), beside)
 
 
-def _imported(tree: ast.Module, name: str, file: Path, root: Path) -> Iterator[tuple[str, Path]]:
-    """Modules under a folder that a module imports, with their files."""
-    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-    wanted: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            wanted += [one.name for one in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) + 1 - node.level] if node.level else []
-            place = ".".join([*above, *([node.module] if node.module else [])])
-            # What is taken from a package may be a module of it.
-            wanted += [place, *(f"{place}.{one.name}" for one in node.names)]
-    for one in wanted:
-        # To look for a module imports what it is in: not for what cannot be of its own.
-        top = one.partition(".")[0]
-        beside = (root / top).is_dir() or (root / f"{top}.py").is_file()
-        if not top or (top != name.partition(".")[0] and not beside):
-            continue
-        try:
-            found = importlib.util.find_spec(one)
-        except (ImportError, ValueError):
-            continue  # no module of this name: a function, or what is only imported elsewhere
-        if found is None or found.origin is None:
-            continue
-        place_of = Path(found.origin)
-        if place_of.suffix == ".py" and place_of.is_relative_to(root):
-            yield one, place_of
+def _placed(spec: str, folder: Path) -> str:
+    place, _, name = spec.rpartition(":")
+    return f"{(folder / place).resolve()}:{name}" if place.endswith(".py") else spec
 
 
 def _is_program(kind: object) -> bool:
@@ -216,15 +196,17 @@ def _file(path: Path, spec: str) -> types.ModuleType:
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # classes look their module up there
+    _reach(path.parent)
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _broken(spec, path, error) from error
     return module
 
 
-def _module(place: str, spec: str) -> types.ModuleType:
+def _module(place: str, spec: str, folder: Path) -> types.ModuleType:
+    _reach(folder)
     try:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
@@ -233,11 +215,17 @@ def _module(place: str, spec: str) -> types.ModuleType:
                 f"there is no module {place}", hint=f"it is {_FORMS}; is its package installed?"
             ) from None
         raise _broken(spec, None, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(spec, None, error) from error
 
 
-def _broken(spec: str, path: Path | None, error: Exception) -> UsageError:
+def _reach(folder: Path) -> None:
+    """Let modules that lie in a folder be imported, behind all that are installed."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _broken(spec: str, path: Path | None, error: BaseException) -> UsageError:
     """What a user's file raises when it is imported, by its line."""
     line = ""
     frame = error.__traceback__

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from flywheel.core.errors import LeakError, RegistryError, UsageError
 from flywheel.core.identity import content_hash
 from flywheel.curate import HOLDOUT
-from flywheel.optimize.gate import Comparison
+from flywheel.optimize.gate import ALPHA, Comparison
 from flywheel.registry.registry import ASKED_FOR, Registry
 from flywheel.registry.version import BASE, Version
 from flywheel.store import (
@@ -35,14 +35,23 @@ class Verdict:
     champion: str
     """What is deployed."""
     gate: Gate | None
-    """The newest comparison of the two on a hold-out, None where there is none."""
+    """The comparison of the two on a hold-out that counts, None where there is none: that of the
+    most rows, and of these the newest."""
+    looks: int
+    """Comparisons of the two on a hold-out that differ."""
     current: bool
     """Whether the module's code is still the one that was compared."""
 
     @property
     def allows(self) -> bool:
         """Whether it may."""
-        return self.gate is not None and self.gate.better and self.current
+        found = self.gate is not None and self.gate.better and self.gate.p_value < self.level
+        return found and self.current
+
+    @property
+    def level(self) -> float:
+        """What its p-value must stay below: who looks often finds a difference of equals once."""
+        return ALPHA / max(1, self.looks)
 
     @property
     def sentence(self) -> str:
@@ -56,6 +65,11 @@ class Verdict:
         )
         if not self.current:
             return f"The module's code has changed since it was compared with {self.champion}."
+        if self.gate.better and not self.allows:
+            return (
+                f"It was not shown to beat {self.champion}: {found}; that is one of {self.looks}"
+                f" comparisons, so it must stay below {self.level:.2g}."
+            )
         said = "It beats" if self.gate.better else "It was not shown to beat"
         return f"{said} {self.champion}: {found}."
 
@@ -118,10 +132,13 @@ def verdict(registry: Registry, version: Version) -> Verdict:
     """What is known of a version beside the one that is deployed."""
     module = version.manifest.module.name
     champion = registry.deployed(module).version_id
-    found = gates(registry.store, challenger=version.id, champion=champion)
-    gate = next((one for one in found if one.split == HOLDOUT), None)
+    every = gates(registry.store, challenger=version.id, champion=champion)
+    found = [one for one in every if one.split == HOLDOUT]
+    gate = max(found, key=lambda one: one.n + one.unknown, default=None)
+    # Run again on the same rows it finds the same: that is no further look.
+    looks = len({(one.dataset, one.metric, one.n, one.difference, one.p_value) for one in found})
     current = gate is not None and gate.code == registry.program(module).hash
-    return Verdict(champion, gate, current)
+    return Verdict(champion, gate, looks, current)
 
 
 def deploy(registry: Registry, version: Version, *, force: bool = False) -> Deployment | None:

@@ -93,11 +93,7 @@ class Registry:
 
         Raises `RegistryError` where its state cannot be kept, or has a secret in it.
         """
-        if not _NAME.fullmatch(draft.module.name):
-            raise UsageError(
-                f"{draft.module.name!r} is no name for a module.",
-                hint="letters, digits, _ and -, beginning with a letter",
-            )
+        _check_name(draft.module.name)
         written = states.write(states.state_of(draft.program))
         if draft.optimizer is not None:
             states.refuse_secret(
@@ -118,6 +114,14 @@ class Registry:
             },
         )
         return version
+
+    def check(self, program: Program) -> None:
+        """See that versions of a program can be kept, before anything is paid for.
+
+        Raises what `save` raises.
+        """
+        _check_name(program.name)
+        states.write(states.state_of(program.make()))
 
     def base(self, program: Program) -> Version:
         """A module as its code has it: the version that every other is measured by."""
@@ -140,7 +144,7 @@ class Registry:
 
         Raises `UsageError` where there is none.
         """
-        saved = self.list(module) if _NAME.fullmatch(module) else ()
+        saved = self.list(module) if _NAME.fullmatch(module) and module not in SHIPPED else ()
         return find_program(saved[0].manifest.module.spec if saved else module, self.workspace.root)
 
     def find(self, asked: str) -> Version:
@@ -366,3 +370,11 @@ def _row(version: Version) -> VersionRow:
         seconds=said.cost.seconds,
         created_at=said.created_at,
     )
+
+
+def _check_name(module: str) -> None:
+    if not _NAME.fullmatch(module):
+        raise UsageError(
+            f"{module!r} is no name for a module.",
+            hint="letters, digits, _ and -, beginning with a letter",
+        )

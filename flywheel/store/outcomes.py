@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-from flywheel.core.identity import bytes_hash
+from flywheel.core.identity import answer_hash
 from flywheel.store.ingest import columns, insert
 from flywheel.store.store import Store
 
@@ -71,8 +71,8 @@ class KeptOutcome:
 
     @property
     def answer_hash(self) -> str:
-        """Identity of the answer's text."""
-        return bytes_hash(self.answer.encode("utf-8", "backslashreplace"))
+        """Identity of the answer."""
+        return answer_hash(self.answer, self.code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from flywheel.core.identity import bytes_hash
+from flywheel.core.identity import answer_hash
 from flywheel.store.attempts import UNKNOWN
 from flywheel.store.ingest import insert
 from flywheel.store.query import example_ids
@@ -56,8 +56,8 @@ class Scorable:
 
     @property
     def answer_hash(self) -> str:
-        """Identity of the answer's text."""
-        return bytes_hash(self.text.encode("utf-8", "backslashreplace"))
+        """Identity of the answer."""
+        return answer_hash(self.text, self.code)
 
 
 @dataclass(frozen=True, slots=True)

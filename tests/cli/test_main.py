@@ -86,6 +86,26 @@ def test_an_interrupt_while_commands_are_imported_ends_it_like_any_other(tmp_pat
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
 
 
+def test_what_hangs_in_a_thread_keeps_no_command_alive(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, types\n"
+        "hung = types.ModuleType('flywheel.cli.main')\n"
+        "def main():\n"
+        "    import threading, time\n"
+        "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "    print('done')\n"
+        "    sys.exit(4)\n"
+        "hung.main = main\n"
+        "sys.modules['flywheel.cli.main'] = hung\n"
+    )
+    code = "from flywheel.cli.entry import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (4, "done\n", "")
+
+
 def test_an_unknown_command_is_refused_with_the_nearest_one(flywheel: Flywheel) -> None:
     ran = flywheel("doctr")
     assert ran.code == 2

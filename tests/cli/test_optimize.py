@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,40 @@ Run = Callable[..., Ran]
 OPTIMIZE = ("optimize", "--module", "repair", "--metric", "exact_match")
 RIGHT = "-    return a - b\n+    return a + b"
 WRONG = "-    return a - b\n+    return a * b"
+UNKEPT = """
+import dspy
+from dspy.primitives import Module
+from dspy.predict.parameter import Parameter
+
+class Über(dspy.Module):
+    def forward(self, bad, error):
+        return None
+
+class Part(Parameter):
+    pass
+
+class Kept(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.r = Part()
+
+    def forward(self, bad, error):
+        return None
+"""
+HANGS = """
+import sys, time
+import dspy
+
+class Hangs(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.step = dspy.Predict("bad, error -> good")
+
+    def forward(self, bad, error):
+        print("it hangs", file=sys.stderr, flush=True)
+        time.sleep(300)
+"""
+COMMAND = "from flywheel.cli.entry import main; main()"
 
 
 def student(body: dict[str, Any]) -> Behaviour:
@@ -208,15 +245,20 @@ def test_a_metric_that_raises_is_told_with_its_line(
         (("--student", "defualt"), "default"),
         (("--metric", "plan_judge"), "--force"),
         (("--auto", "huge"), "optimize.auto"),
+        (("--module", "mine.py:Über"), "no name for a module"),
+        (("--module", "mine.py:Kept"), "cannot be saved"),
     ],
 )
 def test_what_does_not_fit_is_told_and_nothing_is_asked(
-    flywheel: Run, served: Provider, more: tuple[str, str], told: str
+    flywheel: Run, served: Provider, folder: Path, more: tuple[str, str], told: str
 ) -> None:
+    (folder / "mine.py").write_text(UNKEPT)
     ran = flywheel(*OPTIMIZE, *more)
-    assert ran.code == 2, ran.out + ran.err
+    assert ran.code in (1, 2), ran.out + ran.err
     assert told in ran.err
     assert served.asked == []
+    path = find(explicit=folder).store_path
+    assert not path.exists() or studies(Store(path)) == ()
 
 
 def test_a_judge_that_may_drive_nothing_drives_by_force_and_the_version_says_so(
@@ -246,3 +288,27 @@ def test_a_dataset_without_a_validation_is_refused(
     ran = flywheel(*OPTIMIZE, "--dataset", "bug-insertion")
     assert ran.code == 2
     assert "validation" in ran.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["optimize", "evaluate"])
+def test_an_interrupt_ends_it_though_the_program_hangs(
+    served: Provider, folder: Path, command: str
+) -> None:
+    (folder / "mine.py").write_text(HANGS)
+    line = [command, "--module", "mine.py:Hangs", "--metric", "exact_match"]
+    line += ["--dataset", "repair-sft"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *line], cwd=folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        while "it hangs" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err

@@ -92,6 +92,24 @@ def test_a_row_that_only_one_has_is_in_no_figure() -> None:
     assert "6 are the least" in found.sentence
 
 
+def test_rows_of_one_alone_are_taken_at_their_worst_before_it_is_called_better() -> None:
+    weak, strong = values(*[0] * 8), values(*[1] * 8)
+    # Of twelve more the champion is right, and what the challenger did is not known.
+    right, lost = ({f"x{n}": one for n in range(12)} for one in (1.0, None))
+    found = compare(weak | right, strong | lost)
+    assert (found.n, found.unknown, found.difference) == (8, 12, 1)
+    assert found.p_value == mcnemar(8, 0) < 0.05
+    assert not found.better
+    assert "Not shown to be better" in found.sentence
+    assert "12 more are not known of both" in found.sentence
+    # One of them leaves enough; so do any that the champion mended none of, or nobody knows.
+    assert compare(weak | {"x": 1.0}, strong | {"x": None}).better
+    assert compare(weak | dict.fromkeys(right, 0.0), strong | lost).better
+    assert compare(weak | lost, strong | lost).better
+    assert not compare(weak | lost, strong | dict.fromkeys(right, 0.5)).better
+    assert compare(strong | lost, weak | right).worse
+
+
 def test_better_and_worse_are_the_same_finding_from_both_sides() -> None:
     weak, strong = values(*[0] * 20, *[1] * 5), values(*[0] * 10, *[1] * 15)
     up, down = compare(weak, strong), compare(strong, weak)

@@ -152,7 +152,7 @@ def test_versions_answer_the_same_rows_and_are_compared_with_the_first(place: Pl
     (gate,) = gates(place.store, challenger=better.id, champion="Mend@base")
     assert (gate.split, gate.n, gate.better) == ("holdout", ROWS, True)
     stored = figures(place.store, kind="evaluate", metric="exact_match")
-    assert [one.subject for one in stored] == sorted(
+    assert sorted(one.subject for one in stored) == sorted(
         f"{one} on holdout of {place.dataset.id}" for one in ("Mend@base", better.id)
     )
     assert len([one for one in seen if isinstance(one, RowEvaluated)]) == 2 * ROWS
@@ -186,6 +186,16 @@ def test_run_again_it_runs_what_has_no_result(place: Place) -> None:
     (place.workspace.root / "mine.py").write_text(SOURCE.replace("Mend the code", "Write code"))
     changed = place.run(place.base)
     assert (changed.standings[0].known, changed.standings[0].now) == (0, ROWS)
+
+
+def test_a_model_with_other_settings_is_another_player(place: Place) -> None:
+    place.run(place.base)
+    plays = place.settings.lm["student"].model_copy(update={"temperature": 0.5})
+    other = place.run(
+        place.base, settings=place.settings.model_copy(update={"lm": {"student": plays}})
+    )
+    assert (other.standings[0].known, other.standings[0].now) == (0, ROWS)
+    assert len(place.served.asked) == 2 * ROWS
 
 
 def test_a_kept_answer_that_is_measured_anew_costs_what_it_cost(place: Place) -> None:

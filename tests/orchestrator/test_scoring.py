@@ -94,6 +94,12 @@ def test_a_later_run_finds_what_an_earlier_one_has_kept(counted: Counted) -> Non
     assert counted.asked == 2
 
 
+def test_the_same_text_with_other_code_is_another_answer(counted: Counted) -> None:
+    for code in (None, "one", "two"):
+        counted.scoring()(CASE, Answer("same", code))
+    assert counted.asked == 3
+
+
 def test_scores_are_kept_while_the_run_goes_on(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,8 @@ WRONG = {
     "nothing": ("    pass", 5, "it gave NoneType"),
     "too much": ('    return Score(7.0, "")', 5, "between 0 and 1"),
     "a wrong part": ('    return Score(None, "", {"a": "b"})', 5, "a is no number: 'b'"),
+    "an end of all": ("    raise SystemExit(0)", 6, "SystemExit"),
+    "beyond numbers": ('    return Score(10**400, "")', 5, "larger than any number"),
     "a truth": ('    return Score(True, "")', 5, "value is no number: True"),
 }
 

@@ -88,6 +88,35 @@ def test_what_it_imports_of_its_own_is_a_part_of_its_identity(
     assert hashes()[1] != beside
 
 
+def test_the_packages_that_it_is_in_are_a_part_of_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "wrapped" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "wrapped" / "__init__.py").write_text("")
+    (tmp_path / "wrapped" / "near.py").write_text("")
+    (inner / "__init__.py").write_text(f"from wrapped import near\n{MINE}")
+    (inner / "torn.py").write_text("this is no Python\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    places = [tmp_path / "wrapped" / name for name in ("__init__.py", "near.py")]
+    found = [find_program("wrapped.inner:Mend", tmp_path).hash]
+    for place in places:
+        place.write_text("one = 1\n")
+        found.append(find_program("wrapped.inner:Mend", tmp_path).hash)
+    assert len(set(found)) == 3
+    # What is never run need not parse, and counts all the same.
+    (inner / "__init__.py").write_text(f"def later():\n    from . import torn\n{MINE}")
+    torn = find_program("wrapped.inner:Mend", tmp_path).hash
+    (inner / "torn.py").write_text("this is no Python either\n")
+    assert find_program("wrapped.inner:Mend", tmp_path).hash != torn
+
+
+def test_a_file_imports_what_lies_beside_it(folder: Path) -> None:
+    (folder / "beside_mine.py").write_text("one = 1\n")
+    (folder / "mine.py").write_text(f"import beside_mine\n{MINE}")
+    assert find_program("mine.py:Mend", folder).name == "Mend"
+
+
 def test_a_program_of_a_package_is_found() -> None:
     program = find_program("flywheel.programs.modules.repair:Repair", Path())
     assert program.name == "Repair"
@@ -103,11 +132,20 @@ def test_a_program_of_a_package_is_found() -> None:
         ("mine.py:no_class", "is no program"),
         ("no.such.package:Mend", "there is no module no.such.package"),
         ("broken.py:Mend", "line 2: ZeroDivisionError"),
+        ("leaves.py:Mend", "SystemExit"),
+        ("named.py:repair", "cannot be called repair"),
+        ("named.py:Bare", "has no forward"),
+        ("named.py:Made", "cannot be found"),
         ("syntax.py:Mend", "line 1: SyntaxError"),
     ],
 )
 def test_what_is_no_program_is_told(folder: Path, spec: str, told: str) -> None:
     (folder / "broken.py").write_text("import dspy\n1 / 0\n")
+    (folder / "leaves.py").write_text("raise SystemExit(0)\n")
+    (folder / "named.py").write_text(
+        f"{MINE}\nclass repair(Mend): pass\nclass Bare(dspy.Module): pass\n"
+        "Made = type('Made', (Mend,), {'__module__': 'nowhere'})\n"
+    )
     (folder / "syntax.py").write_text("class\n")
     with pytest.raises(UsageError) as error:
         find_program(spec, folder)

@@ -81,6 +81,32 @@ def test_the_newest_comparison_counts(registry: Registry, draft: Draft, judge: J
         deploy(registry, version)
 
 
+def test_a_comparison_on_fewer_rows_takes_nothing_back(
+    registry: Registry, draft: Draft, judge: Judge
+) -> None:
+    version = registry.save(draft())
+    judge("Mend@base", version, n=200, better=False, p_value=0.2)
+    judge("Mend@base", version, gate_id="few", n=6, p_value=0.03)
+    assert not verdict(registry, version).allows
+    judge("Mend@base", version, gate_id="many", n=300, p_value=0.01)
+    assert verdict(registry, version).allows
+
+
+def test_who_looks_often_must_find_more(registry: Registry, draft: Draft, judge: Judge) -> None:
+    version = registry.save(draft())
+    for number in range(4):
+        judge("Mend@base", version, gate_id=f"look {number}", p_value=0.02)
+    # The same result again is the same look.
+    assert verdict(registry, version).allows
+    judge("Mend@base", version, gate_id="another", n=60, p_value=0.01)
+    judge("Mend@base", version, gate_id="a third", n=61, p_value=0.02)
+    found = verdict(registry, version)
+    assert (found.looks, found.allows) == (3, False)
+    assert "one of 3 comparisons, so it must stay below 0.017" in found.sentence
+    judge("Mend@base", version, gate_id="a fourth", n=500, p_value=0.001)
+    assert verdict(registry, version).allows
+
+
 def test_a_comparison_with_what_was_deployed_before_does_not_count(
     registry: Registry, draft: Draft, judge: Judge
 ) -> None:

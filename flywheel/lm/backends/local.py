@@ -167,11 +167,11 @@ def _route(profile: Profile, place: Place, server: str) -> Backend:
         replace=True,
     )
     fields: dict[str, object] | None = None
-    if place.mixed:
-        # Adapters that a question does not name are off for it. What the server remembers of a
-        # question it would use for the same words with another adapter, so it remembers nothing.
-        adapters = [] if place.adapter is None else [{"id": place.adapter, "scale": 1.0}]
-        fields = {"lora": adapters, "cache_prompt": False}
+    if place.adapters:
+        # Each is named, those that are off too: a list that names none is not seen to be another
+        # one, and what the server remembers of the same words with an adapter would be used.
+        numbers = range(place.adapters)
+        fields = {"lora": [{"id": n, "scale": float(n == place.adapter)} for n in numbers]}
     return RoutedBackend(
         profile,
         key=None,

@@ -40,8 +40,8 @@ class Place:
     """Of the process, another one each time that it starts."""
     adapter: int | None
     """Number of the adapter in it, None for the model as it is."""
-    mixed: bool
-    """Whether others may ask it with another adapter, or with none."""
+    adapters: int
+    """How many the process has."""
 
 
 class Served:
@@ -98,7 +98,7 @@ class Served:
             self._free.clear()
         try:
             number = None if adapter is None else self._loaded.index(adapter)
-            yield Place(self._address, number, mixed=bool(self._loaded))
+            yield Place(self._address, number, len(self._loaded))
         finally:
             self._asking -= 1
             self._asked_at = time.monotonic()

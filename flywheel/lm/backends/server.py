@@ -30,6 +30,9 @@ def main() -> int:
     parameters.lora_adapters = [
         xllamacpp.CommonAdapterLoraInfo(adapter, 0.0) for adapter in sys.argv[5:]
     ]
+    if parameters.lora_adapters:
+        # What it would keep of questions beside its slots it would use for other adapters, too.
+        parameters.cache_ram_mib = 0
     parameters.offline = True
     parameters.verbosity = 1  # its errors
     server = xllamacpp.Server(parameters)
