@@ -40,7 +40,10 @@ def wilson(rejected: int, tried: int) -> Interval:
     middle = share + square / (2 * tried)
     half = CONFIDENCE * math.sqrt(share * (1 - share) / tried + square / (4 * tried**2))
     whole = 1 + square / tried
-    return Interval(max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole))
+    # At the ends it is exact, and rounding would leave 3e-18 of nothing.
+    low = 0.0 if rejected == 0 else max(0.0, (middle - half) / whole)
+    high = 1.0 if rejected == tried else min(1.0, (middle + half) / whole)
+    return Interval(low, high)
 
 
 @dataclass(frozen=True, slots=True)
