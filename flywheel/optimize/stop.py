@@ -6,12 +6,18 @@ DSPy takes an exception in a program or a metric for a bad answer, and goes on. 
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flywheel.core.ending import BUDGET, DONE, FAILED, INTERRUPTED, TIME_LIMIT
 from flywheel.core.errors import BudgetError, FlywheelError, Interrupted
 from flywheel.optimize.run import Stopped
+
+GRACE = 30.0
+"""Seconds beyond the time limit that what is under way may take to come by here."""
 
 
 class Stop:
@@ -48,7 +54,28 @@ class Stop:
         if self._error is not None:
             raise Stopped(self._error)
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            raise self.because(FlywheelError("the time limit is reached"), TIME_LIMIT)
+            raise self._over()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Interrupt the main thread's block where the limit is long over: a program may hang."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            left = self.left
+            if left is not None and not ended.wait(left + GRACE):
+                self._over()
+                _thread.interrupt_main()
+
+        if self._deadline is not None and threading.current_thread() is threading.main_thread():
+            threading.Thread(target=watch, name="flywheel-deadline", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
+    def _over(self) -> Stopped:
+        return self.because(FlywheelError("the time limit is reached"), TIME_LIMIT)
 
 
 _ENDED: dict[type[FlywheelError], str] = {BudgetError: BUDGET, Interrupted: INTERRUPTED}

@@ -158,7 +158,7 @@ class Study:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._watch, plan = self._new_watch(), None
         try:
-            with quiet(self.folder / LOG):
+            with quiet(self.folder / LOG), self.stop.held():
                 # What cannot be done is said before anything is paid for.
                 plan = optimizer.plan(self._ground())
                 self.on_plan(plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from flywheel.core.errors import DatasetError, StoreError, UsageError
 from flywheel.lm import Journal, Role
 from flywheel.optimize.ground import Options
 from flywheel.optimize.stop import Stop
-from flywheel.optimize.study import Models
+from flywheel.optimize.study import Models, Subject
 from flywheel.optimize.trial import FULL, Trial
 from flywheel.programs import Answer, Case, Score
 from tests.fakes.provider import Behaviour, Provider, provider
@@ -188,6 +189,26 @@ def test_an_interrupt_keeps_the_best_so_far(bench: Make, served: Provider) -> No
 def test_the_time_limit_keeps_what_there_is(bench: Make, served: Provider) -> None:
     found = bench(served).study("random-search", stop=Stop(seconds=0.0)).run()
     assert (found.ended, found.best, found.trials) == (TIME_LIMIT, None, ())
+
+
+def test_a_program_that_hangs_does_not_outlast_the_time_limit(
+    bench: Make, served: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel.optimize.stop.GRACE", 0.2)
+    free = threading.Event()
+
+    class Hangs(Mend):
+        def forward(self, bad: str, error: str) -> Any:
+            free.wait(60)
+
+    one, began = bench(served), time.monotonic()
+    try:
+        subject = Subject("mend", "hash", ("bad", "error"), Hangs())
+        found = one.study("random-search", subject=subject, stop=Stop(seconds=0.5)).run()
+    finally:
+        free.set()
+    assert (found.ended, found.best) == (TIME_LIMIT, None)
+    assert time.monotonic() - began < 30
 
 
 def test_a_row_that_nobody_can_measure_is_left_out_and_never_zero(
