@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from flywheel.core.syntax import parse
+
 _COERCIONS = frozenset({"int", "float", "str", "bool", "bytes", "list", "tuple", "set", "dict"})
 _ARITHMETIC = frozenset({"abs", "min", "max", "round", "sum"})
 _COLLECTION = frozenset({"sorted", "reversed", "copy", "deepcopy"})
@@ -76,7 +78,7 @@ def differences(before: bytes, after: bytes) -> Iterator[Difference]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trees = [ast.parse(before), ast.parse(after)]
+        trees = [parse(before), parse(after)]
     yield from _Versions(before, after).block(trees[0].body, trees[1].body)
 
 

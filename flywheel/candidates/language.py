@@ -7,7 +7,6 @@ the protocol.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence, Set
@@ -24,6 +23,7 @@ from flywheel.candidates.operators import all_operators
 from flywheel.candidates.prune import FILES_KEPT, Pruned
 from flywheel.candidates.queries import LanguageRules, QueryOperator, load_rules
 from flywheel.core.errors import ToolchainError
+from flywheel.core.syntax import parse
 
 
 class Pruner(Protocol):
@@ -127,7 +127,7 @@ class PythonLanguage:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                ast.parse(source.decode("utf-8-sig"))
+                parse(source.decode("utf-8-sig"))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return False
         return True

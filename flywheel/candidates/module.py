@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flywheel.core.records import Span
+from flywheel.core.syntax import parse
 
 Located = ast.expr | ast.stmt | ast.excepthandler | ast.arg | ast.keyword
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -131,7 +132,7 @@ class Module:
             source.decode()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.tree = ast.parse(source)
+            self.tree = parse(source)
         self.parents: dict[ast.AST, ast.AST] = {}
         """Parent of each mutable node."""
         self.mutable: list[ast.AST] = []

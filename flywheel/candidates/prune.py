@@ -26,6 +26,7 @@ from types import CodeType
 from flywheel.candidates.module import Definition, Edit, Module
 from flywheel.candidates.mutate import Site
 from flywheel.core.records import Span
+from flywheel.core.syntax import parse
 
 FILES_KEPT = 64
 """How many files' units are remembered; the least recently used is forgotten."""
@@ -185,7 +186,7 @@ def _unbound(source: bytes) -> set[str]:
     """Names that are used in a file and bound nowhere in it, whatever the scope."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = ast.parse(source)
+        tree = parse(source)
     used: set[str] = set()
     bound = set(_GIVEN)
     for node in ast.walk(tree):

@@ -22,6 +22,7 @@ from typing import Any
 
 from flywheel.core.errors import BaselineError
 from flywheel.core.records import Baseline, BaselineTest, Lane
+from flywheel.core.syntax import parse
 from flywheel.critic.critic import Suite
 from flywheel.critic.lane import LaneServer, Reply
 from flywheel.critic.run import Limits, Run
@@ -374,7 +375,7 @@ class _TestSources:
     def _read(self, path: str) -> dict[int, str]:
         try:
             text = (self._tree / path).read_text(encoding="utf-8")
-            tree = ast.parse(text)
+            tree = parse(text)
         except (OSError, SyntaxError, ValueError):
             return {}
         lines = text.splitlines()

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 
 from flywheel.core.records import Change
+from flywheel.core.syntax import parse
 from flywheel.critic.select import (
     Bits,
     LineIndex,
@@ -335,7 +336,7 @@ def _parse(text: bytes) -> ast.Module | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return ast.parse(text)
+            return parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             # Tests of parsers keep files that are made to break them.
             return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from flywheel.core.identity import bytes_hash
 from flywheel.core.records import Candidate, Span
+from flywheel.core.syntax import parse
 from flywheel.critic.select import line_starts
 
 _STATEMENT = "raise RuntimeError('planted')"
@@ -18,7 +19,7 @@ def sabotages(path: str, source: bytes) -> Iterator[Candidate]:
     What follows stays, so the function keeps its names and its kind. Plain functions come first:
     of a generator or a coroutine the body may never run.
     """
-    tree = ast.parse(source)
+    tree = parse(source)
     starts = line_starts(source)
     functions = [
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

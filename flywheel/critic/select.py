@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 from flywheel.core.records import Candidate, Change
+from flywheel.core.syntax import parse
 
 Bits = int
 """A set of tests: bit i stands for the i-th test of the baseline."""
@@ -106,7 +107,7 @@ class Layout:
     """The statements of one source file, for placing changes in it."""
 
     def __init__(self, source: bytes) -> None:
-        self.tree = ast.parse(source)
+        self.tree = parse(source)
         """The file's syntax."""
         self._starts = line_starts(source)
         self.future_flags = _future_flags(self.tree)

@@ -9,7 +9,6 @@ verdict and so may not (`is_protected`).
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import difflib
 import os
@@ -26,6 +25,7 @@ from pathlib import Path
 from flywheel.candidates import GrammarLanguage, Language, PythonLanguage, SeveralLanguages
 from flywheel.core.errors import NoToolchainError, ToolchainError, UsageError
 from flywheel.core.identity import bytes_hash, content_hash
+from flywheel.core.syntax import parse
 from flywheel.critic.profile import (
     CommandProfile,
     Detect,
@@ -325,7 +325,7 @@ def _unusable(path: Path, *, parses: bool) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(text)
+            parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "syntax-error"
     return None

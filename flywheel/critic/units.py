@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from flywheel.core.syntax import parse
 from flywheel.critic.select import first_line, last_line, line_starts
 
 WORD = re.compile(r"[^\W\d]\w*")
@@ -105,7 +106,7 @@ def units(path: str, source: bytes, *, is_source: bool) -> tuple[Unit, ...]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = ast.parse(source)
+        tree = parse(source)
     starts = line_starts(source)
     seen: Counter[tuple[str, bytes]] = Counter()
     return tuple(

@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 
 from flywheel.core.errors import UsageError
+from flywheel.core.syntax import parse
 
 _NAMES = ("task_id", "problem_id", "instance_id", "question_id", "id", "name")
 """Fields that name a record, the surest first."""
@@ -92,7 +93,7 @@ def _functions(path: Path) -> Iterator[Problem]:
     source = path.read_text(encoding="utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a stranger's escape sequences
-        tree = ast.parse(source)
+        tree = parse(source)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield Problem(node.name, ast.get_source_segment(source, node) or "")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
+from flywheel.core.syntax import parse
 from flywheel.curate.benchmarks import Problem
 from flywheel.curate.normal import normal, shingles, tokens
 
@@ -82,7 +83,7 @@ def shapes(text: str) -> tuple[int, int] | None:
     None for a text that is no function, or one that does nothing.
     """
     try:
-        tree = ast.parse(text)
+        tree = parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     match tree.body:

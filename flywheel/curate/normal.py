@@ -19,6 +19,8 @@ from textwrap import dedent
 import numpy as np
 from numpy.typing import NDArray
 
+from flywheel.core.syntax import parse
+
 _LITERAL = r"\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
 _HASHED = re.compile(rf"({_LITERAL})|#[^\n]*")
 _SLASHED = re.compile(rf"({_LITERAL}|`(?:\\.|[^`\\])*`)|//[^\n]*|/\*[\s\S]*?\*/")
@@ -52,7 +54,7 @@ def _rewritten(code: str) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a stranger's escape sequences
-            tree = ast.parse(dedent(code))
+            tree = parse(dedent(code))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import difflib
 
+from flywheel.core.syntax import parse
+
 
 def numbered(code: str) -> str:
     """A definition with the numbers of its lines."""
@@ -39,7 +41,7 @@ def wrong_lines(bad: str, good: str) -> str | None:
 def docstring_lines(code: str) -> range:
     """Lines of the docstring but its first; none where the code does not parse."""
     try:
-        node = ast.parse(code).body[0]
+        node = parse(code).body[0]
     except (SyntaxError, ValueError, IndexError, RecursionError):
         return range(0)
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

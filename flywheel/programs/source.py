@@ -13,6 +13,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 
 from flywheel.core.identity import bytes_hash
+from flywheel.core.syntax import parse
 
 
 def sources(module: str, path: Path, root: Path) -> Mapping[str, str]:
@@ -30,7 +31,7 @@ def sources(module: str, path: Path, root: Path) -> Mapping[str, str]:
             continue
         data = file.read_bytes()
         try:
-            tree = ast.parse(data)
+            tree = parse(data)
         except (SyntaxError, ValueError, RecursionError):
             found[key] = bytes_hash(data)
             continue

@@ -16,6 +16,7 @@ from flywheel.candidates.module import Edit, FunctionNode
 from flywheel.candidates.written.mode import Mode
 from flywheel.candidates.written.target import Target
 from flywheel.core.records import Span
+from flywheel.core.syntax import parse
 from flywheel.lm import Response
 
 LONGEST = 20_000
@@ -143,7 +144,7 @@ def _function_edit(code: str, target: Target, mode: Mode) -> Edit | Rejected:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(code)
+            tree = parse(code)
             functions = [node for node in ast.walk(tree) if isinstance(node, FunctionNode)]
             function = next((node for node in functions if node.name == target.name), None)
             if function is None:
@@ -165,7 +166,7 @@ def _function_edit(code: str, target: Target, mode: Mode) -> Edit | Rejected:
                 span = Span(target.definition, target.body.end)
             body = moved(code.split("\n"), written, indent)
             # Moving lines must not change what they say.
-            there = ast.parse(f"if 1:\n{body}" if indent else body).body
+            there = parse(f"if 1:\n{body}" if indent else body).body
             if indent and len(there) == 1 and isinstance(there[0], ast.If):
                 there = there[0].body
             if _dumps(there) != _dumps(written):

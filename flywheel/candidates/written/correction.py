@@ -24,6 +24,7 @@ from flywheel.candidates.written.mode import ATTEMPT, Mode
 from flywheel.candidates.written.target import documented
 from flywheel.core.patch import unified_patch
 from flywheel.core.records import Candidate, Span, TestFailure
+from flywheel.core.syntax import parse
 from flywheel.lm import Message, Request, Response
 
 Form = Literal["definition", "line"]
@@ -92,7 +93,7 @@ class Broken:
     @property
     def choices(self) -> list[str]:
         """The lines of it that may be wrong: all but blank ones and its docstring."""
-        text = documented(ast.parse(self.code).body[0])
+        text = documented(parse(self.code).body[0])
         return [
             line
             for number, line in enumerate(self._numbered(), start=1)
@@ -269,7 +270,7 @@ def _with_definition(_: object, code: str, found: Broken) -> str | Rejected:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(code)
+            tree = parse(code)
             nodes = [one for one in ast.walk(tree) if isinstance(one, Definition)]
             node = next((one for one in nodes if one.name == found.name), None)
             if node is None or _arguments(node) != found.arguments:
@@ -298,7 +299,7 @@ def _definition(text: str) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Class
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            body = ast.parse(code).body
+            body = parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if code != text and len(body) == 1 and isinstance(body[0], ast.If):
@@ -334,7 +335,7 @@ def _narrowed(before: bytes, after: bytes) -> Edit:
 
 def _constants(code: str) -> Iterator[Any]:
     try:
-        tree = ast.parse(code)
+        tree = parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     yield from (_value(node) for node in ast.walk(tree) if isinstance(node, ast.Constant))
@@ -343,7 +344,7 @@ def _constants(code: str) -> Iterator[Any]:
 def _compared(code: str) -> Iterator[Any]:
     """Values that code compares something with, or looks up."""
     try:
-        tree = ast.parse(code)
+        tree = parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in ast.walk(tree):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
+from flywheel.core.syntax import parse
 from flywheel.lm import BYTES_A_TOKEN
 
 _LONGEST = 160
@@ -20,7 +21,7 @@ def outline(contents: Mapping[str, bytes], *, tokens: int) -> str:
     left, found = int(tokens * BYTES_A_TOKEN), []
     for path in sorted(contents) if tokens else ():
         try:
-            tree = ast.parse(contents[path])
+            tree = parse(contents[path])
             text = "\n".join([f"# {path}", *_lines(tree.body, "")])
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
