@@ -169,10 +169,11 @@ def _identity(path: Path, kind: type[Any]) -> str:
     prompts = path.parent / "prompts"
     named = {*prompts.glob(f"{path.stem}.md"), *prompts.glob(f"{path.stem}[-_.]*.md")}
     beside = {one.name: bytes_hash(one.read_bytes()) for one in sorted(named)}
-    root = root_of(kind.__module__, path)
     if kind.__module__.startswith(f"{PACKAGE}."):
-        root = Path(__file__).parent  # the rest of flywheel is not a part of its programs
-    trees = sources(kind.__module__, path, root)
+        # The rest of flywheel is no part of its programs, nor is what lies beside them.
+        trees = sources(kind.__module__, path, Path(__file__).parent, without={"__init__.py"})
+    else:
+        trees = sources(kind.__module__, path, root_of(kind.__module__, path))
     return content_hash("program", kind.__qualname__, sorted(trees.items()), beside)
 
 

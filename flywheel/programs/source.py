@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate, chain
 from pathlib import Path
 
@@ -16,18 +16,21 @@ from flywheel.core.identity import bytes_hash
 from flywheel.core.syntax import parse
 
 
-def sources(module: str, path: Path, root: Path) -> Mapping[str, str]:
+def sources(
+    module: str, path: Path, root: Path, *, without: Collection[str] = ()
+) -> Mapping[str, str]:
     """Path below `root` -> the file's code, without comments and layout, of all that it imports.
 
-    `module` is the name that the file has as a module. Files that do not parse count by their
-    bytes: whether they are ever imported is not known.
+    `module` is the name that the file has as a module; `without` are paths that are no part of it,
+    nor what they import. Files that do not parse count by their bytes: whether they are ever
+    imported is not known.
     """
     found: dict[str, str] = {}
     waiting = [(module, path)]
     while waiting:
         name, file = waiting.pop()
         key = file.relative_to(root).as_posix()
-        if key in found:
+        if key in found or key in without:
             continue
         data = file.read_bytes()
         try:
