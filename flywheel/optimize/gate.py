@@ -154,7 +154,8 @@ def compare(
     if worst and values.mean() > 0:
         with_worst = np.concatenate([values, worst])
         whole = binary and set(worst) <= {-1.0, 0.0}
-        firm = _tested(with_worst, binary=whole, seed=seed)[0] < ALPHA and with_worst.mean() > 0
+        p_worst, *_ = _tested(with_worst, binary=whole, seed=seed)
+        firm = p_worst < ALPHA and float(with_worst.mean()) > 0
     return Comparison(
         n=len(pairs),
         champion=mean_of({key: (before,) for key, (before, _) in pairs.items()}, seed=seed),

@@ -103,7 +103,7 @@ def test_rows_of_one_alone_are_taken_at_their_worst_before_it_is_called_better()
     assert "Not shown to be better" in found.sentence
     assert "12 more are not known of both" in found.sentence
     # One of them leaves enough; so do any that the champion mended none of, or nobody knows.
-    assert compare(weak | {"x": 1.0}, strong | {"x": None}).better
+    assert compare(weak | {"x": 1.0}, strong | {"x": None}).better is True
     assert compare(weak | dict.fromkeys(right, 0.0), strong | lost).better
     assert compare(weak | lost, strong | lost).better
     assert not compare(weak | lost, strong | dict.fromkeys(right, 0.5)).better
