@@ -11,10 +11,10 @@ _TRIES = 5
 def parse(source: str | bytes) -> ast.Module:
     """As `ast.parse`.
 
-    CPython 3.11 counts how deep the trees nest that it builds in one place for all threads
-    (python/cpython#106905). Where garbage is collected in the midst of one, another thread may
-    build its own, and the first is told of a mismatch with `SystemError`. That says nothing of the
-    text: it is parsed again.
+    CPython 3.11 counts in one place for all threads how deep the trees nest that it builds. Where
+    garbage is collected in the midst of one, another thread may build its own, and the first is
+    told of a mismatch with `SystemError`. That says nothing of the text: it is parsed again.
+
     Raises what `ast.parse` raises.
     """
     for _ in range(_TRIES - 1):
