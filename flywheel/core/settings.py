@@ -345,6 +345,8 @@ class LMProfile(Section):
     """Of sampling; none: the model's own."""
     context: int = Field(default=8192, ge=256)
     """Tokens that a local model can hold."""
+    slots: int = Field(default=1, ge=1)
+    """Questions a local model computes at once; beside others an answer may be another one."""
     threads: int | None = Field(default=None, ge=1)
     """Processors that a local model computes on; none: all but one, for tests run beside it."""
     timeout: Seconds = Field(default=300, gt=0)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
@@ -71,6 +72,18 @@ def wait_for_none(seconds: float = 10) -> None:
     while servers() and time.monotonic() < until:
         time.sleep(0.05)
     assert servers() == []
+
+
+def test_answers_do_not_hang_on_what_is_asked_beside_them(tmp_path: Path) -> None:
+    asked = [question(f"Say in one line what {number} of them are.") for number in range(12)]
+    said = []
+    for name, at_once in (("alone", 1), ("together", len(asked))):
+        journal = Journal(tmp_path / f"{name}.sqlite")
+        with Engine({}, journal) as engine, ThreadPoolExecutor(at_once) as pool:
+            replies = pool.map(lambda one, to=engine: to.ask(one, FOR), asked)  # type: ignore[misc]  # bound here
+            said.append([reply.response.text for reply in replies])
+        journal.close()
+    assert said[0] == said[1]
 
 
 def test_with_no_key_and_no_profile_the_small_model_answers_and_costs_nothing(engine) -> None:

@@ -87,7 +87,7 @@ class LocalBackend:
         self._served = self._processes.take(
             file,
             context=profile.settings.context,
-            slots=max(1, min(profile.settings.concurrency, processors)),
+            slots=profile.settings.slots,
             # One is left to others: tests run beside it, and where a thread of its own has to wait
             # for a processor all the others wait with it, at every layer.
             threads=profile.settings.threads or max(1, processors - 1),
@@ -116,7 +116,7 @@ class LocalBackend:
 
     @property
     def slots(self) -> asyncio.Semaphore | None:
-        """One a processor, for all that ask the process."""
+        """As many as the profile says, for all that ask the process."""
         return self._served.slots
 
     async def complete(
