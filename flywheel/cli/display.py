@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +17,37 @@ if TYPE_CHECKING:
     from flywheel.orchestrator import AuditProgress, Progress, Replayed
 
 
-class Line:
-    """One live line, of which each text takes the place of the last."""
+EVERY_SECONDS = 60.0
+"""Time between two lines of progress where there is no terminal."""
 
-    def __init__(self, bar: Bar | None) -> None:
-        """Without a bar nothing is shown."""
-        self._bar = bar
+
+class Line:
+    """One live line, of which each text takes the place of the last; in a file one a minute."""
+
+    def __init__(self, session: Session, bar: Bar | None) -> None:
+        """Without a bar there is no terminal."""
+        self._session, self._bar = session, bar
         self._task: TaskID | None = None
+        self._told_at = time.monotonic()
 
     def show(self, text: str, done: int | None = None, total: int | None = None) -> None:
         """Show a text, and how much of the total is done."""
         if self._bar is None:
+            self._tell(text, done, total)
             return
         if self._task is None:
             self._task = self._bar.add_task("", total=None)
         self._bar.update(self._task, description=visible(text), completed=done or 0, total=total)
+
+    def _tell(self, text: str, done: int | None, total: int | None) -> None:
+        from rich.markup import escape
+
+        now = time.monotonic()
+        if now - self._told_at < EVERY_SECONDS:
+            return
+        self._told_at = now
+        share = f" ({done / total:.0%})" if done and total else ""
+        self._session.say(f"[dim]{escape(visible(text))}{share}[/dim]")
 
 
 class Display:
@@ -38,7 +55,8 @@ class Display:
 
     def __init__(self, session: Session, bar: Bar | None, total: int | None) -> None:
         self._session = session
-        self._line = Line(bar)
+        self.line = Line(session, bar)
+        """The live line."""
         self._total = total
         self._proven = 0
         self._done = 0
@@ -107,7 +125,7 @@ class Display:
 
     def status(self, text: str, done: int | None = None, total: int | None = None) -> None:
         """Show a line that the next one takes the place of."""
-        self._line.show(text, done, total)
+        self.line.show(text, done, total)
 
 
 _PHASES = {
@@ -128,7 +146,7 @@ _PHASES = {
 
 @contextlib.contextmanager
 def display(session: Session, total: int | None = None) -> Iterator[Display]:
-    """Progress for as long as the block runs: a live line on a terminal, else none."""
+    """Progress for as long as the block runs: a live line on a terminal, else one a minute."""
     with live(session) as bar:
         yield Display(session, bar, total)
 

@@ -20,6 +20,7 @@ from flywheel.cli.options import (
     MaxUsd,
     Program,
     Student,
+    TimeLimit,
 )
 from flywheel.cli.session import Session, visible
 from flywheel.cli.versions import brief
@@ -67,6 +68,7 @@ def evaluate(
     judge: LMJudge = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
+    time_limit: TimeLimit = None,
     jobs: AnswersAtOnce = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of the draw and of the intervals.")
@@ -94,6 +96,7 @@ def evaluate(
             "evaluate.student": student,
             "evaluate.max_usd": max_usd,
             "evaluate.max_tokens": max_tokens,
+            "evaluate.time_limit": time_limit,
             "evaluate.seed": seed,
             "metric.judge": judge,
             "harvest.jobs": jobs,
@@ -125,7 +128,7 @@ def evaluate(
         _next(session, done)
     if code := exit_code(done.ended):
         return code
-    known = all(one.n for one in done.standings)
+    known = done.ended != EXHAUSTED or all(one.n for one in done.standings)
     return FlywheelError.exit_code if done.failed or not known else 0
 
 

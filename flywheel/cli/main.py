@@ -22,6 +22,7 @@ import typer
 import flywheel
 from flywheel.cli.options import Json
 from flywheel.cli.session import Session, visible
+from flywheel.core.address import without_credentials
 from flywheel.core.errors import FlywheelError, Interrupted
 
 BUG = 1
@@ -231,8 +232,9 @@ def _tell_bug(session: Session, error: Exception, arguments: Sequence[str]) -> i
     if session.debug:
         sys.stderr.write(text)
         return BUG
-    summary = f"{type(error).__name__}: {error}".strip()
-    saved = _save_traceback(session, f"flywheel {' '.join(arguments)}\n\n{text}")
+    summary = without_credentials(f"{type(error).__name__}: {error}".strip())
+    said = without_credentials(f"flywheel {' '.join(arguments)}\n\n{text}")
+    saved = _save_traceback(session, said)
     _tell(
         session,
         "flywheel stopped on something it did not expect. This is a bug.",

@@ -21,6 +21,7 @@ from flywheel.cli.session import Session, visible
 from flywheel.core.ending import BUDGET, INTERRUPTED, TIME_LIMIT
 
 if TYPE_CHECKING:
+    from flywheel.cli.display import Display
     from flywheel.core.events import Event
     from flywheel.orchestrator.rounds import Round, Spun
 
@@ -130,7 +131,7 @@ def spin(
     with EventLog(workspace.logs / "spin.jsonl") as log, display(session) as shown:
         bus.subscribe(log)
         bus.subscribe(shown.event)
-        bus.subscribe(_Told(session))
+        bus.subscribe(_Told(session, shown))
         done = run(repo, module, settings, workspace, store, bus)
     if as_json:
         session.print_json(summary_of(done))
@@ -142,11 +143,12 @@ def spin(
 class _Told:
     """A subscriber: each stage is a line, and so is each trial of an optimiser."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, shown: Display) -> None:
         from flywheel.cli.study import Shown
 
-        self._session = session
-        self._study = Shown(session, None)
+        self._session, self._shown = session, shown
+        self._study = Shown(session, shown.line)
+        self._rows = 0
 
     def __call__(self, event: Event) -> None:
         """Tell an event."""
@@ -155,8 +157,12 @@ class _Told:
         match event:
             case events.StageStarted(number=number, stage=stage):
                 self._session.say(f"[bold]round {number}[/bold]: {STAGES[stage]}")
-            case events.StudyStarted() | events.TrialEnded():
+                self._rows = 0
+            case events.StudyStarted() | events.TrialProgressed() | events.TrialEnded():
                 self._study(event)
+            case events.RowEvaluated():
+                self._rows += 1
+                self._shown.status(f"{self._rows} answers of held-out rows")
             case _:
                 pass
 

@@ -13,8 +13,6 @@ from flywheel.cli.session import Session, visible
 from flywheel.core import events
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
     from flywheel.programs import Estimate
 
 LINES = 6
@@ -47,8 +45,8 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 class Shown:
     """A subscriber: each trial is a line, what is under way is a live one."""
 
-    def __init__(self, session: Session, bar: Bar | None) -> None:
-        self._session, self._line = session, Line(bar)
+    def __init__(self, session: Session, line: Line) -> None:
+        self._session, self._line = session, line
         self._began = time.monotonic()
         self._first: dict[str, str] = {}
         self._best = ""
@@ -118,7 +116,7 @@ class Shown:
 def watched(session: Session) -> Iterator[Shown]:
     """A subscriber that shows a study for as long as the block runs."""
     with live(session) as bar:
-        yield Shown(session, bar)
+        yield Shown(session, Line(session, bar))
 
 
 def _time(seconds: float) -> str:

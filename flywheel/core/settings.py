@@ -37,6 +37,7 @@ from pydantic import (
     model_validator,
 )
 
+from flywheel.core.address import without_credentials
 from flywheel.core.errors import UsageError
 
 FILE_NAME = "flywheel.toml"
@@ -209,6 +210,8 @@ class EvaluateSettings(Section):
     """US dollars that the program's models may cost; none: no limit."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens that the program's models may read and write; none: no limit."""
+    time_limit: Seconds | None = Field(default=None, gt=0)
+    """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
     seed: int = 0
     """Seed of the draw of rows, and of the draws that an interval is made of."""
 
@@ -275,7 +278,7 @@ class SpinSettings(Section):
     metric: str = "tests_pass"
     """Metric that the optimiser and the gate go by."""
     student: str | None = None
-    """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
+    """Language model that runs the program in all stages, by profile; none: optimize.student."""
     max_candidates: int = Field(default=500, ge=1)
     """Candidates that a round draws of each repository."""
     attempts: int = Field(default=100, ge=0)
@@ -379,6 +382,9 @@ class LMProfile(Section):
     def _is_address(cls, value: str | None) -> str | None:
         if value is not None and not re.match(r"https?://[^/\s]", value):
             raise ValueError(f"{value!r} is no address; write http://… or https://…")
+        if value is not None and (bare := without_credentials(value)) != value:
+            # It is part of what is kept of every answer, and of every version.
+            raise ValueError(f"write {bare}, and name the key's variable in api_key_env")
         return value
 
     @model_validator(mode="after")
@@ -705,7 +711,7 @@ def _validate(values: Mapping[str, object], origins: Mapping[str, str]) -> Setti
         name = ".".join(str(part) for part in first["loc"][:depth])
         more = error.error_count() - 1
         raise UsageError(
-            f"The setting {name} has a wrong value: {first['input']!r}"
+            f"The setting {name} has a wrong value: {without_credentials(repr(first['input']))}"
             f" (from {origins.get(name, DEFAULT_ORIGIN)}).",
             cause=first["msg"].removeprefix("Value error, "),
             hint=f"{more} more setting(s) are wrong too." if more else None,

@@ -126,7 +126,9 @@ def _drawn(
     """The split of each free row.
 
     Whole groups are taken until a share is full, in the order of their hash or, by time, the newest
-    first. A group that would overfill a share by more than it fills it is passed over.
+    first. A group that would overfill a share by more than it fills it is passed over. Where all
+    repositories are too large for a share, the one nearest to it is taken, as long as one is left:
+    without it there would be nothing to measure on.
     """
     sizes: dict[str, int] = {}
     for row in free:
@@ -148,6 +150,9 @@ def _drawn(
                 continue
             place[name] = split
             filled += sizes[name]
+        left = [name for name in order if name not in place]
+        if wanted and not filled and rules.by == "repository" and len(left) > 1:
+            place[min(left, key=lambda name: abs(sizes[name] - wanted))] = split
     return [place.get(group[row], TRAIN) for row in free]
 
 

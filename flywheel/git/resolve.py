@@ -17,6 +17,7 @@ from pathlib import Path
 import git
 from packaging.version import InvalidVersion, Version
 
+from flywheel.core.address import without_credentials
 from flywheel.core.errors import RepositoryError, UsageError
 from flywheel.core.lock import locked
 from flywheel.git.checkout import Checkout, Entry, commit_of, commit_time, run_git
@@ -27,7 +28,6 @@ from flywheel.git.release_history import Report, fetch_history, wanted_history
 
 _URL = re.compile(r"(?:git\+)?(?P<url>(?:https?|ssh|git|file)://\S+)|(?P<scp>[\w.-]+@[\w.-]+:\S+)")
 _ODD_URL = re.compile(r"[A-Za-z][\w+.-]*:{1,2}\S*")
-_USER = re.compile(r"(?<=://)[^/@\s]+@")
 _HEAD = "refs/flywheel/head"
 """Where the remote's default branch is kept in our bare repository."""
 
@@ -76,8 +76,8 @@ def _newest(source: str, cache: Path, history: int | None, report: Report) -> Ch
         return _release(source.removeprefix("pypi:"), cache, history, report)
     if history is not None:
         raise UsageError(
-            f"--history takes releases of a package, and {_USER.sub('', source)} is a repository"
-            " with a history of its own",
+            f"--history takes releases of a package, and {without_credentials(source)} is a"
+            " repository with a history of its own",
             hint="leave --history out, or name a package: pypi:NAME",
         )
     url = _URL.fullmatch(source)
@@ -110,7 +110,7 @@ def _release(text: str, cache: Path, history: int | None, report: Report) -> Che
 
 
 def _remote(url: str, cache: Path) -> Checkout:
-    shown = _USER.sub("", url)
+    shown = without_credentials(url)
     kept = cache / "repositories" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
     notes: tuple[str, ...] = ()
     with locked(kept.with_suffix(".lock")):
@@ -159,7 +159,7 @@ def _local(source: str) -> Checkout:
     if not path.exists():
         if _ODD_URL.fullmatch(source):
             raise RepositoryError(
-                f"{_USER.sub('', source)} is no path, and no URL that flywheel fetches",
+                f"{without_credentials(source)} is no path, and no URL that flywheel fetches",
                 hint="a path, https://…, ssh://…, file://…, git@host:path, or pypi:NAME==VERSION",
             )
         raise RepositoryError(
@@ -283,4 +283,4 @@ def _said(error: git.GitCommandError) -> str:
     """What git said, without credentials."""
     text = str(error.stderr).strip().removeprefix("stderr:").strip().strip("'").strip()
     lines = [line for line in text.splitlines() if line.strip()]
-    return _USER.sub("", " ".join(lines[-3:]))
+    return without_credentials(" ".join(lines[-3:]))

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from flywheel.core.errors import LMError, UsageError
+from flywheel.core.errors import LMError, StoreError, UsageError
 from flywheel.core.events import EventBus, Warned
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import LMProfile
@@ -34,7 +34,7 @@ from flywheel.lm.breaker import Breaker, Circuit, Permit
 from flywheel.lm.budget import Budget, Spending, unpriced
 from flywheel.lm.failure import HANDED_ON, OUTAGES, PASSING, Failure, failed
 from flywheel.lm.journal import Journal
-from flywheel.lm.line import Line, Purpose
+from flywheel.lm.line import LOST, Line, Purpose
 from flywheel.lm.profile import LOCAL, Profile, Role, fallbacks_of, profile_of
 from flywheel.lm.records import Call, Reply, Request, Response, Usage
 from flywheel.lm.secret import Secrets
@@ -493,16 +493,26 @@ class Engine:
         response: Response | None = None
         error: LMError | None = None
         started, clock, sent, status = datetime.now(UTC), time.monotonic(), False, "cancelled"
+        call_id, streamed = "", asking.on_text is not None
         task = asyncio.current_task()
         try:
             await line.requests.take()
             await line.tokens.take(most.total)
-            started, clock, sent = datetime.now(UTC), time.monotonic(), True
+            started, clock = datetime.now(UTC), time.monotonic()
+            lost = line.call(
+                asking.purpose,
+                asking.key,
+                LOST,
+                Usage(),
+                0.0,
+                started_at=started,
+                streamed=streamed,
+            )
+            self._journal.sent(lost)
+            call_id, sent = lost.call_id, True
             self._sent.add(task)
             async with asyncio.timeout(line.profile.settings.timeout):
-                response = await line.backend.complete(
-                    request, on_text=heard if asking.on_text is not None else None
-                )
+                response = await line.backend.complete(request, on_text=heard if streamed else None)
             # A model may say what a proxy put before it; no key is ever kept.
             response = replace(response, text=self._secrets.hidden(response.text))
             status = "ok"
@@ -510,6 +520,8 @@ class Engine:
             error = failed("no answer in time", failure=Failure.TIMEOUT)
         except LMError as raised:
             error = self._secrets.redacted(raised)
+        except StoreError:
+            raise  # it was not noted, so it was not sent
         except Exception as raised:  # noqa: BLE001  a fault of a backend is told, and ends nothing else
             said = f"{type(raised).__name__}: {raised}"
             error = self._secrets.redacted(failed(said, failure=Failure.INVALID_REQUEST))
@@ -528,9 +540,10 @@ class Engine:
                 usage,
                 time.monotonic() - clock,
                 started_at=started,
-                streamed=asking.on_text is not None,
+                streamed=streamed,
             )
             if sent:
+                call = replace(call, call_id=call_id)
                 keep = response is not None and response.finish in ("stop", "length")
                 self._journal.record(call, response if keep else None)
         return _Outcome(response, error, call, heard.anything)

@@ -5,6 +5,9 @@ whatever ends the process, what was paid is neither lost nor paid twice. Answers
 the identity of the question and of the server. Calls wait here until the store has taken them; a
 row that is damaged is set aside in a table of its own, and counted.
 
+A call is noted before it goes out. Where its process is killed before it ends, who looks next finds
+it and says that it is lost: it may have been charged for.
+
 Knows no question: only its hash is kept.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,12 +25,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from flywheel.core.claim import Claims
 from flywheel.core.errors import StoreError
 from flywheel.lm.records import Call, Response
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (request_key TEXT PRIMARY KEY, answer TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS calls (call_id TEXT PRIMARY KEY, call TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS sent (
+    call_id TEXT PRIMARY KEY, holder TEXT NOT NULL, call TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS damaged (call_id TEXT PRIMARY KEY, call TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS batches (
     intent TEXT PRIMARY KEY, server TEXT NOT NULL, made_at TEXT NOT NULL, batch_id TEXT
@@ -49,8 +57,11 @@ class Journal:
         """The file is made when it is not there. Raises `StoreError` when it cannot be used."""
         self.path = path
         self._lock = threading.Lock()
+        self._holder = uuid.uuid4().hex[:15]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._holders = Claims(path.with_name(f"{path.name}.holders"))
+            self._holders.take(self._holder)
             self._connection = sqlite3.connect(
                 path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None
             )
@@ -76,6 +87,15 @@ class Journal:
         except ValidationError:
             return None
 
+    def sent(self, lost: Call) -> None:
+        """Note a call that goes out, as it is to be kept if this process is killed before its end.
+
+        `record` takes the note back. Raises `StoreError` as `record` does.
+        """
+        with self.transaction() as connection:
+            noted = [lost.call_id, self._holder, _written(lost)]
+            connection.execute("INSERT OR REPLACE INTO sent VALUES (?, ?, ?)", noted)
+
     def record(self, call: Call, answer: Response | None = None) -> None:
         """Keep a call, and the answer where it gave one that may be given again.
 
@@ -85,12 +105,13 @@ class Journal:
             put(connection, call, answer)
 
     def calls(self, limit: int = 10_000) -> tuple[Call, ...]:
-        """Calls that wait, the oldest first; damaged ones are set aside.
+        """Calls that wait, the oldest first, and those that were lost with their process.
 
-        Raises `StoreError` as `record` does.
+        Damaged ones are set aside. Raises `StoreError` as `record` does.
         """
         found: list[Call] = []
         with self.transaction() as connection:
+            self._find_lost(connection)
             while not found:
                 rows = connection.execute(
                     "SELECT call_id, call FROM calls ORDER BY rowid LIMIT ?", [limit]
@@ -122,6 +143,7 @@ class Journal:
         """Let go of the file."""
         with self._lock:
             self._connection.close()
+            self._holders.close()
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
@@ -135,21 +157,38 @@ class Journal:
                 with self._connection:
                     self._connection.execute(begin)
                     yield self._connection
-            except sqlite3.Error as error:
+            except (OSError, sqlite3.Error) as error:
                 raise _unusable(self.path, error) from error
+
+    def _find_lost(self, connection: sqlite3.Connection) -> None:
+        """Make calls of what processes that are gone have sent."""
+        others = connection.execute(
+            "SELECT DISTINCT holder FROM sent WHERE holder <> ?", [self._holder]
+        )
+        for (holder,) in others.fetchall():
+            if not self._holders.take(holder):
+                continue
+            connection.execute(
+                "INSERT OR REPLACE INTO calls SELECT call_id, call FROM sent WHERE holder = ?",
+                [holder],
+            )
+            connection.execute("DELETE FROM sent WHERE holder = ?", [holder])
+            self._holders.drop(holder)
 
 
 def put(connection: sqlite3.Connection, call: Call, answer: Response | None) -> None:
     """Write a call, and its answer where there is one, in the transaction that is open."""
-    connection.execute(
-        "INSERT OR REPLACE INTO calls VALUES (?, ?)",
-        [call.call_id, json.dumps(asdict(call), default=datetime.isoformat)],
-    )
+    connection.execute("DELETE FROM sent WHERE call_id = ?", [call.call_id])
+    connection.execute("INSERT OR REPLACE INTO calls VALUES (?, ?)", [call.call_id, _written(call)])
     if answer is not None:
         connection.execute(
             "INSERT OR REPLACE INTO answers VALUES (?, ?)",
             [call.request_key, json.dumps(asdict(answer))],
         )
+
+
+def _written(call: Call) -> str:
+    return json.dumps(asdict(call), default=datetime.isoformat)
 
 
 def _unusable(path: Path, error: Exception) -> StoreError:

@@ -22,7 +22,9 @@ _UNLIMITED = 6e9
 """Amount a minute that is as good as no limit."""
 _CHARGED_PERHAPS = frozenset({"cancelled", Failure.TIMEOUT.value})
 """Ends of attempts that a provider may have answered, and charged, all the same."""
-_UNTOLD = _CHARGED_PERHAPS | {Failure.UNAVAILABLE.value}
+LOST = "lost"
+"""The end of a call whose process was killed before it heard of it."""
+_UNTOLD = _CHARGED_PERHAPS | {Failure.UNAVAILABLE.value, LOST}
 """Ends of attempts of which nobody says what they cost."""
 
 
@@ -62,6 +64,11 @@ class Line:
     def priced(self) -> bool:
         """Whether the dollars of a call are known."""
         return self.usd(Usage(0, 0, 0, 0)) is not None
+
+    @property
+    def free(self) -> bool:
+        """Whether a call costs no money, whatever it takes."""
+        return self.usd(Usage(1, 1, 0, 0)) == 0.0
 
     def usd(self, usage: Usage) -> float | None:
         """US dollars of one answer, None where the price is not known."""
@@ -126,7 +133,7 @@ class Line:
         if status == "ok":
             usd = self.usd(usage)
         elif status in _UNTOLD:
-            usd = None
+            usd = 0.0 if self.free else None
         return Call(
             call_id=uuid.uuid4().hex[:16],
             run_id=purpose.run_id,

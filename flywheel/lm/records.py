@@ -125,8 +125,8 @@ class Call:
     request_key: str
     """Identity of the question."""
     status: str
-    """`ok`, `cached`, `shared` (another call under way gave the answer), `cancelled`, or the kind
-    of the failure."""
+    """`ok`, `cached`, `shared` (another call under way gave the answer), `cancelled`, `lost` (its
+    process was killed while it was under way), or the kind of the failure."""
     input_tokens: int | None
     """Tokens read; None where not known."""
     output_tokens: int | None

@@ -19,7 +19,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from flywheel.core.ending import BUDGET, EXHAUSTED, INTERRUPTED
-from flywheel.core.errors import BudgetError, DatasetError, UsageError
+from flywheel.core.errors import BudgetError, DatasetError, FlywheelError, UsageError
 from flywheel.core.events import EventBus, RowEvaluated
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
@@ -51,12 +51,12 @@ from flywheel.store import (
     record_figures,
     record_outcomes,
     record_run,
-    seen_by,
 )
 from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
     from flywheel.optimize.run import Done, Job
+    from flywheel.optimize.stop import Stop
 
 TURN = 16
 """Rows that a version answers before it is the next one's turn."""
@@ -97,13 +97,22 @@ def evaluate(
             _Contender(ready(one, registry, models, bus), models, drawn, tools) for one in versions
         ]
         done = Evaluated(run_id, drawn, metric, tools.judge, [one.standing for one in crew])
+        from flywheel.optimize.stop import Stop  # noqa: PLC0415  it imports DSPy
+
+        stop = Stop(seconds=wanted.time_limit)
         loop = _Loop(crew, done, models, tools, store, bus, on_progress)
         try:
-            loop.run(threads=models.profile.settings.concurrency)
+            with stop.held():
+                loop.run(stop, threads=models.profile.settings.concurrency)
         except KeyboardInterrupt:
-            done.ended = INTERRUPTED
+            # Of the watch over the time, or of a person.
+            done.ended = stop.ended if stop.error is not None else INTERRUPTED
         except BudgetError:
             done.ended = BUDGET
+        except FlywheelError as error:
+            if error is not stop.error:
+                raise
+            done.ended = stop.ended
         finally:
             if done.ended == INTERRUPTED:
                 models.close()
@@ -166,8 +175,8 @@ class _Loop:
         self._waiting: list[Done] = []
         self._since = 0.0
 
-    def run(self, *, threads: int) -> None:
-        """Run what has no result. Raises what stops it."""
+    def run(self, stop: Stop, *, threads: int) -> None:
+        """Run what has no result, until it is to stop. Raises what stops it."""
         from flywheel.optimize.run import Stopped, work  # noqa: PLC0415  it imports DSPy
 
         jobs = self._jobs()
@@ -178,6 +187,7 @@ class _Loop:
                 jobs, self._measure, threads=threads, together=lambda job: baselines[job.row.id]
             ):
                 self._take(done)
+                stop.check()
         except Stopped as stopped:
             raise stopped.error from stopped
 
@@ -267,7 +277,7 @@ def _conclude(done: Evaluated, registry: Registry, seed: int) -> None:
     """Compare the versions, and record what was measured of all rows."""
     store = registry.store
     champion, *others = done.standings
-    done.compared = [_compared(done, champion, one, store, seed) for one in others]
+    done.compared = [_compared(done, champion, one, registry, seed) for one in others]
     if done.ended != EXHAUSTED:
         # What came first of a run that was cut short is no sample of the rest.
         return
@@ -288,7 +298,7 @@ def _conclude(done: Evaluated, registry: Registry, seed: int) -> None:
 
 
 def _compared(
-    done: Evaluated, champion: Standing, challenger: Standing, store: Store, seed: int
+    done: Evaluated, champion: Standing, challenger: Standing, registry: Registry, seed: int
 ) -> Compared:
     """One version beside the champion, and whether that is a verdict."""
     rows = {row.id: row for row in done.drawn.rows}
@@ -301,7 +311,7 @@ def _compared(
     if done.ended != EXHAUSTED:
         refused = "not every row was run"
     for one in (champion, challenger):
-        if learned := seen_by(store, one.version.id, list(rows)):
+        if learned := registry.seen(one.version, rows):
             refused = f"{one.version.id} has learned from {len(learned)} of these rows"
     return Compared(
         champion.version.id,
@@ -310,7 +320,7 @@ def _compared(
         tuple(_regression(rows[key], champion, challenger) for key in found.regressions)
         if found is not None
         else (),
-        refused or _unfit(done, store),
+        refused or _unfit(done, registry.store),
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.core.errors import BudgetError, UsageError
 from flywheel.core.events import EventBus, Warned
 from flywheel.core.identity import content_hash
+from flywheel.core.lock import locked_if_free
 from flywheel.lm import (
     Call,
     Engine,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 CODE = "hosted-training"
 """Of what a person is told of a training that is paid for."""
 _KEPT = "hosted"
-"""Folder of what is known of trainings, in the one of the study's training."""
+"""Folder of what is known of trainings, beside those of trainings on this machine."""
 
 
 def tunes(profile: Profile) -> bool:
@@ -98,20 +99,28 @@ class HostedTuning:
     def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> Any:
         """See the port. `validation` is not sent: the study scores what comes of it.
 
-        Raises `BudgetError` where it may cost more than is left.
+        So it is kept beside `folder` and by what is sent alone: other rows to validate on are no
+        reason to pay for it again. Raises `BudgetError` where it may cost more than is left.
         """
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
         from flywheel.optimize.finetune.hosted import chats  # noqa: PLC0415
         from flywheel.optimize.finetune.trace import learned  # noqa: PLC0415
 
         rows = chats(learned(traces))
-        job = self._training().run(
-            rows,
-            folder / _KEPT,
-            seed=self._seed,
-            before=lambda: self._afford(rows),
-            paid=lambda ended: self._paid(ended, rows),
-        )
+        kept = folder.parent / _KEPT / content_hash(rows)
+        with locked_if_free(kept / "lock") as free:
+            if not free:
+                raise UsageError(
+                    "another process waits for the same training",
+                    hint="wait for it: what comes of it is found, and not paid for again",
+                )
+            job = self._training().run(
+                rows,
+                kept,
+                seed=self._seed,
+                before=lambda: self._afford(rows),
+                paid=lambda ended: self._paid(ended, rows),
+            )
         served = _served(self._profile, job.tuned)
         name = f"{self._profile.name}-{content_hash(served)}"
         self._engine.add(name, with_model(self._profile.settings, served))

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from flywheel.core.errors import UsageError
+from flywheel.core.errors import StoreError, UsageError
+from flywheel.lm import Spending
 from flywheel.programs import Estimate
 
 REPORT = "report.html"
@@ -130,6 +131,8 @@ class Attempted(Stage):
     """Failing attempts that became examples."""
     fixes: int
     """Passing ones that became fixes."""
+    stored: int = 0
+    """Examples that the store had after them, whichever run of the round has found them."""
 
 
 class Round(_Record):
@@ -139,6 +142,8 @@ class Round(_Record):
     """From 1."""
     champion: str
     """What was deployed when it began."""
+    stored: int = 0
+    """Examples that the store had when it began."""
     harvested: Harvested | None = None
     """None until it is done; so are the next ones."""
     composed: Composed | None = None
@@ -151,8 +156,20 @@ class Round(_Record):
     """The attempts."""
     stopped_usd: float = 0.0
     """US dollars of stages that were stopped, and then done again."""
+    stopped_tokens: int = 0
+    """Their tokens."""
     study_usd: float = 0.0
     """US dollars of a study that was stopped; when it is done they are in its own sum."""
+    study_tokens: int = 0
+    """Its tokens."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Round:
+        every = (self.harvested, self.composed, self.studied, self.gated, self.attempted)
+        done = [one is not None for one in every]
+        if done != sorted(done, reverse=True):
+            raise ValueError("a stage is done, and one before it is not")
+        return self
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -183,8 +200,9 @@ class Round(_Record):
         harvested, tried = self.harvested, self.attempted
         assert harvested is not None
         assert tried is not None
-        new = harvested.new + tried.bugs + tried.fixes
-        return harvested.exhausted and not new and self.deployed == self.champion
+        # Not what its stages count as new: one that was stopped has forgotten what it stored.
+        grown = tried.stored != self.stored
+        return harvested.exhausted and not grown and self.deployed == self.champion
 
     @property
     def usd(self) -> float | None:
@@ -200,7 +218,22 @@ class Round(_Record):
     @property
     def tokens(self) -> int:
         """Tokens so far."""
-        return sum(one.tokens for one in self.stages)
+        under_way = self.study_tokens if self.studied is None else 0
+        return self.stopped_tokens + under_way + sum(one.tokens for one in self.stages)
+
+    def stopped(self, *, spent: Spending, study: Spending) -> Round:
+        """The round with what a stage has taken that is to be done again.
+
+        `study` is what a study has taken in all its runs.
+        """
+        return self.model_copy(
+            update={
+                "stopped_usd": self.stopped_usd + spent.usd,
+                "stopped_tokens": self.stopped_tokens + spent.tokens,
+                "study_usd": max(self.study_usd, study.usd),
+                "study_tokens": max(self.study_tokens, study.tokens),
+            }
+        )
 
     @property
     def seconds(self) -> float:
@@ -229,14 +262,26 @@ class Rounds:
         number = 1
         while (path := self._path(number)).exists():
             try:
-                yield Round.model_validate_json(path.read_bytes())
-            except ValidationError as error:
+                found = Round.model_validate_json(path.read_bytes())
+                if found.number != number:
+                    raise ValueError(f"it is of round {found.number}")
+            except ValueError as error:
                 raise UsageError(
                     f"{path} cannot be read",
-                    cause=str(error).partition("\n")[0],
-                    hint="put a copy of it back, or remove it: the round is then done again",
+                    cause=" ".join(str(error).split("\n")[:3]),
+                    hint="put a copy of it back, or remove it: the round is then done again, and"
+                    " those after it",
                 ) from error
+            yield found
             number += 1
+
+    def begin(self, one: Round) -> None:
+        """Write a round that begins; what is left of later ones goes."""
+        later = one.number + 1
+        while self._path(later).exists():
+            self._path(later).unlink()
+            later += 1
+        self.keep(one)
 
     def keep(self, one: Round) -> None:
         """Write a round, in place of what was known of it."""
@@ -284,10 +329,20 @@ class Spun:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file in one step: a process that is killed leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file in one step: a process that is killed leaves the old one or the new one.
+
+    Raises `StoreError` where it cannot be written.
+    """
     made = path.with_name(f".{path.name}.new")
-    made.write_text(text, encoding="utf-8")
-    with made.open("rb") as file:
-        os.fsync(file.fileno())
-    made.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made.write_text(text, encoding="utf-8")
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
+        made.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written",
+            cause=str(error),
+            hint="Free some space and run the same command again: it goes on where it was.",
+        ) from error

@@ -11,14 +11,17 @@ What the stages do is in `stages`; this module puts them in order.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from flywheel.core.address import without_credentials
 from flywheel.core.ending import BUDGET, DONE, INTERRUPTED
-from flywheel.core.errors import BudgetError
+from flywheel.core.errors import BudgetError, FlywheelError, StoreError
 from flywheel.core.events import EventBus, StageEnded, StageStarted
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
+from flywheel.lm import Spending
 from flywheel.orchestrator.rounds import Round, Rounds, Spread, Spun, write
 from flywheel.orchestrator.spin_report import report
 from flywheel.orchestrator.stages import Stages, StageStopped
@@ -53,13 +56,14 @@ def spin(
     registry = Registry(workspace, store)
     program = registry.program(module)
     program.check()
-    spin_id = fingerprint(repos, module, settings)
+    shown = tuple(without_credentials(one) for one in repos)
+    spin_id = fingerprint(shown, module, settings)
     folder = workspace.spins / spin_id
-    spun = Spun(
-        spin_id, program.name, settings.spin.metric, tuple(repos), folder, list(Rounds(folder))
-    )
     with registry.changing(program.name, f"spin {spin_id}"):
-        _Spin(spun, module, settings, workspace, store, bus, registry, on_round).run()
+        rounds = list(Rounds(folder))
+        spun = Spun(spin_id, program.name, settings.spin.metric, shown, folder, rounds)
+        stages = Stages(spun, repos, module, settings, workspace, store, bus, registry)
+        _Spin(spun, stages, settings, store, bus, registry, on_round).run()
     return spun
 
 
@@ -83,9 +87,8 @@ class _Spin:
     def __init__(
         self,
         spun: Spun,
-        module: str,
+        stages: Stages,
         settings: Settings,
-        workspace: Workspace,
         store: Store,
         bus: EventBus,
         registry: Registry,
@@ -95,11 +98,14 @@ class _Spin:
         self._store, self._bus = store, bus
         self._registry, self._on_round = registry, on_round
         self._rounds = Rounds(spun.folder)
-        self._stages = Stages(spun, module, settings, workspace, store, bus, registry)
+        self._stages = stages
 
     def run(self) -> None:
         """Go on until the rounds are done, or something ends them."""
         spun = self._spun
+        if spun.rounds and spun.rounds[-1].finished:
+            # Where the spin was killed between a round's end and this, they are not there.
+            self._record(spun.rounds[-1])
         try:
             while not (reason := self._over()):
                 self._round()
@@ -113,15 +119,21 @@ class _Spin:
             spun.ended = BUDGET
         except StageStopped as stop:
             spun.ended = stop.reason
-            self._spent(stop)
+            self._keep(spun.rounds[-1].stopped(spent=stop.spent, study=stop.study))
+        except FlywheelError:
+            with suppress(StoreError):
+                write(spun.report, report(spun))
+            raise
         write(spun.report, report(spun))
 
     def _over(self) -> str:
         """Why there is no further round, empty where there is one."""
         rounds, patience = self._spun.rounds, self._wanted.patience
+        if len(rounds) > self._wanted.rounds:
+            return DONE
         if rounds and not rounds[-1].finished:
             return ""
-        if len(rounds) >= self._wanted.rounds:
+        if len(rounds) == self._wanted.rounds:
             return DONE
         if len(rounds) >= patience and all(one.lost for one in rounds[-patience:]):
             return NO_MORE
@@ -134,8 +146,9 @@ class _Spin:
         rounds = self._spun.rounds
         if not rounds or rounds[-1].finished:
             champion = self._registry.deployed(self._spun.module).version_id
-            rounds.append(Round(number=len(rounds) + 1, champion=champion))
-            self._rounds.keep(rounds[-1])
+            stored = self._stages.stored
+            rounds.append(Round(number=len(rounds) + 1, champion=champion, stored=stored))
+            self._rounds.begin(rounds[-1])
         stages: dict[str, Callable[[Round], object]] = {
             "harvested": self._stages.harvest,
             "composed": self._stages.compose,
@@ -151,20 +164,34 @@ class _Spin:
                 raise StageStopped(reached)
             began = time.monotonic()
             self._bus.publish(StageStarted(self._spun.spin_id, now.number, name))
-            rounds[-1] = now.model_copy(update={name: stage(now)})
-            self._rounds.keep(rounds[-1])
+            with self._charged(name):
+                found = stage(now)
+            self._keep(rounds[-1].model_copy(update={name: found}))
             took = time.monotonic() - began
             self._bus.publish(StageEnded(self._spun.spin_id, now.number, name, took))
 
-    def _spent(self, stop: StageStopped) -> None:
-        """Keep what a stage cost that is done again."""
-        rounds = self._spun.rounds
-        spent = {
-            "stopped_usd": rounds[-1].stopped_usd + stop.usd,
-            "study_usd": max(rounds[-1].study_usd, stop.study_usd),
-        }
-        rounds[-1] = rounds[-1].model_copy(update=spent)
-        self._rounds.keep(rounds[-1])
+    @contextmanager
+    def _charged(self, name: str) -> Iterator[None]:
+        """Keep what a stage took that goes wrong: by the ledger, for it does not say so itself."""
+        before = self._stages.ledger
+        try:
+            yield
+        except StageStopped:
+            raise
+        except BaseException:
+            after, now = self._stages.ledger, self._spun.rounds[-1]
+            spent, study = after - before, Spending()
+            if name == "studied":
+                # In the end it is in the study's own sum.
+                study = Spending(now.study_usd, now.study_tokens) + spent
+                spent = Spending()
+            self._keep(now.stopped(spent=spent, study=study))
+            raise
+
+    def _keep(self, one: Round) -> None:
+        """Keep the round that is under way as it is now."""
+        self._spun.rounds[-1] = one
+        self._rounds.keep(one)
 
     def _record(self, one: Round) -> None:
         """Keep a round's figures, to be seen over time."""

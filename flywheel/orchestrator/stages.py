@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.core.ending import (
     BUDGET,
@@ -24,8 +24,10 @@ from flywheel.core.settings import Section, Settings, SpinSettings
 from flywheel.curate import HOLDOUT, TRAIN, find_version
 from flywheel.curate import Version as Dataset
 from flywheel.curate.holdout import frozen
+from flywheel.lm import Spending
 from flywheel.optimize.gate import level, require
 from flywheel.orchestrator.correct import correct
+from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.dataset import build_dataset, recipe_of
 from flywheel.orchestrator.drawn import draw
 from flywheel.orchestrator.evaluate import evaluate
@@ -44,8 +46,11 @@ from flywheel.orchestrator.rounds import (
 from flywheel.orchestrator.tools import find_metric
 from flywheel.programs import share_of
 from flywheel.registry import Registry, Version, deploy, verdict
-from flywheel.store import Mendable, Store, mendable
+from flywheel.store import Mendable, Store, call_sums, mendable, proven_count
 from flywheel.workspace import Workspace
+
+if TYPE_CHECKING:
+    from flywheel.orchestrator.optimized import Optimized
 
 AT_ONCE = 200
 """Training examples that are looked at together when some are chosen."""
@@ -55,19 +60,22 @@ _JUDGED = ("valid", "survived", "unknown", "breaks_everything")
 """What may have come of a candidate that was run, in a harvest's summary."""
 _MORE = (MAX_CANDIDATES, MAX_EXAMPLES, TIME_LIMIT)
 """How a harvest ends that has left something to be drawn."""
+_NOTHING = Spending()
 
 
 class StageStopped(Exception):
     """A stage was stopped: its round stays unfinished."""
 
-    def __init__(self, reason: str, *, usd: float = 0.0, study_usd: float = 0.0) -> None:
+    def __init__(
+        self, reason: str, *, spent: Spending = _NOTHING, study: Spending = _NOTHING
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         """How the spin ends."""
-        self.usd = usd
-        """US dollars that this run of it cost."""
-        self.study_usd = study_usd
-        """US dollars of a study in all its runs."""
+        self.spent = spent
+        """What this run of it took."""
+        self.study = study
+        """What a study took in all its runs, as far as no earlier round has it."""
 
 
 class Limits:
@@ -113,6 +121,7 @@ class Stages:
     def __init__(
         self,
         spun: Spun,
+        repos: Sequence[str],
         module: str,
         settings: Settings,
         workspace: Workspace,
@@ -120,32 +129,49 @@ class Stages:
         bus: EventBus,
         registry: Registry,
     ) -> None:
-        """`module` is the program as it was asked for."""
-        self._spun, self._module = spun, module
+        """`repos` and `module` are as they were asked for: addresses with their credentials."""
+        self._spun, self._repos, self._module = spun, repos, module
         self._settings, self._wanted = settings, settings.spin
         self._workspace, self._store, self._bus = workspace, store, bus
         self._registry = registry
+        self._student = settings.spin.student or settings.optimize.student
         self.limits = Limits(settings.spin, spun.rounds)
         """What is left."""
+
+    @property
+    def stored(self) -> int:
+        """Examples that the store has."""
+        return proven_count(self._store)
+
+    @property
+    def ledger(self) -> Spending:
+        """What all models have taken so far, as far as prices are known."""
+        take_calls(self._workspace, self._store)
+        sums = call_sums(self._store)
+        return sum(
+            (Spending(one.usd, one.input_tokens + one.output_tokens) for one in sums), _NOTHING
+        )
 
     def harvest(self, now: Round) -> Harvested:
         """Harvest each repository further than the last round did. Raises `StageStopped`."""
         began = time.monotonic()
-        judged = new = tokens = valid = drawn = 0
-        usd, exhausted = 0.0, True
-        for repo in self._spun.repos:
+        judged = new = valid = drawn = 0
+        spent, exhausted = _NOTHING, True
+        examples = self._settings.harvest.max_examples
+        for repo in self._repos:
             settings = self._with(
                 "harvest",
-                spent=usd,
-                # A candidate that is known counts, so each round goes on where the last one ended.
+                spent=spent,
+                # What is known counts, so each round goes on where the last one ended.
                 max_candidates=self._wanted.max_candidates * now.number,
+                max_examples=None if examples is None else examples * now.number,
                 seed=self._wanted.seed,
             )
             summary = harvest(repo, settings, self._workspace, self._store, self._bus)
             counts, written = summary["candidates"], summary.get("written")
             if written is not None:
-                usd, tokens = usd + written["usd"], tokens + written["tokens"]
-            self._heed(summary["ended"], usd=usd)
+                spent += Spending(written["usd"], written["tokens"])
+            self._heed(summary["ended"], spent=spent)
             judged += counts["judged"]
             new += summary["examples"]["new"]
             valid += counts["valid"]
@@ -156,8 +182,8 @@ class Stages:
             new=new,
             drawn=Spread.of(share_of(valid, drawn)),
             exhausted=exhausted,
-            usd=usd,
-            tokens=tokens,
+            usd=spent.usd,
+            tokens=spent.tokens,
             seconds=time.monotonic() - began,
         )
 
@@ -212,19 +238,31 @@ class Stages:
             dataset=data.dataset,
             metric=wanted.metric,
             optimizer=wanted.optimizer or self._settings.optimize.optimizer,
-            student=wanted.student or self._settings.optimize.student,
+            student=self._student,
             seed=wanted.seed,
         )
         done = optimize(self._module, settings, self._workspace, self._store, self._bus)
-        self._heed(done.studied.ended, study_usd=done.usd or 0.0)
+        took = self._new_in(done)
+        self._heed(done.studied.ended, study=took)
         return Studied(
             study=done.study_id,
             challenger=done.version,
             trials=len(done.studied.trials),
-            usd=done.usd,
-            tokens=sum(done.tokens.values()),
+            usd=None if done.usd is None else took.usd,
+            tokens=took.tokens,
             seconds=time.monotonic() - began,
         )
+
+    def _new_in(self, done: Optimized) -> Spending:
+        """What a study took that no earlier round has: on the same dataset it is the same study."""
+        held = [
+            one.studied
+            for one in self._spun.rounds
+            if one.studied is not None and one.studied.study == done.study_id
+        ]
+        usd = (done.usd or 0.0) - sum(one.usd or 0.0 for one in held)
+        tokens = sum(done.tokens.values()) - sum(one.tokens for one in held)
+        return Spending(max(0.0, usd), max(0, tokens))
 
     def gate(self, now: Round) -> Gated:
         """Compare the challenger with the champion on the hold-out; what is better is deployed.
@@ -245,7 +283,7 @@ class Stages:
         settings = self._with(
             "evaluate",
             metric=wanted.metric,
-            student=wanted.student or self._settings.evaluate.student,
+            student=self._student,
             seed=wanted.seed,
         )
         drawn = draw(self._dataset(data.dataset), HOLDOUT, rows=wanted.rows, seed=wanted.seed)
@@ -259,7 +297,7 @@ class Stages:
             self._store,
             self._bus,
         )
-        self._heed(done.ended, usd=done.usd)
+        self._heed(done.ended, spent=Spending(done.usd, done.tokens))
         (compared,) = done.compared
         deployed = self._deploy(now, challenger, compared)
         found = compared.comparison
@@ -312,14 +350,16 @@ class Stages:
         by = now.deployed
         rows = self._examples(now)
         if not rows:
-            return Attempted(by=by, asked=0, mended=0, bugs=0, fixes=0, seconds=0.0)
+            return Attempted(
+                by=by, asked=0, mended=0, bugs=0, fixes=0, stored=self.stored, seconds=0.0
+            )
         wanted = self._wanted
         place = self._registry.program(self._module).spec
         settings = self._with(
             "correct",
             # By its hash: answers to what it may have learnt from are no live traffic.
             program=f"{place}@{by.rpartition('@')[2]}",
-            corrector=wanted.student or self._settings.evaluate.student,
+            corrector=self._student,
             answer="definition",
             show_tests=False,
             batch=False,
@@ -328,13 +368,14 @@ class Stages:
             seed=wanted.seed,
         )
         summary = correct(rows, settings, self._workspace, self._store, self._bus)
-        self._heed(summary["ended"], usd=summary["usd"])
+        self._heed(summary["ended"], spent=Spending(summary["usd"] or 0.0, summary["tokens"]))
         return Attempted(
             by=by,
             asked=summary["asked"],
             mended=summary["mended"],
             bugs=summary["bugs"]["new"],
             fixes=summary["fixes"]["new"],
+            stored=self.stored,
             usd=summary["usd"],
             tokens=summary["tokens"],
             seconds=time.monotonic() - began,
@@ -361,16 +402,16 @@ class Stages:
 
     # --- what a stage is given -------------------------------------------------------------------
 
-    def _with(self, section: str, *, spent: float = 0.0, **changes: Any) -> Settings:
+    def _with(self, section: str, *, spent: Spending = _NOTHING, **changes: Any) -> Settings:
         """The settings of one stage, with what is left of the spin's limits.
 
-        `spent` are US dollars of the stage itself, which no round knows yet.
+        `spent` is what the stage itself has taken, which no round knows yet.
         """
         own: Section = getattr(self._settings, section)
-        usd, seconds = self.limits.usd, self.limits.seconds
+        usd, tokens, seconds = self.limits.usd, self.limits.tokens, self.limits.seconds
         left = {
-            "max_usd": None if usd is None else max(usd - spent, 0.0),
-            "max_tokens": self.limits.tokens,
+            "max_usd": None if usd is None else max(usd - spent.usd, 0.0),
+            "max_tokens": None if tokens is None else max(tokens - spent.tokens, 0),
             "time_limit": None if seconds is None else max(seconds, _NO_TIME),
         }
         for name, value in left.items():
@@ -379,11 +420,11 @@ class Stages:
                 changes[name] = value if limit is None else min(value, limit)
         return self._settings.model_copy(update={section: own.model_copy(update=changes)})
 
-    def _heed(self, ended: str, *, usd: float = 0.0, study_usd: float = 0.0) -> None:
+    def _heed(self, ended: str, *, spent: Spending = _NOTHING, study: Spending = _NOTHING) -> None:
         """Raise `StageStopped` where a stage was stopped; its own limits stop it and no spin."""
         out_of_time = ended == TIME_LIMIT == self.limits.reached
         if ended in (INTERRUPTED, BUDGET) or out_of_time:
-            raise StageStopped(ended, usd=usd, study_usd=study_usd)
+            raise StageStopped(ended, spent=spent, study=study)
 
     def _dataset(self, name: str) -> Dataset:
         return find_version(self._workspace.datasets, name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flywheel.core.errors import LeakError, RegistryError, UsageError
+from flywheel.core.errors import FlywheelError, LeakError, RegistryError, UsageError
 from flywheel.core.identity import content_hash
 from flywheel.curate import HOLDOUT
 from flywheel.optimize.gate import ALPHA, Comparison
@@ -24,7 +24,6 @@ from flywheel.store import (
     gates,
     record_deployment,
     record_gate,
-    seen_by,
 )
 
 
@@ -91,7 +90,7 @@ def record_comparison(
     `examples` are the ids of the rows that were compared. Raises `LeakError` where the challenger,
     or a version that it came from, has seen some of a hold-out: then nothing is kept.
     """
-    seen = seen_by(registry.store, challenger.id, examples) if split == HOLDOUT else {}
+    seen = registry.seen(challenger, examples) if split == HOLDOUT else {}
     if seen:
         key, role = next(iter(seen.items()))
         raise LeakError(
@@ -148,7 +147,7 @@ def deploy(registry: Registry, version: Version, *, force: bool = False) -> Depl
     better than what is deployed, unless by `force`, and while another changes the module.
     """
     module = version.manifest.module.name
-    with registry.changing(module, f"deploy of {version.id}"):
+    with registry.changing(module, f"deploy of {version.id}"), registry.sharing(module):
         found = verdict(registry, version)
         if found.champion == version.id:
             return None
@@ -177,10 +176,11 @@ def deploy(registry: Registry, version: Version, *, force: bool = False) -> Depl
 def rollback(registry: Registry, module: str) -> Deployment:
     """Let the version answer that did before the one that is deployed.
 
-    Raises `UsageError` where nothing is deployed, `RegistryError` while another changes the module.
+    Raises `UsageError` where nothing is deployed, `RegistryError` where that version is not there
+    any more, and while another changes the module.
     """
     registry.known(module)
-    with registry.changing(module, f"rollback of {module}"):
+    with registry.changing(module, f"rollback of {module}"), registry.sharing(module):
         deployed = registry.deployed(module)
         if not deployed.below:
             known = f"{module}@{BASE} answers" if deployed.number else None
@@ -190,6 +190,16 @@ def rollback(registry: Registry, module: str) -> Deployment:
                 hint=f"flywheel versions --module {module}",
             )
         before = deployed.below[-2].version_id if len(deployed.below) > 1 else f"{module}@{BASE}"
+        if not before.endswith(f"@{BASE}"):
+            try:
+                registry.find(before)
+            except FlywheelError as error:
+                raise RegistryError(
+                    f"{before}, which answered before, cannot be deployed any more.",
+                    cause=error.message,
+                    hint=f"flywheel deploy {module}@{BASE} --force deploys the module as its code"
+                    " has it; a module of your own by its place: FILE.py:CLASS@base",
+                ) from error
         return record_deployment(
             registry.store,
             module,

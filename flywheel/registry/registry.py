@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from flywheel.core.errors import RegistryError, UsageError
 from flywheel.core.identity import bytes_hash
+from flywheel.core.lock import locked
 from flywheel.programs import Program, find_program
 from flywheel.programs.modules import SHIPPED
 from flywheel.registry import state as states
@@ -47,6 +48,7 @@ from flywheel.store import (
     VersionRow,
     deployments,
     record_version,
+    seen_by,
 )
 from flywheel.store.lock import LockTimeoutError, alone
 from flywheel.workspace import Workspace
@@ -58,10 +60,13 @@ FOLDER = "registry"
 """Folder of the versions, in the workspace's state."""
 LOCK = "lock"
 """File of a module that who changes it holds."""
+SHARES_LOCK = "traffic.lock"
+"""File of a module that who writes its deployment or its shares of traffic holds."""
 ASKED_FOR = "Asked for."
 """Reason of a change that a person wants, and that needs no other."""
 
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
+_HASH = re.compile(r"[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +109,7 @@ class Registry:
         if not folder.exists():
             _put(folder, manifest, written)
         version = read_version(folder)
-        record_version(
-            self.store,
-            _row(version),
-            {
-                TRAIN: version.manifest.trained_on,
-                VALIDATION: version.manifest.validated_on,
-                DEMO: version.manifest.demos,
-            },
-        )
+        record_version(self.store, _row(version), _seen(version.manifest))
         return version
 
     def check(self, program: Program) -> None:
@@ -162,12 +159,19 @@ class Registry:
             return self.base(self.program(place))
         folders = self._folders(module)
         found = [one for one in folders if start and one.name.startswith(start)]
+        found = [one for one in found if one.name == start] or found
         if len(found) == 1:
             return read_version(found[0])
         if found:
             listed = ", ".join(f"{module}@{one.name}" for one in found)
             raise UsageError(
                 f"Several versions begin with {asked}: {listed}.", hint="give more of it"
+            )
+        if not at:
+            raise RegistryError(
+                f"{module}@{start} is deployed, and is not there any more.",
+                cause=f"there is no folder {self.root / module / start}",
+                hint=f"put a copy of it back, or flywheel rollback {module}",
             )
         raise self._none(asked, module, folders)
 
@@ -221,6 +225,22 @@ class Registry:
             )
         states.apply(states.parse(version.written), version.manifest.predictors, program)
 
+    def seen(self, version: Version, example_ids: Iterable[str]) -> dict[str, str]:
+        """Which of some examples a version or one that it came from has seen, with the role there.
+
+        The store says so, and so do manifests: it may be another one than they were made with.
+        """
+        wanted = set(example_ids)
+        found = seen_by(self.store, version.id, wanted)
+        while True:
+            for role, ids in _seen(version.manifest).items():
+                found |= {key: role for key in wanted.intersection(ids) if key not in found}
+            module, _, name = version.manifest.parent.rpartition("@")
+            folder = self.root / module / name
+            if not _NAME.fullmatch(module) or not _HASH.fullmatch(name) or not folder.is_dir():
+                return found
+            version = read_version(folder)
+
     def deployed(self, module: str) -> Deployed:
         """What is deployed of a module."""
         return deployed_by(module, deployments(self.store, module))
@@ -251,9 +271,19 @@ class Registry:
                 hint="wait for it to end, or stop it",
             ) from error
 
+    @contextmanager
+    def sharing(self, module: str) -> Iterator[None]:
+        """Be the only one who writes what is deployed of a module, or how its traffic is shared.
+
+        For the moment of the writing alone; waits for who is at it.
+        """
+        with locked(self.root / module / SHARES_LOCK):
+            yield
+
     def known(self, module: str) -> None:
         """Raise `UsageError` for a module that has no version and does not come with flywheel."""
-        if module not in SHIPPED and not self._folders(module):
+        there = self._folders(module) or deployments(self.store, module)
+        if module not in SHIPPED and not there:
             raise self._none(module, module, ())
 
     def modules(self) -> tuple[str, ...]:
@@ -264,7 +294,7 @@ class Registry:
         if module is not None and not _NAME.fullmatch(module):
             return ()  # a path, or a pattern: nothing is filed under it
         found = self.root.glob(f"{module or '*'}/[0-9a-f]*")
-        return tuple(sorted(one for one in found if one.is_dir()))
+        return tuple(sorted(one for one in found if _HASH.fullmatch(one.name) and one.is_dir()))
 
     def _none(self, asked: str, module: str, folders: tuple[Path, ...]) -> UsageError:
         if not folders:
@@ -347,6 +377,11 @@ def _put(folder: Path, manifest: Manifest, written: str) -> None:
             cause=str(error),
             hint="free some room, and run the same command again: what was paid for is kept",
         ) from error
+
+
+def _seen(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """The examples that a version saw when it was made, by role."""
+    return {TRAIN: manifest.trained_on, VALIDATION: manifest.validated_on, DEMO: manifest.demos}
 
 
 def _row(version: Version) -> VersionRow:

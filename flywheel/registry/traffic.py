@@ -20,7 +20,6 @@ from fractions import Fraction
 
 from flywheel.core.errors import UsageError
 from flywheel.core.identity import content_hash
-from flywheel.core.lock import locked
 from flywheel.optimize.sequential import ALPHA, Evidence, Stream, evidence, interval
 from flywheel.registry.registry import ASKED_FOR, Registry, deployed_by
 from flywheel.store import (
@@ -35,8 +34,6 @@ from flywheel.store import (
 
 WHOLE = 100
 """What shares sum to."""
-LOCK = "traffic.lock"
-"""File of a module that is held while its traffic is changed."""
 _ROLLED_BACK = "Rolled back"
 """How the reason begins for which a challenger was taken out."""
 
@@ -160,7 +157,7 @@ def share(registry: Registry, module: str, shares: Mapping[str, float]) -> Traff
     """
     with (
         registry.changing(module, f"traffic of {module}"),
-        locked(registry.root / module / LOCK),
+        registry.sharing(module),
     ):
         deployed = registry.deployed(module)
         if not shares.get(deployed.version_id):
@@ -217,7 +214,7 @@ def record_outcome(
     counts = record_live(registry.store, outcome)
     if success is None or not _worse(_arms(before, counts)):
         return ()
-    with locked(registry.root / before.module / LOCK):
+    with registry.sharing(before.module):
         now = traffic_of(registry, before.module)
         return _without_the_worse(registry, now) if now.experiment == before.experiment else ()
 

@@ -34,6 +34,7 @@ from flywheel.store.candidates import (
     combined_parts,
     count_examples,
     proven_candidates,
+    proven_count,
     rare_families,
 )
 from flywheel.store.carried import (
@@ -265,6 +266,7 @@ __all__ = [
     "oracles",
     "outcomes_of",
     "proven_candidates",
+    "proven_count",
     "rare_families",
     "record_attempts",
     "record_baseline",

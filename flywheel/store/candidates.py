@@ -95,6 +95,12 @@ def count_examples(store: Store, baselines: Collection[str]) -> int:
     return int(row[0]) if row else 0
 
 
+def proven_count(store: Store) -> int:
+    """Examples that were ever proven, each counted once."""
+    with store.reading() as connection:
+        return int(connection.execute("SELECT count(*) FROM proven").fetchall()[0][0])
+
+
 def combined_parts(
     store: Store, baseline_id: str, *, settled: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], ...]:

@@ -104,6 +104,17 @@ def test_it_ends_with_a_version_that_its_tuned_model_plays_from_then_on(
     assert f"needs openai/{TUNED}" in other.err
 
 
+def test_the_same_rows_validated_on_others_are_not_paid_for_again(
+    flywheel: Run, served: Provider, tuning: Tuning, folder: Path
+) -> None:
+    assert flywheel(*LIMITED).code == 0
+    version(find(explicit=folder).datasets, train=8, validation=5, holdout=8)
+    again = flywheel(*LIMITED, "--json")
+    assert again.code == 0, again.err
+    assert len(tuning.jobs) == 1
+    assert len(studies(Store(find(explicit=folder).store_path))) == 2
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_leaves_its_job_and_the_next_goes_on_with_it(
     flywheel: Run, served: Provider, tuning: Tuning, folder: Path

@@ -156,15 +156,16 @@ def test_a_bug_saves_its_traceback_and_names_the_file(
     flywheel: Flywheel, failing: Callable[[BaseException], None], folder: Path
 ) -> None:
     (folder / ".flywheel").mkdir()
-    failing(ZeroDivisionError("a [bold] thing"))
+    failing(ZeroDivisionError("a [bold] thing of https://me:secret@x.org/a"))
     ran = flywheel("init")
     (saved,) = (folder / ".flywheel").glob("traceback-*.txt")
     assert ran.code == 1
     assert "This is a bug" in ran.err
-    assert "ZeroDivisionError: a [bold] thing" in ran.err
+    assert "ZeroDivisionError: a [bold] thing of https://x.org/a" in ran.err
     assert str(saved) in ran.err
     assert "Traceback" not in ran.err
     assert "raise_it" in saved.read_text()
+    assert "secret" not in saved.read_text()
 
 
 def test_a_bug_outside_a_workspace_leaves_nothing_in_the_folder(

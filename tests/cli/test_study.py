@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import time
 
+import pytest
 from rich.console import Console
 
+from flywheel.cli.display import Line
 from flywheel.cli.session import Session
 from flywheel.cli.study import Shown, changes, told
 from flywheel.core import events
@@ -42,7 +45,7 @@ class Bar:
 def shown(*told: events.Event) -> tuple[str, Bar]:
     session, bar = Session(), Bar()
     session.__dict__["err"] = Console(file=io.StringIO(), width=200, highlight=False)
-    view = Shown(session, bar)
+    view = Shown(session, Line(session, bar))  # type: ignore[arg-type]  # stands in
     for event in told:
         view(event)
     return session.err.file.getvalue(), bar  # type: ignore[attr-defined]  # a StringIO
@@ -67,6 +70,21 @@ def test_the_best_shows_what_it_says_otherwise() -> None:
     assert "+ Count from 0." in text
     assert bar.line.startswith("trial 2 of 10, minibatch: 7 of 35 rows · best 0.300")
     assert "about 5 min left" in bar.line
+
+
+def test_where_there_is_no_terminal_progress_is_a_line_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    session = Session()
+    session.__dict__["err"] = Console(file=io.StringIO(), width=200, highlight=False)
+    line = Line(session, None)
+    for seconds, text in ((59.0, "early"), (61.0, "one [of] two"), (119.0, "soon"), (122.0, "on")):
+        now[0] = seconds
+        line.show(text, 1, 4)
+    said = session.err.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    assert said == "one [of] two (25%)\non (25%)\n"
 
 
 def test_a_value_that_is_not_known_is_no_number() -> None:

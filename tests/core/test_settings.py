@@ -242,6 +242,7 @@ def test_profiles_of_language_models_are_tables_of_ones_own_naming(tmp_path: Pat
         ("[lm.a]\ntimeout = 1", "lm.a.model has a wrong value", None),
         ('[lm.a]\nmodel = "x"\nretries = -1', "lm.a.retries has a wrong value", None),
         ('[lm."a.b"]\nmodel = "x"', "no name of a language model's profile", "[lm.corrector]"),
+        ('[lm.a]\nmodel = "x"\napi_base = "https://me:pw@x.org"', "lm.a.api_base", None),
         ('lm = "x"', "'lm' in", "[lm]"),
         ('[lm]\nmodel = "x"', "'lm.model' in", "[lm.model]"),
     ],
@@ -254,6 +255,7 @@ def test_what_is_wrong_with_a_profile_is_said(
         load_in(tmp_path)
     assert message in caught.value.message
     assert hint is None or hint in (caught.value.hint or "")
+    assert "pw" not in str(vars(caught.value))
 
 
 def test_a_profile_cannot_be_set_by_a_variable_and_that_is_said(tmp_path: Path) -> None:

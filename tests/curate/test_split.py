@@ -129,6 +129,20 @@ def test_a_hold_out_gains_nothing_and_loses_nothing_and_is_not_touched() -> None
     assert leaks(both, second) == 0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_repositories_larger_than_every_share_are_still_parted(seed: int) -> None:
+    sizes = {"a": 500, "b": 300, "c": 400, "d": 450}
+    repos = [name for name, size in sizes.items() for _ in range(size)]
+    own = [f"{repo}/{n}" for n, repo in enumerate(repos)]
+    frame = rows(len(repos), repo=repos, files=own, definition=own, family=own)
+    rules = Split(by="repository", seed=seed, validation=0.1, holdout=0.1)
+    where = dict(zip(repos, part(frame, rules, None).split, strict=True))
+    # A tenth of them is 165 rows: the smallest is nearest to it, then the next.
+    assert where == {"b": HOLDOUT, "c": VALIDATION, "a": TRAIN, "d": TRAIN}
+    one = part(frame.head(500), rules, None).split
+    assert set(one) == {TRAIN}
+
+
 def test_the_order_of_the_rows_does_not_choose_the_hold_out_of_a_split_by_repository() -> None:
     frame = rows(500)
     other = frame.sample(fraction=1, shuffle=True, seed=5)

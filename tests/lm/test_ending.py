@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -42,6 +45,33 @@ def test_what_was_sent_may_end_and_is_not_paid_again_by_the_next_run(asking) -> 
         again = asking(profiles)
         assert [again.ask(str(n)) for n in range(2)] == ["0", "1"]
         assert len(served.asked) == 2
+
+
+def test_what_was_under_way_when_its_process_was_killed_is_in_the_ledger(tmp_path: Path) -> None:
+    program = """
+        import sys
+        from pathlib import Path
+        from tests.lm.conftest import Asking, question
+        one = Asking(Path(sys.argv[1]), {"default": {
+            "model": "anthropic/claude-sonnet-4-6", "api_base": sys.argv[2],
+        }})
+        one.ask("answered")
+        one.ask("slow")
+    """
+    root = Path(__file__).parents[2]
+    with provider(OK, Behaviour(delay=60)) as served:
+        command = [sys.executable, "-c", dedent(program), str(tmp_path), served.address]
+        with subprocess.Popen(command, cwd=root) as process:
+            until_asked(served, 2)
+            process.kill()
+    journal = Journal(tmp_path / "journal.sqlite")
+    done, lost = journal.calls()
+    assert (done.status, lost.status) == ("ok", "lost")
+    assert done.usd is not None
+    assert done.usd > 0
+    assert (lost.usd, lost.input_tokens) == (None, None)
+    assert (lost.role, lost.purpose, lost.run_id) == ("corrector", "test", "run-1")
+    journal.close()
 
 
 def test_the_waiting_has_an_end(asking) -> None:

@@ -44,6 +44,41 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     again.close()
 
 
+def test_what_a_killed_process_had_sent_is_a_call_that_is_lost(tmp_path: Path) -> None:
+    program = """
+        import os, signal, sys
+        from dataclasses import replace
+        from pathlib import Path
+        from flywheel.lm import Journal
+        from tests.lm.test_journal import ANSWER, CALL
+        journal = Journal(Path(sys.argv[1]))
+        for n in range(3):
+            journal.sent(replace(CALL, call_id=f"c{n}", request_key=f"k{n}", status="lost"))
+        journal.record(replace(CALL, call_id="c1", request_key="k1"), ANSWER)
+        print("sent", flush=True)
+        sys.stdin.read()
+    """
+    path = tmp_path / "lm.sqlite"
+    with closing(Journal(path)) as journal:
+        journal.sent(replace(CALL, call_id="mine", status="lost"))
+        root = Path(__file__).parents[2]
+        with subprocess.Popen(
+            [sys.executable, "-c", dedent(program), str(path)],
+            cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"sent\n"
+            # It is still there, and may hear of them.
+            assert [call.call_id for call in journal.calls()] == ["c1"]
+            process.kill()
+        found = {call.call_id: call.status for call in journal.calls()}
+        assert found == {"c1": "ok", "c0": "lost", "c2": "lost"}
+        journal.forget(journal.calls())
+        assert journal.calls() == ()
+        journal.record(replace(CALL, call_id="mine"), ANSWER)
+        assert [call.status for call in journal.calls()] == ["ok"]
+
+
 def test_threads_share_one_journal(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "lm.sqlite")
 

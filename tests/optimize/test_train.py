@@ -134,11 +134,41 @@ def test_a_folder_of_another_training_is_refused(tiny: Path, tmp_path: Path) -> 
     trained(tiny, tmp_path, replace(QUICK, max_seconds=100))
 
 
-def test_a_checkpoint_that_was_damaged_is_an_error(tiny: Path, tmp_path: Path) -> None:
-    trained(tiny, tmp_path)
+def test_a_checkpoint_that_was_damaged_is_an_error_until_the_end(
+    tiny: Path, tmp_path: Path
+) -> None:
+    done = trained(tiny, tmp_path)
     (tmp_path / "work" / "checkpoint.safetensors").write_bytes(b"no")
+    assert trained(tiny, tmp_path) == done
+    (tmp_path / "work" / "trained.json").unlink()
     with pytest.raises(TrainingError, match="cannot be read"):
         trained(tiny, tmp_path)
+
+
+def test_weights_that_were_changed_are_refused_and_made_again(tiny: Path, tmp_path: Path) -> None:
+    done = trained(tiny, tmp_path)
+    whole = done.gguf.read_bytes()
+    done.gguf.write_bytes(whole[:-1] + b"?")
+    with pytest.raises(UsageError, match="is not what was trained"):
+        find_adapter(tmp_path / "adapters", done.hash)
+    heard: list[Progress] = []
+    again = trained(tiny, tmp_path, on_progress=heard.append)
+    assert (again.hash, again.gguf.read_bytes(), heard) == (done.hash, whole, [])
+    # As it is where its manifest is gone.
+    (done.folder / "manifest.json").unlink()
+    assert trained(tiny, tmp_path).gguf.read_bytes() == whole
+
+
+def test_one_at_a_time_trains_in_a_folder(tiny: Path, tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def beside(progress: Progress) -> None:
+        with pytest.raises(UsageError, match="is under way already") as caught:
+            trained(tiny, tmp_path)
+        refused.append(caught.value.message)
+
+    trained(tiny, tmp_path, on_progress=beside)
+    assert refused
 
 
 def test_steps_that_are_too_large_are_an_error_and_keep_the_checkpoint(

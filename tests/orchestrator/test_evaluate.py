@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,6 +225,21 @@ def test_an_interrupt_keeps_what_was_measured_and_makes_no_figure(place: Place) 
     assert sum(one.known for one in again.standings) == len(kept)
     # Nothing was asked twice but what was under way.
     assert len(gates(place.store)) == 1
+
+
+def test_a_time_limit_keeps_what_was_measured_and_is_no_verdict(place: Place) -> None:
+    short = place.settings.model_copy(update={"evaluate": EvaluateSettings(time_limit=1)})
+    done = place.run(
+        place.base, place.better(), settings=short, on_progress=lambda now: time.sleep(0.3)
+    )
+    assert done.ended == "time-limit"
+    kept = sql(place.store, "FROM outcomes")
+    assert 0 < len(kept) < 2 * ROWS
+    assert [one.refused for one in done.compared] == ["not every row was run"]
+    assert gates(place.store) == ()
+    again = place.run(place.base, place.better())
+    assert again.ended == "exhausted"
+    assert sum(one.known for one in again.standings) == len(kept)
 
 
 def test_a_budget_ends_it_and_an_outage_is_raised_and_neither_is_a_verdict(place: Place) -> None:

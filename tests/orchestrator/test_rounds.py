@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from flywheel.core.errors import RegistryError, UsageError
+from flywheel.core.errors import LMError, RegistryError, UsageError
 from flywheel.core.events import EventBus
-from flywheel.core.settings import Settings, SpinSettings
+from flywheel.core.settings import HarvestSettings, Settings, SpinSettings
 from flywheel.orchestrator.rounds import (
     Attempted,
     Composed,
@@ -25,8 +26,9 @@ from flywheel.orchestrator.rounds import (
 from flywheel.orchestrator.spin import fingerprint, spin
 from flywheel.orchestrator.spin_report import report, verdict_of
 from flywheel.registry import Registry
-from flywheel.store import Store
+from flywheel.store import Store, record_calls
 from flywheel.workspace import Workspace
+from tests.lm.test_journal import CALL
 
 BASE, BETTER = "repair@base", "repair@0123456789abcdef"
 
@@ -91,6 +93,18 @@ def test_a_file_that_is_damaged_is_named(tmp_path: Path) -> None:
     (tmp_path / "round-1.json").write_text('{"number": 1')
     with pytest.raises(UsageError, match=r"round-1\.json cannot be read"):
         list(rounds)
+    rounds.keep(round_of(1))
+    (tmp_path / "round-2.json").write_text((tmp_path / "round-1.json").read_text())
+    with pytest.raises(UsageError, match=r"round-2\.json cannot be read") as caught:
+        list(rounds)
+    assert "it is of round 1" in str(caught.value.cause)
+    rounds.keep(round_of(2).model_copy(update={"composed": None}))
+    with pytest.raises(UsageError) as caught:
+        list(rounds)
+    assert "one before it is not" in str(caught.value.cause)
+    # A round that begins anew is followed by none.
+    rounds.begin(round_of(1))
+    assert [one.number for one in rounds] == [1]
 
 
 def ended(tmp_path: Path, *rounds: Round, **changes: int) -> str:
@@ -114,20 +128,30 @@ def test_a_spin_ends_when_its_rounds_are_done_or_do_not_help(tmp_path: Path) -> 
     assert ended(tmp_path / "c", round_of(1), rounds=9, patience=1) == "no-improvement"
     dry = round_of(3, new=0, exhausted=True, compared=False)
     assert ended(tmp_path / "d", won, undecided, dry, rounds=9) == "nothing-new"
+    # Fewer rounds than there are, the last of them not finished.
+    under_way = round_of(2).model_copy(update={"gated": None, "attempted": None})
+    assert ended(tmp_path / "e", won, under_way, rounds=1) == "done"
+
+
+def test_what_a_stage_that_was_stopped_had_stored_is_something_new() -> None:
+    dry = round_of(1, new=0, exhausted=True)
+    assert dry.fruitless
+    assert not dry.model_copy(update={"stored": -3}).fruitless
 
 
 def test_what_a_study_had_spent_when_it_was_stopped_is_not_there_to_be_spent_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits: list[float | None] = []
+    limits: list[tuple[float | None, int | None]] = []
 
     def optimize(module: str, settings: Settings, *rest: object) -> SimpleNamespace:
-        limits.append(settings.optimize.max_usd)
-        return SimpleNamespace(studied=SimpleNamespace(ended="budget"), usd=0.25)
+        limits.append((settings.optimize.max_usd, settings.optimize.max_tokens))
+        studied = SimpleNamespace(ended="budget")
+        return SimpleNamespace(studied=studied, study_id="s2", usd=0.25, tokens={"student": 90})
 
     monkeypatch.setattr("flywheel.orchestrator.optimize.optimize", optimize)
     workspace = Workspace(tmp_path, "--workspace")
-    settings = Settings(spin=SpinSettings(max_usd=1.0))
+    settings = Settings(spin=SpinSettings(max_usd=1.0, max_tokens=1000))
     rounds = Rounds(workspace.spins / fingerprint(["repo"], "repair", settings))
     done = {"studied": None, "gated": None, "attempted": None, "stopped_usd": 0.0}
     rounds.keep(round_of(1).model_copy(update=done))
@@ -136,18 +160,73 @@ def test_what_a_study_had_spent_when_it_was_stopped_is_not_there_to_be_spent_aga
             ["repo"], "repair", settings, workspace, Store(workspace.store_path), EventBus()
         )
         assert (spun.ended, spun.usd) == ("budget", 0.25)
-    assert limits == [1.0, 0.75]
+        assert spun.rounds[-1].tokens == 90
+    assert limits == [(1.0, 1000), (0.75, 910)]
     # The study that is done says what all its runs have cost.
-    assert round_of(2).model_copy(update={"study_usd": 0.25}).spent == round_of(2).spent
+    spent = round_of(2).model_copy(update={"study_usd": 0.25, "study_tokens": 90})
+    assert (spent.spent, spent.tokens) == (round_of(2).spent, round_of(2).tokens)
+
+
+def test_a_study_that_a_round_meets_again_costs_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def optimize(*arguments: object) -> SimpleNamespace:
+        studied = SimpleNamespace(ended="done", trials=[1])
+        return SimpleNamespace(
+            studied=studied, study_id="s1", usd=0.4, tokens={"student": 90}, version=None
+        )
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flywheel.orchestrator.optimize.optimize", optimize)
+    monkeypatch.setattr("flywheel.orchestrator.stages.Stages.gate", stop)
+    workspace = Workspace(tmp_path, "--workspace")
+    rounds = Rounds(workspace.spins / fingerprint(["repo"], "repair", Settings()))
+    first, second = round_of(1), round_of(2)
+    assert first.studied is not None
+    known = first.studied.model_copy(update={"study": "s1", "usd": 0.3, "tokens": 50})
+    rounds.keep(first.model_copy(update={"studied": known}))
+    rounds.keep(second.model_copy(update={"studied": None, "gated": None, "attempted": None}))
+    store = Store(workspace.store_path)
+    done = spin(["repo"], "repair", Settings(), workspace, store, EventBus())
+    assert done.ended == "interrupted"
+    found = done.rounds[-1].studied
+    assert found is not None
+    assert found.usd == pytest.approx(0.1)
+    assert found.tokens == 40
+
+
+def test_what_a_stage_took_that_went_wrong_is_counted_by_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path, "--workspace")
+    store = Store(workspace.store_path)
+
+    def harvest(*arguments: object) -> dict[str, object]:
+        record_calls(store, [replace(CALL, usd=0.3, input_tokens=60, output_tokens=10)])
+        raise LMError("no answer")
+
+    monkeypatch.setattr("flywheel.orchestrator.stages.harvest", harvest)
+    with pytest.raises(LMError, match="no answer"):
+        spin(["https://me:pw@x.org/a"], "repair", Settings(), workspace, store, EventBus())
+    rounds = Rounds(workspace.spins / fingerprint(["https://x.org/a"], "repair", Settings()))
+    (one,) = rounds
+    assert (one.spent, one.tokens) == (0.3, 70)
+    # What is shown and kept has no password in it.
+    page = rounds.report.read_text()
+    assert "https://x.org/a" in page
+    assert "pw" not in page
 
 
 def test_repositories_of_one_harvest_share_what_may_be_spent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits: list[float | None] = []
+    limits: list[tuple[float | None, int | None, int | None]] = []
 
     def harvest(repo: str, settings: Settings, *rest: object) -> dict[str, object]:
-        limits.append(settings.harvest.max_usd)
+        now = settings.harvest
+        limits.append((now.max_usd, now.max_tokens, now.max_examples))
         return {
             "candidates": {"judged": 1, "valid": 1}, "examples": {"new": 1},
             "written": {"usd": 0.25, "tokens": 9},
@@ -156,13 +235,15 @@ def test_repositories_of_one_harvest_share_what_may_be_spent(
 
     monkeypatch.setattr("flywheel.orchestrator.stages.harvest", harvest)
     workspace = Workspace(tmp_path, "--workspace")
-    settings = Settings(spin=SpinSettings(max_usd=1.0))
+    settings = Settings(
+        spin=SpinSettings(max_usd=1.0, max_tokens=100), harvest=HarvestSettings(max_examples=7)
+    )
     store = Store(workspace.store_path)
     done = spin(["a", "b", "c"], "repair", settings, workspace, store, EventBus())
     assert (done.ended, done.usd) == ("budget", 0.5)
-    assert limits == [1.0, 0.75]
+    assert limits == [(1.0, 100, 7), (0.75, 91, 7)]
     spin(["a", "b", "c"], "repair", settings, workspace, store, EventBus())
-    assert limits[2:] == [0.5, 0.25]
+    assert limits[2:] == [(0.5, 82, 7), (0.25, 73, 7)]
 
 
 @pytest.mark.parametrize(("ended", "exhausted"), [("exhausted", True), ("time-limit", False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from flywheel.registry import (
     Registry,
     Tuned,
     VersionScore,
+    deploy,
+    rollback,
 )
 from flywheel.store import seen_by, sql
 from tests.registry.conftest import DEMO, SOURCE
@@ -243,3 +246,42 @@ def test_what_a_version_and_its_parents_have_seen_is_known(
     assert set(seen_by(registry.store, first.id, asked)) == {"e1", "e2", "e3"}
     assert set(seen_by(registry.store, second.id, asked)) == {"e1", "e2", "e3", "e8"}
     assert seen_by(registry.store, first.id, asked)["e3"] == "validation"
+
+
+def test_what_a_version_has_seen_is_known_without_the_store_it_was_made_with(
+    registry: Registry, draft: Draft
+) -> None:
+    first = registry.save(draft())
+    second = registry.save(
+        draft("More.", parent=first.id, trained_on=("e8",), validated_on=(), demos=())
+    )
+    registry.store.path.unlink()
+    registry.store.log.unlink(missing_ok=True)
+    found = registry.seen(second, ["e1", "e3", "e8", "e9"])
+    assert set(found) == {"e1", "e3", "e8"}
+    assert (found["e3"], found["e8"]) == ("validation", "train")
+
+
+def test_a_copy_of_a_versions_folder_is_no_version(registry: Registry, draft: Draft) -> None:
+    saved = registry.save(draft())
+    folder = registry.root / "Mend" / saved.manifest.hash
+    shutil.copytree(folder, folder.with_name(f"{folder.name}.bak"))
+    shutil.copytree(folder, folder.with_name(f"{folder.name}0"))
+    assert registry.find(saved.id) == saved
+
+
+def test_a_deployed_version_that_is_gone_is_named_and_can_be_rolled_back(
+    registry: Registry, draft: Draft
+) -> None:
+    saved, other = registry.save(draft()), registry.save(draft("Other words."))
+    for version in (saved, other):
+        deploy(registry, version, force=True)
+    for one in (saved, other):
+        shutil.rmtree(registry.root / "Mend" / one.manifest.hash)
+    with pytest.raises(RegistryError, match="is deployed, and is not there any more") as caught:
+        registry.find("Mend")
+    assert "flywheel rollback Mend" in str(caught.value.hint)
+    with pytest.raises(RegistryError, match="cannot be deployed any more") as caught:
+        rollback(registry, "Mend")
+    assert "FILE.py:CLASS@base" in str(caught.value.hint)
+    assert deploy(registry, registry.find("mine.py:Mend@base"), force=True) is not None

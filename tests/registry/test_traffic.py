@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -188,3 +189,21 @@ def test_outcomes_of_a_champion_alone_are_kept_and_tested_against_nothing(
         assert record_outcome(registry, route(now, key), False) == ()
     (arm,) = arms(registry, now)
     assert (arm.champion, arm.evidence, arm.stream.n) == (True, None, 3)
+
+
+def test_a_deployment_waits_for_a_rollback_that_is_being_written(
+    registry: Registry, both: tuple[str, str]
+) -> None:
+    _, challenger = both
+    done: list[object] = []
+    with registry.sharing("Mend"):
+        other = Registry(registry.workspace, registry.store)
+        beside = threading.Thread(
+            target=lambda: done.append(deploy(other, other.find(challenger), force=True))
+        )
+        beside.start()
+        beside.join(0.5)
+        assert done == []
+    beside.join(30)
+    assert len(done) == 1
+    assert registry.deployed("Mend").version_id == challenger

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,8 @@ from flywheel.optimize.finetune.options import TrainOptions
 GGUF, WEIGHTS, CONFIG = "adapter.gguf", "adapter_model.safetensors", "adapter_config.json"
 LOSSES, MANIFEST = "losses.jsonl", "manifest.json"
 """Files of an adapter's folder."""
+
+_AGAIN = "put its folder back, or train it again: flywheel optimize"
 
 End = Literal["epochs", "patience", "time"]
 """Why a training ended: all was seen, validation got no better, or its time was over."""
@@ -123,7 +126,8 @@ def keep(
 ) -> Trained:
     """Write an adapter's folder; `weights` are tensors by PEFT's names, `said` the manifest's rest.
 
-    The folder is there whole or not at all. The same adapter trained again keeps its first folder.
+    The folder is there whole or not at all. The same adapter trained again keeps its first folder,
+    unless that is damaged.
     """
     from safetensors.torch import save_file  # noqa: PLC0415  of the extra `train`
 
@@ -144,25 +148,34 @@ def keep(
         **said,
     )
     (making / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    adapters.mkdir(parents=True, exist_ok=True)
+    with suppress(UsageError):
+        return find(adapters, manifest.hash)
     folder = adapters / manifest.hash
-    if not folder.exists():
-        adapters.mkdir(parents=True, exist_ok=True)
-        making.replace(folder)
-    shutil.rmtree(making, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    making.replace(folder)
     return find(adapters, manifest.hash)
 
 
 def find(adapters: Path, name: str) -> Trained:
-    """An adapter by its hash. Raises `UsageError` where it is not there, or cannot be read."""
+    """An adapter by its hash.
+
+    Raises `UsageError` where it is not there, cannot be read or is not what was trained.
+    """
     folder = adapters / name
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        found = bytes_hash((folder / GGUF).read_bytes())
     except (OSError, ValidationError) as error:
         raise UsageError(
-            f"there is no adapter {name} in {adapters}",
-            cause=str(error),
-            hint="put its folder back, or train it again: flywheel optimize",
+            f"there is no adapter {name} in {adapters}", cause=str(error), hint=_AGAIN
         ) from error
+    if not found == manifest.hash == name:
+        raise UsageError(
+            f"the adapter {name} in {adapters} is not what was trained",
+            cause=f"the hash of its weights is {found}",
+            hint=_AGAIN,
+        )
     return Trained(folder, manifest)
 
 

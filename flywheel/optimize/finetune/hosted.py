@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -240,6 +240,7 @@ class HostedTraining:
         pause, job = self._first, work.job
         while True:
             look = self._patiently(lambda sdk: _look(sdk, job.job_id))
+            look = replace(look, message=self._secrets.redact(look.message))
             self._looked(look)
             if look.status in (SUCCEEDED, FAILED, CANCELLED):
                 ended = job.model_copy(
@@ -254,7 +255,7 @@ class HostedTraining:
                 named = f"the training {job.job_id} of {job.model} at {job.address}"
                 raise TrainingError(
                     f"{named} {_ENDS[look.status]}",
-                    cause=self._secrets.redact(look.message) or "the provider gave no reason",
+                    cause=look.message or "the provider gave no reason",
                     hint="run the same command again for another one, which is paid for again",
                 )
             self._wait(pause)

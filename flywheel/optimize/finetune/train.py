@@ -24,8 +24,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flywheel.core.errors import Interrupted, TrainingError
+from flywheel.core.errors import Interrupted, TrainingError, UsageError
 from flywheel.core.identity import content_hash
+from flywheel.core.lock import locked_if_free
 from flywheel.optimize.finetune.adapter import LOSSES, End, Trained, find, keep
 from flywheel.optimize.finetune.base import LIBRARIES, Base, base_of, check_libraries
 from flywheel.optimize.finetune.checkpoint import Checkpoint, TrainingState, judged, load, save
@@ -37,6 +38,8 @@ from flywheel.optimize.finetune.trace import Trace, learned
 
 _ENDED = "trained.json"
 """Names the adapter of a training that has ended."""
+_LOCK = "training.lock"
+"""Held by who trains in a folder."""
 _LEAST = 0.01
 """What the learning rate ends at, as a share of its highest."""
 _TIMELESS = ("max_seconds", "checkpoint_steps", "checkpoint_seconds")
@@ -92,23 +95,27 @@ def train(
     of = base_of(base)
     kept, tested = learned(traces), tuple(one for one in validation if one.kept)
     fingerprint = training_hash(of, traces, validation, options)
-    folder.mkdir(parents=True, exist_ok=True)
-    found = load(folder, fingerprint)
-    if (trained := _ended(folder, adapters, fingerprint)) is not None:
-        return trained
-    training = _Training(of, options, folder, kept, tested, on_progress)
-    training.begin(found, fingerprint)
-    try:
-        with _repeatable(training.tuned.device):
-            end = training.run()
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"training stopped after step {training.standing.step} of {training.steps}",
-            cause=f"the checkpoint after step {training.saved} is kept in {folder}",
-            hint="run the same command again: it goes on from there",
-        ) from None
-    trained = training.keep(adapters, end)
-    _end(folder, trained, fingerprint)
+    with locked_if_free(folder / _LOCK) as free:
+        if not free:
+            raise UsageError(
+                f"the training in {folder} is under way already",
+                hint="wait for it: what it learns is taken from there, and not learned again",
+            )
+        if (trained := _ended(folder, adapters, fingerprint)) is not None:
+            return trained
+        training = _Training(of, options, folder, kept, tested, on_progress)
+        training.begin(load(folder, fingerprint), fingerprint)
+        try:
+            with _repeatable(training.tuned.device):
+                end = training.run()
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"training stopped after step {training.standing.step} of {training.steps}",
+                cause=f"the checkpoint after step {training.saved} is kept in {folder}",
+                hint="run the same command again: it goes on from there",
+            ) from None
+        trained = training.keep(adapters, end)
+        _end(folder, trained, fingerprint)
     return trained
 
 
@@ -373,7 +380,7 @@ def _end(folder: Path, trained: Trained, fingerprint: str) -> None:
 
 
 def _ended(folder: Path, adapters: Path, fingerprint: str) -> Trained | None:
-    """The adapter of a training that has ended, where it is still there. Raises `TrainingError`."""
+    """The adapter of a training that has ended, where it is still whole. Raises `TrainingError`."""
     path = folder / _ENDED
     if not path.is_file():
         return None
@@ -386,9 +393,12 @@ def _ended(folder: Path, adapters: Path, fingerprint: str) -> Trained | None:
             cause=f"{type(error).__name__}: {error}",
             hint=f"rm {path} ends it again, from its last checkpoint",
         ) from error
-    if ended != fingerprint or not (adapters / name).is_dir():
+    if ended != fingerprint:
         return None
-    return find(adapters, name)
+    try:
+        return find(adapters, name)
+    except UsageError:
+        return None  # its last checkpoint gives it once more
 
 
 @contextmanager
