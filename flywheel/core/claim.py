@@ -43,8 +43,10 @@ class Claims:
         self._lock(name, fcntl.F_UNLCK)
 
     def close(self) -> None:
-        """Give all back."""
-        os.close(self._file)
+        """Give all back; what is given back already stays so."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def __enter__(self) -> Self:
         return self

@@ -242,15 +242,10 @@ def test_anthropics_own_library_talks_to_the_same_server() -> None:
         profile = Profile("claude", LMProfile(model="anthropic/small", max_tokens=20))
         claude = ours.AnthropicBackend(profile, key=None, address=backend.address)
         pieces: list[str] = []
-        for left in (2, 1, 0):
-            try:
-                answer = await claude.complete(question("Say hello."), on_text=pieces.append)
-            except LMError as error:
-                # A busy server may end a stream without a word; the engine asks again.
-                if not left or pieces or error.failure != "unavailable":
-                    raise
-            else:
-                break
+        # Where an answer begins with half a character, as many faces do, the server leaves out what
+        # a stream begins with: it is asked for one that does not.
+        asked = question("What is the capital of France?", temperature=0.0)
+        answer = await claude.complete(asked, on_text=pieces.append)
         assert "".join(pieces) == answer.text
         assert answer.usage.output_tokens
         await claude.close()
