@@ -78,6 +78,8 @@ def evaluate(
     Raises `DatasetError` where there are too few rows to compare anything, `LMError` where no model
     can be asked, and what is wrong with a version; what was measured until then is kept.
     """
+    from flywheel.optimize.stop import Stop  # noqa: PLC0415  it imports DSPy
+
     if len(versions) > 1:
         require(len(drawn.rows))
     started, clock = datetime.now(UTC), time.monotonic()
@@ -97,8 +99,6 @@ def evaluate(
             _Contender(ready(one, registry, models, bus), models, drawn, tools) for one in versions
         ]
         done = Evaluated(run_id, drawn, metric, tools.judge, [one.standing for one in crew])
-        from flywheel.optimize.stop import Stop  # noqa: PLC0415  it imports DSPy
-
         stop = Stop(seconds=wanted.time_limit)
         loop = _Loop(crew, done, models, tools, store, bus, on_progress)
         try:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
 
@@ -82,6 +83,13 @@ def test_answers_do_not_hang_on_what_is_asked_beside_them(tmp_path: Path) -> Non
         with Engine({}, journal) as engine, ThreadPoolExecutor(at_once) as pool:
             replies = pool.map(lambda one, to=engine: to.ask(one, FOR), asked)  # type: ignore[misc]  # bound here
             said.append([reply.response.text for reply in replies])
+        calls = sorted(journal.calls(), key=lambda call: call.started_at)
+        ended = [call.started_at + timedelta(seconds=call.seconds) for call in calls]
+        # By the wall's clock and by another one, so that they may differ by a moment.
+        moment = timedelta(seconds=0.02)
+        assert all(
+            end < one.started_at + moment for end, one in zip(ended, calls[1:], strict=False)
+        )
         journal.close()
     assert said[0] == said[1]
 
