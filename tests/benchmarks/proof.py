@@ -115,7 +115,7 @@ def proven(workspace: Workspace, rows: int, quixbugs: Path | None) -> dict[str, 
         )
     dataset = workspace.flywheel("dataset", "build", "repair-across")["version"]
     made = {}
-    # Each ends with a verdict on the held-out rows, which are asked once: the table reads them again.
+    # Each ends with a verdict on the held-out rows. They are asked once: the table reads it again.
     for optimizer, bounds in OPTIMIZERS.items():
         made[optimizer] = workspace.flywheel(
             "optimize", "--module", "repair", "--dataset", dataset, "--optimizer", optimizer,

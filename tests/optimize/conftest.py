@@ -55,6 +55,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products are float32 on every processor: for what is compared to the last digits."""
+    import torch
+
+    from flywheel.optimize.finetune import linear
+
+    monkeypatch.setattr(linear, "products_of", lambda: torch.float32)
+
+
 def trace(number: int, **more: object) -> Trace:
     said = {
         "example_id": f"e{number}",

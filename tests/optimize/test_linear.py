@@ -46,6 +46,21 @@ def test_results_and_gradients_are_those_of_peft(adapted: Any) -> None:
         torch.testing.assert_close(other, one)
 
 
+@pytest.mark.parametrize("quick", ["amx_bf16", "avx512_bf16", None])
+def test_products_are_narrow_where_the_processor_has_instructions_for_it(
+    quick: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from flywheel.optimize.finetune.linear import products_of
+
+    able = {"amx_bf16": False, "avx512_bf16": False, "avx2": True} | (
+        {quick: True} if quick else {}
+    )
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert products_of() is (torch.bfloat16 if quick else torch.float32)
+
+
 def test_without_its_adapter_it_is_the_weight_as_it_was(adapted: Any) -> None:
     import torch
 

@@ -20,7 +20,7 @@ LONG = 1000
 
 
 @pytest.fixture
-def model(tiny: Path) -> Tuned:
+def model(tiny: Path, wide: None) -> Tuned:
     """With an adapter that changes something."""
     import torch
 
@@ -63,6 +63,24 @@ def test_the_gradient_of_a_pack_is_that_of_its_rows(model: Tuned, tokens: int) -
     plain.set_attn_implementation(ATTENTION)
     assert loss == pytest.approx(alone, rel=1e-5)
     assert torch.allclose(packed, gradient(model), atol=1e-5, rtol=1e-4)
+
+
+def test_products_of_narrower_numbers_learn_nearly_the_same(model: Tuned) -> None:
+    import torch
+
+    from flywheel.optimize.finetune.linear import compute_as_one
+
+    rows = encoded(traces(0, 5), model.tokenizer, longest=LONG).rows
+    found = []
+    for products in (torch.float32, torch.bfloat16):
+        compute_as_one(model.model, products)
+        loss = sum(model.learn(one, of=1) for one in packs(rows, tokens=5000, device="cpu"))
+        assert all(one.grad.dtype == torch.float32 for one in model.weights().values())
+        found.append((loss, gradient(model)))
+    (wide, one), (narrow, other) = found
+    assert wide != narrow
+    assert narrow == pytest.approx(wide, rel=0.01)
+    assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.99
 
 
 def test_what_all_rows_begin_with_goes_through_the_model_once(model: Tuned) -> None:

@@ -200,7 +200,7 @@ def test_peft_reads_what_was_trained(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_worked_into_its_model_an_adapter_says_what_it_says_beside_it(
-    tiny: Path, tmp_path: Path
+    tiny: Path, wide: None, tmp_path: Path
 ) -> None:
     import torch
     from safetensors.torch import load_file

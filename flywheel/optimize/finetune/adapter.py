@@ -76,6 +76,8 @@ class Manifest(BaseModel):
     """`cpu` or `cuda`."""
     threads: int
     """That torch computed with: another number gives other last digits."""
+    products: str = "float32"
+    """Numbers that products of matrices were computed in; the weights learned are float32."""
     libraries: dict[str, str]
     """Versions of what trained it."""
 

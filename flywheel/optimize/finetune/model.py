@@ -24,6 +24,8 @@ class Tuned:
     """The base's."""
     device: str
     """Where it is: `cuda` or `cpu`."""
+    products: str
+    """Numbers that products of matrices are computed in: `bfloat16` or `float32`."""
 
     def weights(self) -> dict[str, Any]:
         """The adapter's weights by PEFT's names, as they are trained."""
@@ -80,9 +82,13 @@ def tuned(base: Base, options: TrainOptions) -> Tuned:
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415  with it
     from transformers import AttentionInterface, AttentionMaskInterface  # noqa: PLC0415  with it
 
-    from flywheel.optimize.finetune.linear import compute_as_one  # noqa: PLC0415  with it
+    from flywheel.optimize.finetune.linear import (  # noqa: PLC0415  with it
+        compute_as_one,
+        products_of,
+    )
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    products = torch.bfloat16 if device == "cuda" else products_of()
     model, tokenizer = model_of(base, device), tokenizer_of(base)
     AttentionInterface.register(ATTENTION, attend)
     AttentionMaskInterface.register(ATTENTION, _no_mask)
@@ -91,9 +97,9 @@ def tuned(base: Base, options: TrainOptions) -> Tuned:
     with quiet():
         adapted = get_peft_model(model, LoraConfig(**options.lora))
     if device == "cpu":
-        compute_as_one(adapted)
+        compute_as_one(adapted, products)
     adapted.train()
-    return Tuned(adapted, tokenizer, device)
+    return Tuned(adapted, tokenizer, device, str(products).removeprefix("torch."))
 
 
 def _no_mask(*args: object, **more: object) -> None:

@@ -74,21 +74,21 @@ def attend(
     import torch  # noqa: PLC0415  of the extra `train`
     from torch.nn.functional import scaled_dot_product_attention  # noqa: PLC0415  with it
 
+    # Turned by their places, which are float32, these are wider than the values.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     groups = query.shape[1] // key.shape[1]
     key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
-    found, shared = [], pack.shared
-    if shared:
-        first = (one[:, :, :shared] for one in (query, key, value))
-        found.append(scaled_dot_product_attention(*first, is_causal=True, scale=scaling))
-    for (start, end), mask in zip(pack.spans, pack.masks, strict=True):
-        keys, values = (
-            torch.cat((one[:, :, :shared], one[:, :, start:end]), dim=2) for one in (key, value)
-        )
+    # Split once: the gradient of a slice is as long as what it was taken of.
+    sizes = [pack.shared, *(end - start for start, end in pack.spans)]
+    (first, *queries), keys, values = (one.split(sizes, dim=2) for one in (query, key, value))
+    found = []
+    if pack.shared:
         found.append(
-            scaled_dot_product_attention(
-                query[:, :, start:end], keys, values, attn_mask=mask, scale=scaling
-            )
+            scaled_dot_product_attention(first, keys[0], values[0], is_causal=True, scale=scaling)
         )
+    for asked, own, told, mask in zip(queries, keys[1:], values[1:], pack.masks, strict=True):
+        both = torch.cat((keys[0], own), dim=2), torch.cat((values[0], told), dim=2)
+        found.append(scaled_dot_product_attention(asked, *both, attn_mask=mask, scale=scaling))
     return torch.cat(found, dim=2).transpose(1, 2).contiguous(), None
 
 

@@ -2,8 +2,8 @@
 
 The adapter is of low rank (LoRA: Hu et al., ICLR 2022), learned by AdamW (Loshchilov and Hutter,
 ICLR 2019) at a rate that falls along a cosine (the same, ICLR 2017). The loss is that of the
-answer's tokens alone. A step is some traces, in as many passes as they need; the same seed, traces
-and threads give the same weights on a processor.
+answer's tokens alone. A step is some traces, in as many passes as they need; the same seed, traces,
+threads and kind of processor give the same weights.
 
 After each so many steps everything is written down, and a training that is run again in its folder
 goes on there, to the weights that it would have had without an end between. What validates best is
@@ -246,6 +246,7 @@ class _Training:
                 "seconds": round(standing.seconds, 3),
                 "device": self.tuned.device,
                 "threads": torch.get_num_threads(),
+                "products": self.tuned.products,
                 "libraries": {one: importlib.metadata.version(one) for one in LIBRARIES},
             },
         )
