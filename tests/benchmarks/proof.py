@@ -55,12 +55,12 @@ timeout = 900
 threads = {os.cpu_count()}
 """
 OPTIMIZERS = {
-    "bootstrap-finetune": ("--time-limit", "60m"),
+    "bootstrap-finetune": ("--time-limit", "45m"),
     "bootstrap-fewshot": (),
-    "miprov2": ("--trials", "6", "--time-limit", "45m"),
+    "miprov2": ("--trials", "6", "--time-limit", "20m"),
 }
 """Optimisers, with what bounds them."""
-ROWS = 250
+ROWS = 210
 """Held-out rows that each version is measured on."""
 
 
