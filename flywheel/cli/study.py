@@ -93,8 +93,7 @@ class Shown:
             self._best = f" · best {event.value:.3f}"
             for line in changes(self._first, event.instructions)[:LINES]:
                 self._session.say(f"    [dim]{escape(visible(line[:_WIDTH]))}[/dim]")
-        left = event.left_seconds
-        self._beside = "" if left is None else f" · about {_time(left)} left"
+        self._beside = _left(event.left_seconds)
 
     def _progress(self, event: events.TrialProgressed) -> None:
         of = f" of {self._trials}" if self._trials else ""
@@ -105,7 +104,8 @@ class Shown:
         elif event.phase != "tune":
             text += f": {event.done} answers"
         text += f" · {event.detail}" if event.detail else ""
-        self._status(text + self._best + self._beside, event.done, event.total or None)
+        left = _left(event.left_seconds) or self._beside
+        self._status(text + self._best + left, event.done, event.total or None)
 
     def _status(self, text: str, done: int, total: int | None) -> None:
         took = f" · {_time(time.monotonic() - self._began)}"
@@ -117,6 +117,10 @@ def watched(session: Session) -> Iterator[Shown]:
     """A subscriber that shows a study for as long as the block runs."""
     with live(session) as bar:
         yield Shown(session, Line(session, bar))
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f" · about {_time(seconds)} left"
 
 
 def _time(seconds: float) -> str:

@@ -181,6 +181,8 @@ class TrialProgressed(Event):
     """All of them, 0 where that is not known."""
     detail: str = ""
     """What a person may want to read beside the numbers."""
+    left_seconds: float | None = None
+    """Wall time that the study will take yet about, where it is better known than by its trials."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,9 @@ class Trials:
         detail = f"loss {progress.loss:.3f}, {progress.tokens_per_second:.0f} tokens/s"
         if progress.validation_loss is not None:
             detail += f", {progress.validation_loss:.3f} on the validation"
-        self._progressed(len(self._took), "tune", progress.step, progress.steps, detail)
+        # What comes of it is scored as the program was.
+        left = progress.eta_seconds + self.longest
+        self._progressed(len(self._took), "tune", progress.step, progress.steps, detail, left)
 
     def looked(self, look: Look) -> None:
         """Tell how far a training at a provider is."""
@@ -177,9 +179,17 @@ class Trials:
             )
         )
 
-    def _progressed(self, number: int, phase: str, done: int, total: int, detail: str = "") -> None:
+    def _progressed(
+        self,
+        number: int,
+        phase: str,
+        done: int,
+        total: int,
+        detail: str = "",
+        left: float | None = None,
+    ) -> None:
         study_id = self._study.study_id
-        self._bus.publish(TrialProgressed(study_id, number, phase, done, total, detail))
+        self._bus.publish(TrialProgressed(study_id, number, phase, done, total, detail, left))
 
     def _left(self, number: int) -> float | None:
         """Seconds that the trials to come will take, as long as those that were asked anew."""

@@ -95,8 +95,10 @@ def test_a_value_that_is_not_known_is_no_number() -> None:
 
 
 def test_a_training_shows_its_steps_and_its_loss() -> None:
-    _, bar = shown(STARTED, events.TrialProgressed("s1", 1, "tune", 12, 40, "loss 0.310"))
-    assert "tune: 12 of 40 steps · loss 0.310" in bar.line
+    tuned = events.TrialProgressed("s1", 1, "tune", 12, 40, "loss 0.310", left_seconds=1800.0)
+    _, bar = shown(STARTED, trial(0, 0.0), tuned)
+    assert "tune: 12 of 40 steps · loss 0.310 · about 30 min left" in bar.line
+    assert bar.line.count("left") == 1
 
 
 def test_only_what_is_other_is_told_of_instructions() -> None:
