@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from flywheel.core.events import EventBus, StudyEnded, StudyStarted, TrialEnded, TrialProgressed
 from flywheel.lm import Journal
 from flywheel.orchestrator.cost import take_calls
-from flywheel.store import Store, Study, StudyTrial, call_sums, record_trials, trials_of
+from flywheel.store import (
+    Store,
+    Study,
+    StudyTrial,
+    answering_seconds,
+    call_sums,
+    record_trials,
+    trials_of,
+)
 from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -69,9 +77,13 @@ class Trials:
 
     @property
     def longest(self) -> float:
-        """Seconds that the longest trial took when it was first scored, 0 before the first."""
-        known = trials_of(self._store, self._study.study_id)
-        return max((one.seconds for one in known), default=0.0)
+        """Seconds that the longest trial takes, 0 before the first.
+
+        One whose answers another study had bought took none; then it is what the answers took.
+        """
+        study_id = self._study.study_id
+        known = max((one.seconds for one in trials_of(self._store, study_id)), default=0.0)
+        return max(known, answering_seconds(self._store, study_id) / max(1, len(self._took)))
 
     def spent(self) -> Spent:
         """What the study has cost so far; the calls that ended are stored."""

@@ -100,6 +100,22 @@ def call_sums(store: Store, by: str | None = None, *, run_id: str | None = None)
     return [CallSum(*row) for row in rows]
 
 
+def answering_seconds(store: Store, run_id: str) -> float:
+    """Seconds that the answers to a run's questions took when they came, kept ones among them."""
+    with store.reading() as connection:
+        row = connection.execute(
+            """
+            WITH asked AS (SELECT DISTINCT request_key FROM calls WHERE run_id = ?)
+            SELECT coalesce(sum(took), 0.0) FROM (
+                SELECT arg_max(seconds, started_at) AS took
+                FROM calls JOIN asked USING (request_key) WHERE status = 'ok' GROUP BY request_key
+            )
+            """,
+            [run_id],
+        ).fetchone()
+    return float(row[0]) if row else 0.0
+
+
 def cached_sums(store: Store, *, run_id: str | None = None) -> list[CachedSum]:
     """Sums of answered calls by profile, model and whether they were sent in batches."""
     where, values = ("", []) if run_id is None else ("AND run_id = ?", [run_id])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from flywheel.lm import Call
-from flywheel.store import Store, call_sums, record_calls
+from flywheel.store import Store, answering_seconds, call_sums, record_calls
 
 DAY = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OK = Call(
@@ -31,6 +31,15 @@ def test_a_sum_tells_made_from_spared_and_known_from_unknown(store: Store) -> No
     # What was spared was read and written once only.
     assert (total.input_tokens, total.output_tokens, total.cache_read_tokens) == (2000, 400, 800)
     assert (total.usd, total.unpriced, total.unsettled) == (0.01, 1, 1)
+
+
+def test_a_kept_answer_took_what_it_took_when_it_came(store: Store) -> None:
+    other = replace(CACHED, call_id="c5", run_id="r2")
+    again = replace(other, call_id="c6")
+    failed = replace(FAILED, call_id="c7", run_id="r2", request_key="k1")
+    record_calls(store, [OK, other, again, failed])
+    assert answering_seconds(store, "r2") == OK.seconds
+    assert answering_seconds(store, "nobody") == 0.0
 
 
 def test_sums_are_by_what_is_asked_the_dearest_first(store: Store) -> None:
