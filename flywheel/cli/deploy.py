@@ -37,7 +37,8 @@ def deploy(
 ) -> None:
     """Let a version answer, where it was shown to beat the one that does.
 
-    What counts is the newest comparison of the two on a hold-out: flywheel evaluate makes one.
+    What counts is the comparison of the two on a hold-out that has the most rows: flywheel evaluate
+    makes one. Of several, each must show more.
     """
     from rich.markup import escape
 

@@ -128,7 +128,7 @@ def harvest(
         typer.Option("--install", help="What to install, as arguments of `uv pip install`."),
     ] = None,
     isolation: Annotated[
-        str | None, typer.Option("--isolation", help="auto, S3, S3-soft or S2.")
+        str | None, typer.Option("--isolation", help="The least to judge in: S3 or S3-soft.")
     ] = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at a candidate's first failing test.")

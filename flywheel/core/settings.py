@@ -156,7 +156,7 @@ class HarvestSettings(Section):
     test_report: str = "tap"
     """How its results are read: tap, junit …, from what it prints or from a file: junit:out.xml."""
     isolation: Literal["auto", "S3", "S3-soft", "S2"] = "auto"
-    """Sandbox level to insist on; auto: the best this machine gives."""
+    """Least sandbox level to judge in, S3 or S3-soft; auto: the best this machine gives."""
 
 
 class CorrectSettings(Section):
@@ -557,7 +557,12 @@ def template() -> str:
         "",
         "# Language models have tables of their own: [lm.ROLE] of a generator, corrector, judge,",
         "# proposer or student, [lm.default] for those without, [lm.NAME] for --generator NAME.",
+        "# [lm.default]",
     ]
+    for field, info in LMProfile.model_fields.items():
+        default = info.get_default(call_default_factory=True)
+        told = "" if info.is_required() else _toml(default)
+        lines += [f"# {info.description}", f"# {field} = {told}".rstrip()]
     return "\n".join(lines) + "\n"
 
 

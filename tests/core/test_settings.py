@@ -8,6 +8,7 @@ import pytest
 from flywheel.core.errors import UsageError
 from flywheel.core.settings import (
     Configuration,
+    LMProfile,
     load,
     parse_duration,
     setting_names,
@@ -201,10 +202,14 @@ def test_the_template_uncommented_gives_the_defaults(tmp_path: Path) -> None:
         line.removeprefix("# ") if " = " in line and not line.rstrip().endswith(".") else line
         for line in template().splitlines()
     ]
-    tree = tomllib.loads("\n".join(lines))
-    write(tmp_path / "flywheel.toml", "\n".join(lines))
+    text = "\n".join(lines).replace("# [lm.default]", "[lm.default]")
+    text = text.replace("# model =", 'model = "local"')
+    tree = tomllib.loads(text)
+    write(tmp_path / "flywheel.toml", text)
     assert tree["harvest"]["max_candidates"] == 2000
-    assert load_in(tmp_path).settings == load_in(tmp_path / "elsewhere").settings
+    wanted = load_in(tmp_path / "elsewhere").settings
+    profile = {"default": LMProfile(model="local")}
+    assert load_in(tmp_path).settings == wanted.model_copy(update={"lm": profile})
 
 
 def test_variable_names_are_distinct() -> None:

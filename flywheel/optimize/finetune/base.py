@@ -70,7 +70,7 @@ def check_libraries() -> None:
         raise UsageError(
             "training needs the extra `train`, which is not installed",
             cause=f"missing: {', '.join(missing)}",
-            hint="pip install 'flywheel[train]', or in a checkout: make train",
+            hint="in flywheel's checkout: make train",
         )
 
 

@@ -37,7 +37,7 @@ class Chosen:
             raise UsageError(
                 "miprov2 needs the package optuna, which is not installed",
                 cause=str(error),
-                hint="pip install 'flywheel[optimize]', or --optimizer random-search",
+                hint="pip install optuna, or --optimizer random-search",
             ) from error
         return Plan(_scored(ground), {**_sizes(ground), "minibatch": _minibatch(ground)})
 
