@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flywheel.core.events import EventBus, StudyEnded, StudyStarted, TrialEnded, TrialProgressed
-from flywheel.lm import Journal
+from flywheel.lm import Journal, Role
 from flywheel.orchestrator.cost import take_calls
 from flywheel.store import (
     Store,
@@ -69,21 +69,13 @@ class Trials:
         self._began = time.monotonic()
         self._plan: Plan | None = None
         self._took: list[float] = []
+        self.longest = 0.0
+        """Seconds that a trial takes, as far as is known: 0 before the first has ended."""
         self._before = Spent(0.0, {})
 
     def begin(self) -> None:
         """Know what earlier runs have cost: it is no part of the first trial."""
         self._began, self._before = time.monotonic(), self.spent()
-
-    @property
-    def longest(self) -> float:
-        """Seconds that the longest trial takes, 0 before the first.
-
-        One whose answers another study had bought took none; then it is what the answers took.
-        """
-        study_id = self._study.study_id
-        known = max((one.seconds for one in trials_of(self._store, study_id)), default=0.0)
-        return max(known, answering_seconds(self._store, study_id) / max(1, len(self._took)))
 
     def spent(self) -> Spent:
         """What the study has cost so far; the calls that ended are stored."""
@@ -159,6 +151,7 @@ class Trials:
             ],
         )
         self._took.append(trial.seconds)
+        self.longest = self._longest()
         self._bus.publish(
             TrialEnded(
                 study_id=self._study.study_id,
@@ -203,8 +196,18 @@ class Trials:
         study_id = self._study.study_id
         self._bus.publish(TrialProgressed(study_id, number, phase, done, total, detail, left))
 
+    def _longest(self) -> float:
+        """Seconds of the longest trial so far.
+
+        One whose answers another study had bought took none: then it is what the answers took.
+        """
+        study_id, store = self._study.study_id, self._store
+        known = [one.seconds for one in trials_of(store, study_id)]
+        bought = answering_seconds(store, study_id, f"{PURPOSE}{Role.STUDENT.value}")
+        return max(*known, bought / len(known))
+
     def _left(self, number: int) -> float | None:
-        """Seconds that the trials to come will take, as long as those that were asked anew."""
+        """Seconds that the trials to come will take, as long as those so far in the mean."""
         if self._plan is None or self._plan.trials is None:
             return None
         to_come = max(0, self._plan.trials - number)

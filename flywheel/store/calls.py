@@ -100,18 +100,20 @@ def call_sums(store: Store, by: str | None = None, *, run_id: str | None = None)
     return [CallSum(*row) for row in rows]
 
 
-def answering_seconds(store: Store, run_id: str) -> float:
-    """Seconds that the answers to a run's questions took when they came, kept ones among them."""
+def answering_seconds(store: Store, run_id: str, purpose: str) -> float:
+    """Seconds that answers to a run's questions took when they came, kept ones among them."""
     with store.reading() as connection:
         row = connection.execute(
             """
-            WITH asked AS (SELECT DISTINCT request_key FROM calls WHERE run_id = ?)
+            WITH asked AS (
+                SELECT DISTINCT request_key FROM calls WHERE run_id = ? AND purpose = ?
+            )
             SELECT coalesce(sum(took), 0.0) FROM (
                 SELECT arg_max(seconds, started_at) AS took
                 FROM calls JOIN asked USING (request_key) WHERE status = 'ok' GROUP BY request_key
             )
             """,
-            [run_id],
+            [run_id, purpose],
         ).fetchone()
     return float(row[0]) if row else 0.0
 

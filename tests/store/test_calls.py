@@ -37,9 +37,10 @@ def test_a_kept_answer_took_what_it_took_when_it_came(store: Store) -> None:
     other = replace(CACHED, call_id="c5", run_id="r2")
     again = replace(other, call_id="c6")
     failed = replace(FAILED, call_id="c7", run_id="r2", request_key="k1")
-    record_calls(store, [OK, other, again, failed])
-    assert answering_seconds(store, "r2") == OK.seconds
-    assert answering_seconds(store, "nobody") == 0.0
+    judged = replace(OK, call_id="c8", run_id="r2", purpose="judge", request_key="k2")
+    record_calls(store, [OK, other, again, failed, judged])
+    assert answering_seconds(store, "r2", OK.purpose) == OK.seconds
+    assert answering_seconds(store, "nobody", OK.purpose) == 0.0
 
 
 def test_sums_are_by_what_is_asked_the_dearest_first(store: Store) -> None:
