@@ -36,7 +36,7 @@ STAGES = {
 WHY = {
     "no-improvement": "the champion won the last rounds; --patience says how many it may",
     "nothing-new": "the repositories give nothing more: name more of them, or other sources",
-    BUDGET: "the budget is spent; with a larger --max-usd it goes on",
+    BUDGET: "the budget is spent; with a larger --max-usd or --max-tokens it goes on",
     TIME_LIMIT: "the time is over; run it again to go on",
     INTERRUPTED: "run it again to go on",
 }

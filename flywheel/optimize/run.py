@@ -70,8 +70,6 @@ class Outcome:
     failure: str = ""
     """Why there is no answer: `unreadable`, `raised`, `context-length`, `content-filter`; empty
     where there is one."""
-    usd: float | None = None
-    """US dollars of its calls, None where they are not known; only the ledger knows them."""
     seconds: float = 0.0
     """Time that the program took, without the measuring."""
     input_tokens: int = 0

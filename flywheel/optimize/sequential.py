@@ -125,7 +125,7 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def _exp(logarithm: float) -> float:
-    """The number of a logarithm, the greatest there is in place of infinity."""
+    """The number of a logarithm; infinity where it is too large for a float."""
     try:
         return math.exp(logarithm)
     except OverflowError:

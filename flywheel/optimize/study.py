@@ -38,7 +38,8 @@ from flywheel.programs import Row
 MOST_UNKNOWN = 0.5
 """Share of the rows that may be left out because nobody knows their value."""
 OUTCOMES, LOG = "outcomes.jsonl", "optimizer.log"
-"""Files of a study's folder: what each row of each trial was worth, and what DSPy had to say."""
+"""Files of a study's folder: what each row of each trial was worth, and what DSPy had to say. Each
+run adds its trials to the first: of one that was scored again the last lines count."""
 
 
 @dataclass(frozen=True, slots=True)

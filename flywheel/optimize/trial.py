@@ -14,8 +14,6 @@ from flywheel.programs import Estimate, mean_of
 
 FULL, MINIBATCH, TRAIN = "full", "minibatch", "train"
 """What a trial's rows are: all of the validation, some of it, or rows that are learnt from."""
-BASELINE = 0
-"""Number of the trial of the program as it was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,9 +68,9 @@ def challenge(
     champion = registry.deployed(module).version_id
     if done.version is None or done.version == champion:
         return None
-    section, tokens = settings.evaluate, sum(done.tokens.values())
-    usd = None if wanted.max_usd is None else max(0.0, wanted.max_usd - (done.usd or 0.0))
-    left = None if wanted.max_tokens is None else max(0, wanted.max_tokens - tokens)
+    section, paid = settings.evaluate, done.paid
+    usd = None if wanted.max_usd is None else max(0.0, wanted.max_usd - paid.usd)
+    left = None if wanted.max_tokens is None else max(0, wanted.max_tokens - paid.tokens)
     section = section.model_copy(
         update={
             "student": wanted.student,

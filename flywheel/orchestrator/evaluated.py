@@ -140,7 +140,7 @@ class Evaluated:
     judged: int = 0
     """Changes that the tests were run on in this run."""
     ended: str = EXHAUSTED
-    """`exhausted`, `interrupted` or `budget`."""
+    """`exhausted`, `interrupted`, `budget` or `time-limit`."""
     usd: float = 0.0
     """US dollars that the program's models cost in this run."""
     tokens: int = 0

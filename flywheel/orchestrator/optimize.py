@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.core.ending import FAILED, INTERRUPTED
+from flywheel.core.ending import DONE, FAILED, INTERRUPTED
 from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus
 from flywheel.core.identity import content_hash
@@ -34,7 +34,7 @@ from flywheel.orchestrator.trials import PURPOSE, Trials
 from flywheel.orchestrator.tuning import Tuning, Weights
 from flywheel.programs import Metric, Program, Row, find_program, rows_of
 from flywheel.registry import Model, Registry
-from flywheel.store import Store, record_figures, record_study
+from flywheel.store import Store, forget_trials, record_figures, record_study
 from flywheel.store import Study as Kept
 from flywheel.workspace import Workspace
 
@@ -136,7 +136,13 @@ class _Work:
 
         held.callback(self._journal.close)
         wanted = self._wanted
-        options = Options(wanted.auto, wanted.trials, wanted.demos, wanted.threshold, wanted.seed)
+        options = Options(
+            auto=wanted.auto,
+            trials=wanted.trials,
+            demos=wanted.demos,
+            threshold=wanted.threshold,
+            seed=wanted.seed,
+        )
         engine = self._engine()
         held.callback(self._closed, engine)
         for purpose in self._purposes().values():
@@ -169,7 +175,7 @@ class _Work:
             kept, self._metric.name, self._workspace, self._store, self._bus, self._journal
         )
         study = self._study(engine, options, scoring, trials, folder, train, validation)
-        return self._conclude(study, scoring, trials, kept, lm)
+        return self._conclude(study, engine, scoring, trials, kept, lm)
 
     def _engine(self) -> Engine:
         wanted = self._wanted
@@ -335,7 +341,13 @@ class _Work:
         )
 
     def _conclude(
-        self, study: Study, scoring: Scoring, trials: Trials, kept: Kept, lm: Model
+        self,
+        study: Study,
+        engine: Engine,
+        scoring: Scoring,
+        trials: Trials,
+        kept: Kept,
+        lm: Model,
     ) -> Optimized:
         """Run the study, and keep what came of it."""
         record_study(self._store, kept)
@@ -363,6 +375,7 @@ class _Work:
                 spared=scoring.spared,
                 usd=spent.usd,
                 tokens=spent.tokens,
+                paid=engine.spent,
             )
             if (draft := draft_of(done)) is not None:
                 version = Registry(self._workspace, self._store).save(draft)
@@ -372,6 +385,8 @@ class _Work:
             record_study(self._store, replace(kept, status=FAILED, ended_at=datetime.now(UTC)))
             raise
         trials.ended(studied.ended, studied)
+        if studied.ended == DONE:
+            forget_trials(self._store, self._study_id, first=len(studied.trials))
         reasons = {
             "bootstraps": dict(studied.bootstraps),
             "proposals": dict(studied.proposals),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.curate import VALIDATION
 from flywheel.curate import Version as Dataset
+from flywheel.lm import Spending
 from flywheel.orchestrator.measure import version_of
 from flywheel.orchestrator.tuning import Weights
 from flywheel.programs import Metric, Program
@@ -63,6 +64,8 @@ class Optimized:
     """US dollars of the whole study, all its runs; None where a price is not known."""
     tokens: Mapping[str, int]
     """Tokens of the whole study, by what they were for."""
+    paid: Spending
+    """What this run has paid: its limits are held against that."""
     version: str | None = None
     """The version that was saved, None for none."""
 

@@ -45,13 +45,11 @@ def spin(
     workspace: Workspace,
     store: Store,
     bus: EventBus,
-    *,
-    on_round: Callable[[Spun], None] = lambda spun: None,
 ) -> Spun:
     """Spin a module over repositories, round by round; nobody else deploys it meanwhile.
 
-    `on_round` hears of each round that is finished. Raises `RegistryError` where another changes
-    the module, and what the stages raise; what is done until then is kept.
+    Raises `RegistryError` where another changes the module, and what the stages raise; what is done
+    until then is kept.
     """
     registry = Registry(workspace, store)
     program = registry.program(module)
@@ -63,7 +61,7 @@ def spin(
         rounds = list(Rounds(folder))
         spun = Spun(spin_id, program.name, settings.spin.metric, shown, folder, rounds)
         stages = Stages(spun, repos, module, settings, workspace, store, bus, registry)
-        _Spin(spun, stages, settings, store, bus, registry, on_round).run()
+        _Spin(spun, stages, settings, store, bus, registry).run()
     return spun
 
 
@@ -92,11 +90,10 @@ class _Spin:
         store: Store,
         bus: EventBus,
         registry: Registry,
-        on_round: Callable[[Spun], None],
     ) -> None:
         self._spun, self._wanted = spun, settings.spin
         self._store, self._bus = store, bus
-        self._registry, self._on_round = registry, on_round
+        self._registry = registry
         self._rounds = Rounds(spun.folder)
         self._stages = stages
 
@@ -111,7 +108,6 @@ class _Spin:
                 self._round()
                 self._record(spun.rounds[-1])
                 write(spun.report, report(spun))
-                self._on_round(spun)
             spun.ended = reason
         except KeyboardInterrupt:
             spun.ended = INTERRUPTED

@@ -86,7 +86,9 @@ class Tuning:
             on_progress=self._told,
         )
         name = f"{self._profile.name}-{found.hash}"
-        self._engine.add(name, self._profile.settings.model_copy(update={"adapter": found.gguf}))
+        # Nobody else's answer is scored for it.
+        served = {"adapter": found.gguf, "fallbacks": ()}
+        self._engine.add(name, self._profile.settings.model_copy(update=served))
         model = language_model(self._engine, replace(self._purpose, profile=name))
         self._trained[model.model] = found
         return model

@@ -33,7 +33,7 @@ class Edit:
     old: tuple[str, ...]
     """One at the least."""
     new: tuple[str, ...]
-    """None where the old ones are dropped."""
+    """Empty where the old ones are dropped."""
 
 
 def edit_between(bad: str, good: str) -> Edit | None:

@@ -76,9 +76,9 @@ def mean_of(groups: Mapping[str, Sequence[float]], *, seed: int = 0) -> Estimate
     return Estimate(mean, len(values), low, high)
 
 
-def draws(groups: int, *, seed: int) -> Iterator[NDArray[np.int64]]:
+def draws(groups: int, *, seed: int, count: int = DRAWS) -> Iterator[NDArray[np.int64]]:
     """Which groups are drawn, one row a draw, in blocks that fit the memory."""
     random = np.random.default_rng(seed)
-    block = max(1, min(DRAWS, _AT_ONCE // groups))
-    for done in range(0, DRAWS, block):
-        yield random.integers(0, groups, size=(min(block, DRAWS - done), groups))
+    block = max(1, min(count, _AT_ONCE // groups))
+    for done in range(0, count, block):
+        yield random.integers(0, groups, size=(min(block, count - done), groups))

@@ -80,7 +80,10 @@ class Metric:
         """
         given = {name: getattr(tools or Tools(), name) for name in self.needs}
         if missing := [name for name, tool in given.items() if tool is None]:
-            raise UsageError(f"{self.name} needs {missing[0]}, and none is at hand")
+            raise UsageError(
+                f"{self.name} needs {missing[0]}, and none is at hand",
+                hint=f"give it as Tools({missing[0]}=…); flywheel metric run brings all there are",
+            )
         try:
             found = self.function(case, answer, **given)
         except FlywheelError:

@@ -76,7 +76,7 @@ def _imported(tree: ast.Module, name: str, file: Path, root: Path) -> Iterator[t
             continue
         try:
             found = importlib.util.find_spec(one)
-        except Exception:  # noqa: BLE001  a package of the user's may raise anything as it is run
+        except (Exception, SystemExit):  # noqa: BLE001  a user's package may raise anything as it is run
             continue  # no module of this name: a function, or what is only imported elsewhere
         if found is None or found.origin is None:
             continue

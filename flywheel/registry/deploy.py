@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from flywheel.core.errors import FlywheelError, LeakError, RegistryError, UsageError
 from flywheel.core.identity import content_hash
 from flywheel.curate import HOLDOUT
-from flywheel.optimize.gate import ALPHA, Comparison
+from flywheel.optimize.gate import Comparison, level
 from flywheel.registry.registry import ASKED_FOR, Registry
 from flywheel.registry.version import BASE, Version
 from flywheel.store import (
@@ -50,7 +50,7 @@ class Verdict:
     @property
     def level(self) -> float:
         """What its p-value must stay below: who looks often finds a difference of equals once."""
-        return ALPHA / max(1, self.looks)
+        return level(max(1, self.looks))
 
     @property
     def sentence(self) -> str:

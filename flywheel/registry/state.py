@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 AUGMENTED = "augmented"
 """Mark that DSPy puts on a demonstration which a model wrote."""
+_SPOILT = "bring its files back as they were saved, or optimise again"
+"""What to do about a state that is none."""
 
 
 class FieldText(Record):
@@ -162,6 +164,7 @@ def check(state: State, saved: Sequence[Predictor], program: dspy.Module) -> Non
         raise RegistryError(
             "What was saved is no state of this module.",
             cause=f"it has {_listed(sorted(state))}, and the module {_listed(sorted(before))}",
+            hint=_SPOILT,
         )
     for name, one in state.items():
         fields = before[name].fields
@@ -173,6 +176,7 @@ def check(state: State, saved: Sequence[Predictor], program: dspy.Module) -> Non
                 cause=f"it speaks of {_listed(sorted(strange))}"
                 if strange
                 else f"it has {len(one.signature.fields)} fields of {len(fields)}",
+                hint=_SPOILT,
             )
 
 
@@ -225,4 +229,4 @@ def _listed(names: Sequence[str]) -> str:
 def _unfit(message: str, error: pydantic.ValidationError) -> RegistryError:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"]))
-    return RegistryError(message, cause=f"{where}: {first['msg']}")
+    return RegistryError(message, cause=f"{where}: {first['msg']}", hint=_SPOILT)

@@ -134,7 +134,7 @@ class Cost(Record):
     tokens: int
     """Tokens that models have read and written."""
     seconds: float
-    """Wall time."""
+    """Wall time of the run that ended it; answers of earlier ones were kept."""
 
 
 class Environment(Record):

@@ -136,6 +136,7 @@ from flywheel.store.store import Store
 from flywheel.store.studies import (
     Study,
     StudyTrial,
+    forget_trials,
     record_study,
     record_trials,
     studies,
@@ -255,6 +256,7 @@ __all__ = [
     "failure_of",
     "figures",
     "forget",
+    "forget_trials",
     "gates",
     "held",
     "ids_to_score",

@@ -14,6 +14,8 @@ from typing import Any
 from flywheel.store.ingest import columns, insert
 from flywheel.store.store import Store
 
+_SCORED = ("value", "n", "low", "high", "unknown", "reasons")
+"""What a trial was worth."""
 RUNNING = "running"
 """Status of a study that goes on, or was killed."""
 
@@ -106,7 +108,10 @@ def record_study(store: Store, study: Study) -> None:
 
 
 def record_trials(store: Store, trials: Sequence[StudyTrial]) -> None:
-    """Store trials; one that scores the same state again keeps what it cost first."""
+    """Store trials; one that scores the same state again keeps what it cost first.
+
+    Scored on fewer rows, for one of them turned out to be unknown, it has the new score.
+    """
     if not trials:
         return
     rows = [
@@ -124,7 +129,20 @@ def record_trials(store: Store, trials: Sequence[StudyTrial]) -> None:
                 "DELETE FROM study_trials WHERE study_id = ? AND number = ? AND state_hash <> ?",
                 [row[name] for name in ("study_id", "number", "state_hash")],
             )
+            connection.execute(
+                f"UPDATE study_trials SET {', '.join(f'{name} = ?' for name in _SCORED)}"
+                " WHERE study_id = ? AND number = ? AND n <> ?",
+                [row[name] for name in (*_SCORED, "study_id", "number", "n")],
+            )
         insert(connection, "study_trials", rows, new_by=("study_id", "number"))
+
+
+def forget_trials(store: Store, study_id: str, *, first: int) -> None:
+    """Drop the trials of a study from a number on: of a run that went further, another way."""
+    with store.writing() as connection:
+        connection.execute(
+            "DELETE FROM study_trials WHERE study_id = ? AND number >= ?", [study_id, first]
+        )
 
 
 def studies(store: Store, *, module: str | None = None) -> tuple[Study, ...]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from flywheel.core.errors import RegistryError
+from flywheel.core.errors import RegistryError, UsageError
+from flywheel.core.settings import Settings
 from flywheel.registry import DraftVersion, Registry
 from flywheel.store import Store, studies, trials_of
 from flywheel.workspace import find
@@ -150,6 +151,26 @@ def test_the_gate_takes_no_more_than_an_evaluation_may(
     assert ran.code == 4, ran.err
     assert (ran.json["ended"], ran.json["gate"]["ended"]) == ("done", "budget")
     assert ran.json["version"] is not None
+
+
+def test_the_gate_may_cost_what_this_run_has_left(
+    flywheel: Run, served: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flywheel.orchestrator import challenge
+
+    given: list[int | None] = []
+
+    def evaluate(versions: Any, metric: Any, drawn: Any, settings: Settings, *rest: Any) -> None:
+        given.append(settings.evaluate.max_tokens)
+        raise UsageError("seen")
+
+    monkeypatch.setattr(challenge, "evaluate", lambda *told, on_progress: evaluate(*told))
+    command = (*OPTIMIZE, "--optimizer", "bootstrap-fewshot", "--max-tokens", "100000")
+    for _ in range(2):
+        assert "seen" in flywheel(*command).err
+    first, second = given
+    # What an earlier run of the study has paid was held against that run's limit.
+    assert (first, second) == (100_000 - 20 * len(served.asked), 100_000)
 
 
 def test_without_a_gate_the_hold_out_is_not_asked(flywheel: Run, served: Provider) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flywheel.core.errors import UsageError
 from flywheel.optimize.finetune.base import base_of
 from flywheel.optimize.finetune.encode import encoded
 from flywheel.optimize.finetune.model import Tuned, tuned
@@ -105,6 +106,29 @@ def test_only_the_answer_and_its_end_are_learned(model: Tuned) -> None:
 def test_a_trace_that_is_too_long_is_left_out_and_counted(model: Tuned) -> None:
     lot = encoded([trace(1), trace(2, completion="y" * 200)], model.tokenizer, longest=100)
     assert (len(lot.rows), lot.left_out) == (1, "1 × longer than 100 tokens")
-    with pytest.raises(UsageError, match="no trace fits") as caught:
-        encoded([trace(1, completion=""), trace(2)], model.tokenizer, longest=10)
-    assert caught.value.cause == "1 × an empty answer, 1 × longer than 10 tokens"
+    none = encoded([trace(1, completion=""), trace(2)], model.tokenizer, longest=10)
+    assert (none.rows, none.left_out) == ((), "1 × an empty answer, 1 × longer than 10 tokens")
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ("self_attn.q_proj", "self_attn.v_proj"),
+        ("self_attn.k_proj", "mlp.gate_proj", "mlp.up_proj"),
+        ("self_attn.o_proj", "mlp.down_proj"),
+    ],
+)
+def test_some_weights_can_be_adapted_alone(
+    targets: tuple[str, ...], tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from flywheel.optimize.finetune import linear
+
+    monkeypatch.setattr(linear, "products_of", lambda: torch.bfloat16)
+    made = tuned(base_of(tiny), replace(QUICK, targets=targets))
+    (pack,) = packs(
+        encoded(traces(0, 3), made.tokenizer, longest=LONG).rows, tokens=5000, device="cpu"
+    )
+    assert math.isfinite(made.learn(pack, of=1))
+    assert all(bool(one.grad.isfinite().all()) for one in made.weights().values())

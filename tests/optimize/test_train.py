@@ -187,6 +187,19 @@ def test_traces_that_are_not_kept_are_not_learned_from(tiny: Path, tmp_path: Pat
     assert caught.value.cause == "1 × it fails"
 
 
+def test_what_does_not_fit_is_said_of_what_is_learned_and_left_out_of_the_validation(
+    tiny: Path, tmp_path: Path
+) -> None:
+    short = replace(QUICK, row_tokens=100)
+    place = {"base": tiny, "options": short, "adapters": tmp_path / "adapters"}
+    long = [trace(number, completion="y" * 200) for number in range(3)]
+    with pytest.raises(UsageError, match="no trace fits") as caught:
+        train(long, [], folder=tmp_path / "one", **place)
+    assert caught.value.cause == "3 × longer than 100 tokens"
+    done = train(traces(0, 4), long, folder=tmp_path / "two", **place)
+    assert (done.manifest.train_rows, done.manifest.validation_rows) == (4, 0)
+
+
 def test_peft_reads_what_was_trained(tiny: Path, tmp_path: Path) -> None:
     from peft import PeftConfig
     from safetensors.numpy import load_file

@@ -88,7 +88,7 @@ def test_a_comparison_on_fewer_rows_takes_nothing_back(
     judge("Mend@base", version, n=200, better=False, p_value=0.2)
     judge("Mend@base", version, gate_id="few", n=6, p_value=0.03)
     assert not verdict(registry, version).allows
-    judge("Mend@base", version, gate_id="many", n=300, p_value=0.01)
+    judge("Mend@base", version, gate_id="many", n=300, p_value=0.001)
     assert verdict(registry, version).allows
 
 
@@ -102,7 +102,7 @@ def test_who_looks_often_must_find_more(registry: Registry, draft: Draft, judge:
     judge("Mend@base", version, gate_id="a third", n=61, p_value=0.02)
     found = verdict(registry, version)
     assert (found.looks, found.allows) == (3, False)
-    assert "one of 3 comparisons, so it must stay below 0.017" in found.sentence
+    assert "one of 3 comparisons, so it must stay below 0.0042" in found.sentence
     judge("Mend@base", version, gate_id="a fourth", n=500, p_value=0.001)
     assert verdict(registry, version).allows
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from flywheel.store import Store, Study, StudyTrial, record_study, record_trials, studies, trials_of
+from flywheel.store import (
+    Store,
+    Study,
+    StudyTrial,
+    forget_trials,
+    record_study,
+    record_trials,
+    studies,
+    trials_of,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STUDY = Study(
@@ -36,6 +45,21 @@ def test_a_trial_that_is_scored_again_keeps_what_it_cost_first(store: Store) -> 
     record_trials(store, [replace(TRIAL, usd=0.0, tokens=0, seconds=0.1)])
     assert trials_of(store, "s1") == (TRIAL, replace(TRIAL, number=1))
     assert trials_of(store, "s2") == ()
+
+
+def test_a_trial_of_fewer_rows_has_its_new_score_and_its_first_cost(store: Store) -> None:
+    record_trials(store, [TRIAL, replace(TRIAL, number=1)])
+    fewer = {"value": 0.5, "n": 3, "low": 0.1, "high": 0.9, "unknown": 1, "reasons": {"slow": 1}}
+    record_trials(store, [replace(TRIAL, usd=0.0, tokens=0, seconds=0.1, **fewer)])
+    assert trials_of(store, "s1") == (replace(TRIAL, **fewer), replace(TRIAL, number=1))
+
+
+def test_trials_of_a_run_that_went_further_can_be_dropped(store: Store) -> None:
+    record_trials(store, [replace(TRIAL, number=number) for number in range(3)])
+    record_trials(store, [replace(TRIAL, study_id="s2", number=2)])
+    forget_trials(store, "s1", first=1)
+    assert trials_of(store, "s1") == (TRIAL,)
+    assert len(trials_of(store, "s2")) == 1
 
 
 def test_another_state_under_a_number_takes_its_place(store: Store) -> None:

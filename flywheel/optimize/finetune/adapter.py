@@ -111,11 +111,6 @@ class Trained:
         """The curve, as JSON lines."""
         return self.folder / LOSSES
 
-    @property
-    def tokens_per_second(self) -> float:
-        """Tokens of traces that were learned from in a second."""
-        return self.manifest.tokens / self.manifest.seconds if self.manifest.seconds else 0.0
-
 
 def keep(
     adapters: Path,

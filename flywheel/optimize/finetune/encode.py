@@ -34,16 +34,11 @@ class Lot:
     left_out: str
     """Why others are not among them, with how many; empty where all are."""
 
-    @property
-    def tokens(self) -> int:
-        """Of all of them."""
-        return sum(len(one.tokens) for one in self.rows)
-
 
 def encoded(traces: Iterable[Trace], tokenizer: Any, *, longest: int) -> Lot:
     """Traces in tokens, without those that have more than `longest`.
 
-    Raises `UsageError` where none is left, and for a model without a template of chats.
+    Raises `UsageError` for a model without a template of chats.
     """
     rows: list[Encoded] = []
     reasons: list[str] = []
@@ -56,12 +51,6 @@ def encoded(traces: Iterable[Trace], tokenizer: Any, *, longest: int) -> Lot:
             reasons.append(f"longer than {longest} tokens")
         else:
             rows.append(row)
-    if not rows:
-        raise UsageError(
-            "there is nothing to learn from: no trace fits",
-            cause=counted(reasons) or "no trace was given",
-            hint="a larger row_tokens, or a program with shorter questions",
-        )
     return Lot(tuple(rows), counted(reasons))
 
 

@@ -48,7 +48,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Job(BaseModel):
-    """A training at a provider, as the study's folder has it."""
+    """A training at a provider, as its file in `.flywheel/trainings/hosted` has it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -149,7 +149,9 @@ class HostedTraining:
             model = self._profile.settings.model
             if error.passing:
                 raise TrainingError(
-                    f"{self._address} does not say whether it tunes {model}", cause=str(error)
+                    f"{self._address} does not say whether it tunes {model}",
+                    cause=str(error),
+                    hint="run it again later: nothing was begun",
                 ) from error
             raise UsageError(
                 f"the student {model} cannot be trained at {self._address}",

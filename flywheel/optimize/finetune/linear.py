@@ -64,6 +64,14 @@ def compute_as_one(model: Any, products: Any = torch.float32) -> None:
     for module in model.modules():
         if isinstance(module, Linear):
             module.forward = MethodType(partial(_forward, products=products), module)
+        elif isinstance(module, torch.nn.Linear):
+            module.register_forward_pre_hook(_as_wide)
+
+
+def _as_wide(module: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A weight without an adapter is as wide as before: so must be what it is given."""
+    x, *rest = given
+    return x.to(module.weight.dtype), *rest
 
 
 def _forward(module: Any, x: Tensor, *, products: Any) -> Tensor:

@@ -25,7 +25,7 @@ def model_of(base: Base, device: str) -> Any:
     import torch  # noqa: PLC0415  of the extra `train`
     from transformers import AutoModelForCausalLM, GgufConfig  # noqa: PLC0415  with it
 
-    # On a processor nothing narrower than float32 is quicker; a GPU's own is bfloat16.
+    # On a processor weights stay float32, products alone may be narrower; a GPU's own is bfloat16.
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     how = {"quantization_config": GgufConfig(dequantize=True)} if base.gguf else {}
     with quiet(), _loading(base):

@@ -158,7 +158,8 @@ class LocalTuner(dspy.Provider):  # type: ignore[misc]  # DSPy is not typed
             adapters=self._place.adapters,
             on_progress=told,
         )
-        settings = self._profile.settings.model_copy(update={"adapter": trained.gguf})
+        served = {"adapter": trained.gguf, "fallbacks": ()}
+        settings = self._profile.settings.model_copy(update=served)
         return _added(self._engine, f"tuned-{trained.hash}", settings)
 
 
@@ -189,7 +190,7 @@ class HostedTuner(dspy.Provider):  # type: ignore[misc]  # DSPy is not typed
             job, settings.model, train_data, train_data_format, train_kwargs
         )
         served = f"{self._profile.provider}/{found.removeprefix(f'{self._profile.provider}/')}"
-        changed = settings.model_copy(update={"model": served})
+        changed = settings.model_copy(update={"model": served, "fallbacks": ()})
         return _added(self._engine, f"tuned-{content_hash(served)}", changed)
 
 

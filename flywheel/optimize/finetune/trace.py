@@ -47,15 +47,12 @@ class Trace:
     """Why, or why not."""
 
 
-def write_traces(path: Path, traces: Iterable[Trace]) -> int:
-    """Write traces as JSON lines; gives how many."""
+def write_traces(path: Path, traces: Iterable[Trace]) -> None:
+    """Write traces as JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = 0
     with path.open("w", encoding="utf-8") as file:
         for trace in traces:
             file.write(json.dumps(asdict(trace), ensure_ascii=False) + "\n")
-            written += 1
-    return written
 
 
 def read_traces(path: Path) -> Iterator[Trace]:

@@ -3,11 +3,11 @@
 The adapter is of low rank (LoRA: Hu et al., ICLR 2022), learned by AdamW (Loshchilov and Hutter,
 ICLR 2019) at a rate that falls along a cosine (the same, ICLR 2017). The loss is that of the
 answer's tokens alone. A step is some traces, in as many passes as they need; the same seed, traces,
-threads and kind of processor give the same weights.
+threads and kind of processor give the same weights, if no limit of time bends the rate.
 
 After each so many steps everything is written down, and a training that is run again in its folder
-goes on there, to the weights that it would have had without an end between. What validates best is
-kept.
+goes on there: on a processor, to the weights that it would have had without an end between. What
+validates best is kept.
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ class Progress:
     """Steps taken."""
     steps: int
     """Steps of the whole training."""
-    epoch: int
-    """The one that runs, from 1."""
     loss: float
     """Of the step's answers, in nats a token."""
     validation_loss: float | None
@@ -150,9 +148,13 @@ class _Training:
         self.tuned: Tuned = tuned(base, options)
         longest = options.row_tokens
         self._lot: Lot = encoded(traces, self.tuned.tokenizer, longest=longest)
-        tested: Sequence[Encoded] = ()
-        if validation:
-            tested = encoded(validation, self.tuned.tokenizer, longest=longest).rows
+        if not self._lot.rows:
+            raise UsageError(
+                "there is nothing to learn from: no trace fits",
+                cause=self._lot.left_out or "no trace was given",
+                hint="a larger row_tokens, or a program with shorter questions",
+            )
+        tested = encoded(validation, self.tuned.tokenizer, longest=longest).rows
         mixed = random.Random(options.seed).sample(list(tested), len(tested))
         self._tested = mixed[: options.validation_rows]
         self._an_epoch = math.ceil(len(self._lot.rows) / options.batch_rows)
@@ -322,7 +324,6 @@ class _Training:
         told = Progress(
             step=standing.step,
             steps=self.steps,
-            epoch=(standing.step - 1) // self._an_epoch + 1,
             loss=loss,
             validation_loss=validation,
             tokens_per_second=tokens / seconds if seconds else 0.0,
