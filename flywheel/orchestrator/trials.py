@@ -70,7 +70,9 @@ class Trials:
         self._plan: Plan | None = None
         self._took: list[float] = []
         self.longest = 0.0
-        """Seconds that a trial takes, as far as is known: 0 before the first has ended."""
+        """Seconds that the longest trial takes, as far as is known: 0 before one has ended."""
+        self._typical = 0.0
+        """Those of a trial in the mean."""
         self._before = Spent(0.0, {})
 
     def begin(self) -> None:
@@ -151,7 +153,7 @@ class Trials:
             ],
         )
         self._took.append(trial.seconds)
-        self.longest = self._longest()
+        self._reckon()
         self._bus.publish(
             TrialEnded(
                 study_id=self._study.study_id,
@@ -196,19 +198,20 @@ class Trials:
         study_id = self._study.study_id
         self._bus.publish(TrialProgressed(study_id, number, phase, done, total, detail, left))
 
-    def _longest(self) -> float:
-        """Seconds of the longest trial so far.
+    def _reckon(self) -> None:
+        """Know how long a trial takes.
 
-        One whose answers another study had bought took none: then it is what the answers took.
+        One whose answers were bought before took none: then it is what the answers took.
         """
         study_id, store = self._study.study_id, self._store
         known = [one.seconds for one in trials_of(store, study_id)]
-        bought = answering_seconds(store, study_id, f"{PURPOSE}{Role.STUDENT.value}")
-        return max(*known, bought / len(known))
+        bought = answering_seconds(store, study_id, f"{PURPOSE}{Role.STUDENT.value}") / len(known)
+        self.longest = max(*known, bought)
+        self._typical = max(sum(known) / len(known), bought)
 
     def _left(self, number: int) -> float | None:
-        """Seconds that the trials to come will take, as long as those so far in the mean."""
+        """Seconds that the trials to come will take, as those so far in the mean."""
         if self._plan is None or self._plan.trials is None:
             return None
         to_come = max(0, self._plan.trials - number)
-        return to_come * sum(self._took) / len(self._took)
+        return to_come * self._typical
