@@ -55,6 +55,10 @@ class Profile:
         """The rest of it; of a local model the path of its file, empty for the installed one."""
         return self.settings.model.partition("/")[2]
 
+    def beside(self, model: str) -> str:
+        """Another model of the same provider, as settings name it."""
+        return f"{self.provider}/{model.removeprefix(f'{self.provider}/')}"
+
 
 def own_price(settings: LMProfile, usage: Usage) -> float | None:
     """US dollars by the prices of a profile, None where it names none or the tokens are unknown."""

@@ -121,7 +121,7 @@ class HostedTuning:
                 before=lambda: self._afford(rows),
                 paid=lambda ended: self._paid(ended, rows),
             )
-        served = _served(self._profile, job.tuned)
+        served = self._profile.beside(job.tuned)
         name = f"{self._profile.name}-{content_hash(served)}"
         self._engine.add(name, with_model(self._profile.settings, served))
         model = language_model(self._engine, replace(self._purpose, profile=name))
@@ -220,9 +220,4 @@ class HostedTuning:
 
 def _tuned(profile: Profile) -> str:
     """What a model tuned of a profile's is called, as far as that is known before."""
-    return _served(profile, "ft:" + profile.model.removeprefix("ft:"))
-
-
-def _served(profile: Profile, model: str) -> str:
-    """A model of a profile's provider, as profiles name it."""
-    return f"{profile.provider}/{model.removeprefix(f'{profile.provider}/')}"
+    return profile.beside("ft:" + profile.model.removeprefix("ft:"))

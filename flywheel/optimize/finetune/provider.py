@@ -189,7 +189,7 @@ class HostedTuner(dspy.Provider):  # type: ignore[misc]  # DSPy is not typed
         found: str = self._theirs.finetune(
             job, settings.model, train_data, train_data_format, train_kwargs
         )
-        served = f"{self._profile.provider}/{found.removeprefix(f'{self._profile.provider}/')}"
+        served = self._profile.beside(found)
         changed = settings.model_copy(update={"model": served, "fallbacks": ()})
         return _added(self._engine, f"tuned-{content_hash(served)}", changed)
 
