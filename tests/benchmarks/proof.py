@@ -57,7 +57,7 @@ threads = {os.cpu_count()}
 OPTIMIZERS = {
     "bootstrap-finetune": ("--time-limit", "45m"),
     "bootstrap-fewshot": (),
-    "miprov2": ("--trials", "6", "--time-limit", "20m"),
+    "miprov2": ("--trials", "6", "--time-limit", "15m"),
 }
 """Optimisers, with what bounds them."""
 ROWS = 210
