@@ -38,6 +38,10 @@ title = "QuixBugs"
 description = "Forty small programs with one bug each, to measure on; never to be trained on."
 task = "repair"
 
+[select]
+# The workspace may have examples of other repositories.
+where = "source = 'reverted' AND starts_with(path, 'python_programs/')"
+
 [quality]
 # All that are proven: an error may be as long as it is.
 most_error = 100000
