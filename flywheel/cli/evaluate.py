@@ -228,7 +228,7 @@ def _print_scores(session: Session, done: Evaluated, seed: int) -> None:
     for one in done.standings:
         mean = one.estimate(seed)
         table.add_row(
-            escape(visible(brief(one.version.id))),
+            escape(visible(brief(one.version.id).rpartition("@")[2])),
             _number(mean.value, ".3f"),
             str(mean.n),
             "–" if mean.low is None else f"{mean.low:.3f} to {mean.high:.3f}",

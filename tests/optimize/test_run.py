@@ -121,7 +121,6 @@ def test_an_answer_is_measured_and_says_what_it_took(asked: Callable[..., Provid
     found = outcome(Mend(), row(), right)
     assert (found.value, found.code, found.text, found.failure) == (1.0, GOOD, GOOD, "")
     assert (found.input_tokens, found.output_tokens, len(found.calls)) == (15, 5, 1)
-    assert found.usd is None
     assert found.seconds > 0
     # A kept answer counts its tokens, too: they are what the program takes.
     again = outcome(Mend(), row(), right)
