@@ -2,8 +2,8 @@
 
 PEFT adds the adapter's result to the weight's, for each token, which on a processor is bound by
 memory. Here the change is worked into the weight once a pass. Results and gradients are those of
-PEFT. The products may be of narrower numbers than the weights: sums stay float32, and so does all
-that is learned (mixed precision: Micikevicius et al., ICLR 2018).
+PEFT. The products may be of narrower numbers than the weights: all that is learned stays float32
+(mixed precision: Micikevicius et al., ICLR 2018).
 
 Imported late: it needs torch.
 """
