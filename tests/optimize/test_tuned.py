@@ -21,14 +21,16 @@ from flywheel.lm.bridge import dspy, language_model
 from flywheel.optimize.finetune import Progress, base_of, find_adapter, merge_gguf, provider
 from flywheel.optimize.finetune.encode import rendered, tokens_of
 from flywheel.optimize.finetune.provider import HostedTuner, LocalTuner, Place, tuner_of
-from tests.optimize.conftest import NEEDS_TRAIN
+from flywheel.orchestrator import tuning
+from flywheel.orchestrator.tuning import Tuning
+from tests.optimize.conftest import NEEDS_TRAIN, trace
 
 pytestmark = [
     NEEDS_TRAIN,
     pytest.mark.slow,
     pytest.mark.skipif(not local.installed(), reason="the local model is not installed"),
 ]
-STUDENT = LMProfile(model="local", concurrency=1, context=1024, max_tokens=8)
+STUDENT = LMProfile(model="local", concurrency=1, context=1024, max_tokens=8, fallbacks=("far",))
 FOR = Purpose(Role.STUDENT, "test", profile="student")
 WORD = "zebra"
 ROWS = [
@@ -47,7 +49,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     journal = Journal(tmp_path / "journal.sqlite")
-    profiles = {"student": STUDENT, "hosted": LMProfile(model="openai/gpt-4o-mini")}
+    hosted = LMProfile(model="openai/gpt-4o-mini", fallbacks=("far",))
+    profiles = {"student": STUDENT, "hosted": hosted}
     with Engine({**profiles, "far": LMProfile(model="gemini/gemini-2.5-flash")}, journal) as one:
         yield one
     journal.close()
@@ -150,8 +153,28 @@ def test_dspys_bootstrap_finetune_gives_a_program_played_by_the_tuned_model(
     compiled = bootstrap.compile(program, trainset=asked, teacher=teacher)
     name = str(compiled.lm.model).partition("/")[0]
     assert find_adapter(place.adapters, name.removeprefix("tuned-")).manifest.train_rows == 3
+    # Nobody stands in for it.
     (profile,) = engine.chain(Role.STUDENT, name)
     assert profile.settings.adapter is not None
+
+
+def test_a_study_trains_as_long_as_leaves_time_to_score_and_nobody_stands_in(
+    engine: Engine, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "local_file", lambda profile: tiny)
+    left: list[float | None] = [None, 1000.0, 100.0]
+    for seconds in (None, 1000.0 - tuning.SPARE - 2 * 30.0, 50.0):
+        one = Tuning(
+            engine, FOR, tmp_path / "adapters", seed=len(left),
+            left=lambda: left.pop(0), scoring=lambda: 30.0, on_progress=lambda progress: None,
+        )  # fmt: skip
+        model = one.tune([trace(number) for number in range(4)], [], tmp_path / f"{len(left)}")
+        weights = one.weights([str(model.model)])
+        assert weights.adapter is not None
+        trained = find_adapter(tmp_path / "adapters", weights.adapter.hash)
+        assert trained.manifest.options["max_seconds"] == seconds
+        (profile,) = engine.chain(Role.STUDENT, str(model.model).partition("/")[0])
+        assert profile.settings.adapter == trained.gguf
 
 
 @pytest.mark.parametrize(
