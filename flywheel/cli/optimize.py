@@ -221,6 +221,8 @@ def _print(session: Session, done: Optimized) -> None:
         for text in changes(studied.baseline.state.instructions, studied.best.state.instructions):
             out.print(f"    {visible(text)}", markup=False)
         session.line("shows", f"{studied.best.state.shown} demonstrations")
+    if done.weights.told:
+        session.line("trained", done.weights.told)
     for name, counted in (("learnt from", studied.bootstraps), ("proposals", studied.proposals)):
         for reason, count in list(counted.items())[:SHOWN]:
             session.line(name, f"{count} × {reason}")

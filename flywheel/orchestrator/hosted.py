@@ -134,7 +134,8 @@ class HostedTuning:
         for one in models:
             if one in self._trained:
                 tuned, job = self._trained[one]
-                return Weights(tuned=tuned, learned=job.model_dump(mode="json"))
+                learned = job.model_dump(mode="json")
+                return Weights(tuned=tuned, learned=learned, told=job.sentence)
         return Weights()
 
     # --- its steps -------------------------------------------------------------------------------

@@ -268,6 +268,7 @@ class _Work:
                 student,
                 self._workspace.adapters,
                 seed=seed,
+                time_limit=self._wanted.time_limit,
                 left=lambda: stop.left,
                 scoring=lambda: trials.longest,
                 on_progress=trials.trained,

@@ -32,6 +32,8 @@ class Weights:
     """A model that its provider tuned."""
     learned: Mapping[str, object] = field(default_factory=dict)
     """What the training says of itself."""
+    told: str = ""
+    """The same in a sentence."""
 
 
 class Tuning:
@@ -44,16 +46,19 @@ class Tuning:
         adapters: Path,
         *,
         seed: int,
+        time_limit: float | None,
         left: Callable[[], float | None],
         scoring: Callable[[], float],
         on_progress: Callable[[Progress], None],
     ) -> None:
         """`purpose` is the student's.
 
-        `left` says how many seconds a study has yet, `scoring` how many a trial has taken at most.
+        `time_limit` is the study's, in seconds; `left` says how many it has yet, `scoring` how many
+        a trial has taken at most.
         """
         self._engine, self._purpose, self._adapters = engine, purpose, adapters
-        self._seed, self._left, self._scoring, self._told = seed, left, scoring, on_progress
+        self._seed, self._time_limit, self._left, self._scoring = seed, time_limit, left, scoring
+        self._told = on_progress
         self._profile = engine.chain(purpose.role, purpose.profile)[0]
         self._trained: dict[str, Trained] = {}
 
@@ -74,7 +79,9 @@ class Tuning:
             training_hash,
         )
 
-        options = TrainOptions(seed=self._seed, max_seconds=self._seconds())
+        options = TrainOptions(
+            seed=self._seed, max_seconds=self._seconds(), time_limit=self._time_limit
+        )
         base = self._base()
         found = train(
             traces,
@@ -100,7 +107,9 @@ class Tuning:
             return Weights()
         said = found.manifest
         return Weights(
-            adapter=Adapter(hash=found.hash, base=said.base), learned=said.model_dump(mode="json")
+            adapter=Adapter(hash=found.hash, base=said.base),
+            learned=said.model_dump(mode="json"),
+            told=said.sentence,
         )
 
     def _seconds(self) -> float | None:

@@ -121,6 +121,23 @@ def test_its_time_ends_it(tiny: Path, tmp_path: Path) -> None:
     assert len(curve(done)) == done.manifest.steps >= 1
 
 
+def test_what_its_time_ended_goes_on_when_it_has_more(tiny: Path, tmp_path: Path) -> None:
+    # Ended after its first step; asked again with the same limit, however much of it is left.
+    short = replace(QUICK, max_seconds=0.001, time_limit=10)
+    first = trained(tiny, tmp_path, short)
+    assert "a longer --time-limit goes on" in first.manifest.sentence
+    heard: list[Progress] = []
+    assert trained(tiny, tmp_path, replace(short, max_seconds=5), heard.append) == first
+    assert heard == []
+    longer = replace(QUICK, max_seconds=100, time_limit=200)
+    whole = trained(tiny, tmp_path, longer, heard.append)
+    assert [one.step for one in heard] == list(range(2, 11))
+    assert (first.manifest.steps, whole.manifest.steps) == (1, 10)
+    assert whole.manifest.end == "epochs"
+    # What has seen all is not run again, whatever is allowed.
+    assert trained(tiny, tmp_path, replace(longer, time_limit=None)) == whole
+
+
 def test_without_validation_the_last_weights_are_kept(tiny: Path, tmp_path: Path) -> None:
     done = train(traces(0, 8), [], tiny, QUICK, tmp_path / "work", adapters=tmp_path / "adapters")
     assert (done.manifest.validation_loss, done.manifest.best_step) == (None, 4)

@@ -163,9 +163,10 @@ def test_a_study_trains_as_long_as_leaves_time_to_score_and_nobody_stands_in(
 ) -> None:
     monkeypatch.setattr(tuning, "local_file", lambda profile: tiny)
     left: list[float | None] = [None, 1000.0, 100.0]
+    asked = left.copy()
     for seconds in (None, 1000.0 - tuning.SPARE - 2 * 30.0, 50.0):
         one = Tuning(
-            engine, FOR, tmp_path / "adapters", seed=len(left),
+            engine, FOR, tmp_path / "adapters", seed=len(left), time_limit=asked[-len(left)],
             left=lambda: left.pop(0), scoring=lambda: 30.0, on_progress=lambda progress: None,
         )  # fmt: skip
         model = one.tune([trace(number) for number in range(4)], [], tmp_path / f"{len(left)}")
@@ -173,6 +174,7 @@ def test_a_study_trains_as_long_as_leaves_time_to_score_and_nobody_stands_in(
         assert weights.adapter is not None
         trained = find_adapter(tmp_path / "adapters", weights.adapter.hash)
         assert trained.manifest.options["max_seconds"] == seconds
+        assert weights.told == trained.manifest.sentence
         (profile,) = engine.chain(Role.STUDENT, str(model.model).partition("/")[0])
         assert profile.settings.adapter == trained.gguf
 

@@ -33,6 +33,11 @@ _AGAIN = "put its folder back, or train it again: flywheel optimize"
 
 End = Literal["epochs", "patience", "time"]
 """Why a training ended: all was seen, validation got no better, or its time was over."""
+_ENDS: dict[End, str] = {
+    "epochs": "it saw all",
+    "patience": "more made the validation no better",
+    "time": "its time was over: a longer --time-limit goes on with it",
+}
 
 
 class Manifest(BaseModel):
@@ -80,6 +85,15 @@ class Manifest(BaseModel):
     """Numbers that products of matrices were computed in; the weights learned are float32."""
     libraries: dict[str, str]
     """Versions of what trained it."""
+
+    @property
+    def sentence(self) -> str:
+        """What the training was, for a person."""
+        kept = "" if self.best_step == self.steps else f", step {self.best_step:,} is kept"
+        if self.validation_loss is not None:
+            kept += f" with {self.validation_loss:.3f} nats a token on the validation"
+        took = f"{self.steps:,} steps in {self.seconds / 60:.1f} min"
+        return f"on {self.train_rows:,} rows, {took}{kept}; {_ENDS[self.end]}"
 
 
 @dataclass(frozen=True, slots=True)

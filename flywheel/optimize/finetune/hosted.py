@@ -75,6 +75,13 @@ class Job(BaseModel):
     seconds: float | None = None
     """From its beginning to its end by the provider's clock, None where nobody says."""
 
+    @property
+    def sentence(self) -> str:
+        """What the training was, for a person."""
+        tokens = "" if self.tokens is None else f", {self.tokens:,} tokens"
+        took = "" if self.seconds is None else f" in {self.seconds / 60:.1f} min"
+        return f"on {self.rows:,} rows{tokens}{took}, by its provider: {self.tuned}"
+
 
 @dataclass(frozen=True, slots=True)
 class Look:

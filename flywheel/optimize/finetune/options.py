@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -46,6 +47,8 @@ class TrainOptions:
     """Seconds between two, about: there may be fewer steps in that."""
     max_seconds: float | None = None
     """Seconds after which it ends, those before an interruption included; None: no limit."""
+    time_limit: float | None = None
+    """Seconds of the study that it is part of: with a longer one, what its time ended goes on."""
     seed: int = 0
     """Of the adapter's first weights and of the order of the traces."""
 
@@ -67,6 +70,12 @@ class TrainOptions:
                 raise _wrong("targets", target, f"there are {', '.join(TARGETS)}")
         if not self.targets:
             raise _wrong("targets", self.targets, f"there are {', '.join(TARGETS)}")
+
+    @property
+    def allowed(self) -> float:
+        """Seconds that were asked for: those of the study, or those of the training alone."""
+        limits = (self.time_limit, self.max_seconds)
+        return next((one for one in limits if one is not None), math.inf)
 
     @property
     def lora(self) -> dict[str, Any]:

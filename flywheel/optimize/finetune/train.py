@@ -42,7 +42,7 @@ _LOCK = "training.lock"
 """Held by who trains in a folder."""
 _LEAST = 0.01
 """What the learning rate ends at, as a share of its highest."""
-_TIMELESS = ("max_seconds", "checkpoint_steps", "checkpoint_seconds")
+_TIMELESS = ("max_seconds", "time_limit", "checkpoint_steps", "checkpoint_seconds")
 """Options that may change when a training goes on."""
 
 
@@ -80,7 +80,8 @@ def train(
     """Train an adapter of a base, or go on where a training of this folder stopped.
 
     `validation` may be empty: then nothing ends it early and the last weights are kept. Its working
-    files are in `folder`, its adapter in `adapters/HASH`. Run again after its end, it gives that.
+    files are in `folder`, its adapter in `adapters/HASH`. Run again after its end, it gives that;
+    where its time ended it and more is allowed now, it goes on.
 
     Raises `UsageError` where the extra is not installed, the base cannot be tuned, nothing is to be
     learned or the folder is another training's; `TrainingError` where it goes wrong; `Interrupted`
@@ -101,7 +102,7 @@ def train(
                 f"the training in {folder} is under way already",
                 hint="wait for it: what it learns is taken from there, and not learned again",
             )
-        if (trained := _ended(folder, adapters, fingerprint)) is not None:
+        if (trained := _ended(folder, adapters, fingerprint, options)) is not None:
             return trained
         training = _Training(of, options, folder, kept, tested, on_progress)
         training.begin(load(folder, fingerprint), fingerprint)
@@ -115,7 +116,7 @@ def train(
                 hint="run the same command again: it goes on from there",
             ) from None
         trained = training.keep(adapters, end)
-        _end(folder, trained, fingerprint)
+        _end(folder, trained, fingerprint, options.allowed if end == "time" else None)
     return trained
 
 
@@ -376,28 +377,34 @@ class _Training:
         path.write_text("".join(f"{line}\n" for line in kept))
 
 
-def _end(folder: Path, trained: Trained, fingerprint: str) -> None:
-    """Write down, at once, which adapter a training gave."""
+def _end(folder: Path, trained: Trained, fingerprint: str, allowed: float | None) -> None:
+    """Write down, at once, which adapter a training gave, and what time ended it, if that did."""
+    said = {"hash": trained.hash, "fingerprint": fingerprint, "allowed": allowed}
     new = folder / f"{_ENDED}.new"
-    new.write_text(json.dumps({"hash": trained.hash, "fingerprint": fingerprint}))
+    new.write_text(json.dumps(said))
     new.replace(folder / _ENDED)
 
 
-def _ended(folder: Path, adapters: Path, fingerprint: str) -> Trained | None:
-    """The adapter of a training that has ended, where it is still whole. Raises `TrainingError`."""
+def _ended(folder: Path, adapters: Path, fingerprint: str, options: TrainOptions) -> Trained | None:
+    """The adapter of a training that has ended, where it is still whole. Raises `TrainingError`.
+
+    None where its time ended it and these options allow more.
+    """
     path = folder / _ENDED
     if not path.is_file():
         return None
     try:
         said = json.loads(path.read_bytes())
         name, ended = str(said["hash"]), said["fingerprint"]
+        allowed = said.get("allowed")
+        more = allowed is not None and options.allowed > allowed
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"{path} cannot be read",
             cause=f"{type(error).__name__}: {error}",
             hint=f"rm {path} ends it again, from its last checkpoint",
         ) from error
-    if ended != fingerprint:
+    if ended != fingerprint or more:
         return None
     try:
         return find(adapters, name)
