@@ -31,7 +31,7 @@ from flywheel.optimize.optimizers import find_optimizer
 from flywheel.optimize.quiet import quiet
 from flywheel.optimize.run import Measure, Stopped
 from flywheel.optimize.stop import Stop
-from flywheel.optimize.trial import FULL, Trial, state_of
+from flywheel.optimize.trial import FULL, State, Trial
 from flywheel.optimize.watch import Seen, Unmeasurable, Watch
 from flywheel.programs import Row
 
@@ -251,7 +251,7 @@ class Study:
 
     def _score(self, program: dspy.Module) -> None:
         """Score a program on all of the validation, where it has not been."""
-        mine = state_of(program).hash
+        mine = State.of(program).hash
         if not any(one.kind == FULL and one.state.hash == mine for one in self._watch.trials):
             self._evaluate(program, self._known(self.validation))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from flywheel.core.identity import content_hash
 from flywheel.lm.bridge import dspy
@@ -27,6 +27,16 @@ class State:
     models: Mapping[str, str]
     """The models that steps were given of their own, by the name of the step."""
 
+    @classmethod
+    def of(cls, program: dspy.Module) -> Self:
+        """The state of a program."""
+        steps = dict(program.named_predictors())
+        return cls(
+            {name: step.signature.instructions for name, step in steps.items()},
+            {name: [dict(demo) for demo in step.demos] for name, step in steps.items()},
+            {name: step.lm.model for name, step in steps.items() if step.lm is not None},
+        )
+
     @property
     def hash(self) -> str:
         """Identity."""
@@ -37,16 +47,6 @@ class State:
     def shown(self) -> int:
         """Examples that it shows, of all steps."""
         return sum(map(len, self.demos.values()))
-
-
-def state_of(program: dspy.Module) -> State:
-    """The state of a program."""
-    steps = dict(program.named_predictors())
-    return State(
-        {name: step.signature.instructions for name, step in steps.items()},
-        {name: [dict(demo) for demo in step.demos] for name, step in steps.items()},
-        {name: step.lm.model for name, step in steps.items() if step.lm is not None},
-    )
 
 
 @dataclass(frozen=True, slots=True)

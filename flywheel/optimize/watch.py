@@ -26,7 +26,7 @@ from flywheel.lm import OF_REQUESTS, Reply, kind_of
 from flywheel.lm.bridge import dspy
 from flywheel.optimize.run import RAISED, UNREADABLE, Measure, Outcome, unread
 from flywheel.optimize.stop import Stop
-from flywheel.optimize.trial import FULL, MINIBATCH, TRAIN, State, Trial, state_of, why
+from flywheel.optimize.trial import FULL, MINIBATCH, TRAIN, State, Trial, why
 from flywheel.programs import Row, answer_of
 
 KEPT = "kept"
@@ -301,7 +301,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             number = len(self.trials) + len(self._open)
             self._between = self._proposed = 0
             self._open[call_id] = _Open(
-                number, program, kind, examples, time.monotonic(), state_of(program)
+                number, program, kind, examples, time.monotonic(), State.of(program)
             )
         self._tell(number, kind, 0, len(examples))
 

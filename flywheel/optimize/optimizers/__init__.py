@@ -1,6 +1,6 @@
 """The optimisers, by name: DSPy's, told what keeps them honest on small rows and small models.
 
-Each module has a class `Chosen`, an `Optimizer`. They import DSPy, and are imported by name.
+Each is a module with one `OPTIMIZER`. They import DSPy, and are imported when they are asked for.
 """
 
 from __future__ import annotations
@@ -36,4 +36,4 @@ def find_optimizer(name: str) -> Optimizer:
             hint=f"did you mean {near[0]}?" if near else "flywheel optimize --help",
         )
     module = importlib.import_module(f"flywheel.optimize.optimizers.{name.replace('-', '_')}")
-    return cast("Optimizer", module.Chosen())
+    return cast("Optimizer", module.OPTIMIZER)

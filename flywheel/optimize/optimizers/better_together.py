@@ -12,21 +12,21 @@ from typing import Any
 from dspy.teleprompt.teleprompt import Teleprompter
 
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.ground import NEVER, Ground, Plan
+from flywheel.optimize.ground import NEVER, Ground, Optimizer, Plan
 from flywheel.optimize.optimizers import miprov2
-from flywheel.optimize.optimizers.bootstrap_finetune import tuned, tuner_of
+from flywheel.optimize.optimizers.bootstrap_finetune import required_tuner, tuned
 
 STRATEGY = "p -> w -> p"
 """The prompt, the weights, the prompt."""
 
 
-class Chosen:
-    """BetterTogether."""
+class BetterTogether:
+    """Prompt, weights, prompt."""
 
     def plan(self, ground: Ground) -> Plan:
         """See the port."""
-        tuner_of(ground).check()
-        prompts = miprov2.Chosen().plan(ground)
+        required_tuner(ground).check()
+        prompts = miprov2.OPTIMIZER.plan(ground)
         steps = STRATEGY.count("p")
         trials = None if prompts.trials is None else steps * (prompts.trials + 1) + 2
         return Plan(trials, {"strategy": STRATEGY, **prompts.settings})
@@ -52,6 +52,9 @@ class Chosen:
             if step.failed is not None:
                 raise step.failed
         return found
+
+
+OPTIMIZER: Optimizer = BetterTogether()
 
 
 def _prompted(ground: Ground, program: dspy.Module, rows: Mapping[str, Any]) -> dspy.Module:

@@ -6,11 +6,11 @@ Khattab et al., 2023.
 from __future__ import annotations
 
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.ground import NEVER, Ground, Plan
+from flywheel.optimize.ground import NEVER, Ground, Optimizer, Plan
 
 
-class Chosen:
-    """BootstrapFewShot."""
+class BootstrapFewShot:
+    """Demonstrations, the first that pass."""
 
     def plan(self, ground: Ground) -> Plan:
         """See the port."""
@@ -28,3 +28,6 @@ class Chosen:
             max_errors=NEVER,
         )
         return optimizer.compile(ground.student, trainset=list(ground.train))
+
+
+OPTIMIZER: Optimizer = BootstrapFewShot()

@@ -14,7 +14,7 @@ from flywheel.core.identity import content_hash
 from flywheel.core.lock import locked_if_free
 from flywheel.lm.bridge import dspy
 from flywheel.optimize.finetune import Trace, write_traces
-from flywheel.optimize.ground import Ground, Plan, Tuner
+from flywheel.optimize.ground import Ground, Optimizer, Plan, Tuner
 from flywheel.optimize.traces import collect
 
 VALIDATED = 64
@@ -23,17 +23,20 @@ TRACES = "traces.jsonl"
 """File of what was learnt from, and of what was left out, in the training's folder."""
 
 
-class Chosen:
-    """BootstrapFinetune."""
+class BootstrapFinetune:
+    """The model's weights."""
 
     def plan(self, ground: Ground) -> Plan:
         """See the port."""
-        tuner_of(ground).check()
+        required_tuner(ground).check()
         return Plan(1, {"traces": len(ground.train)})
 
     def compile(self, ground: Ground) -> dspy.Module:
         """See the port."""
         return tuned(ground, ground.student)
+
+
+OPTIMIZER: Optimizer = BootstrapFinetune()
 
 
 def tuned(ground: Ground, program: dspy.Module) -> dspy.Module:
@@ -66,13 +69,13 @@ def tuned(ground: Ground, program: dspy.Module) -> dspy.Module:
                 hint="wait for it: what it learns is taken from there, and not learned again",
             )
         write_traces(folder / TRACES, traces)
-        model = tuner_of(ground).tune(traces, validation, folder)
+        model = required_tuner(ground).tune(traces, validation, folder)
     found = program.deepcopy()
     found.set_lm(model)
     return found
 
 
-def tuner_of(ground: Ground) -> Tuner:
+def required_tuner(ground: Ground) -> Tuner:
     """What trains the student. Raises `UsageError` where nothing does."""
     if ground.tuner is None:
         raise UsageError(

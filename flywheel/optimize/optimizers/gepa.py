@@ -8,14 +8,14 @@ again finds every answer kept.
 from __future__ import annotations
 
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.ground import CANDIDATES, Ground, Plan
+from flywheel.optimize.ground import CANDIDATES, Ground, Optimizer, Plan
 
 REFLECTED = 3
 """Rows that one reflection looks at."""
 
 
-class Chosen:
-    """GEPA."""
+class GEPA:
+    """Instructions, by reflection."""
 
     def plan(self, ground: Ground) -> Plan:
         """See the port."""
@@ -36,6 +36,9 @@ class Chosen:
         return optimizer.compile(
             ground.student, trainset=list(ground.train), valset=list(ground.validation)
         )
+
+
+OPTIMIZER: Optimizer = GEPA()
 
 
 def _calls(ground: Ground) -> int:

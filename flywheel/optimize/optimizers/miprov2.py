@@ -13,8 +13,8 @@ from typing import Any
 
 from flywheel.core.errors import UsageError
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Plan
-from flywheel.optimize.proposer import MIPROv2
+from flywheel.optimize import proposer
+from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Optimizer, Plan
 
 MINIBATCH = 35
 """Rows of a minibatch."""
@@ -26,8 +26,8 @@ VIEWED = 3
 """Rows that the proposer is shown at once: code is long, and small models hold little."""
 
 
-class Chosen:
-    """MIPROv2."""
+class MIPROv2:
+    """Instructions and demonstrations, searched together."""
 
     def plan(self, ground: Ground) -> Plan:
         """See the port."""
@@ -58,10 +58,13 @@ class Chosen:
                 raise
 
 
-def made(ground: Ground) -> MIPROv2:
+OPTIMIZER: Optimizer = MIPROv2()
+
+
+def made(ground: Ground) -> proposer.MIPROv2:
     """DSPy's optimiser."""
     options, sizes = ground.options, _sizes(ground)
-    optimizer = MIPROv2(
+    optimizer = proposer.MIPROv2(
         metric=ground.watch.metric,
         prompt_model=ground.proposer_model,
         task_model=ground.student_model,

@@ -6,14 +6,14 @@ Khattab et al., 2023. DSPy's seeds are the numbers of the draws; the order of th
 from __future__ import annotations
 
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Plan
+from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Optimizer, Plan
 
 _FIXED = 3
 """Draws that are always made: none, labels alone, the rows in their order."""
 
 
-class Chosen:
-    """BootstrapFewShotWithRandomSearch."""
+class RandomSearch:
+    """Demonstrations, the best of several draws."""
 
     def plan(self, ground: Ground) -> Plan:
         """See the port."""
@@ -35,6 +35,9 @@ class Chosen:
         return optimizer.compile(
             ground.student, trainset=list(ground.train), valset=list(ground.validation)
         )
+
+
+OPTIMIZER: Optimizer = RandomSearch()
 
 
 def _draws(ground: Ground) -> int:

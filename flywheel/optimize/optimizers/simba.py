@@ -10,7 +10,7 @@ import math
 
 from flywheel.core.errors import UsageError
 from flywheel.lm.bridge import dspy
-from flywheel.optimize.ground import CANDIDATES, Ground, Plan
+from flywheel.optimize.ground import CANDIDATES, Ground, Optimizer, Plan
 
 BATCH = 32
 """Rows of a step, or all where there are fewer."""
@@ -18,8 +18,8 @@ LEAST = 4
 """Rows below which there is nothing to contrast."""
 
 
-class Chosen:
-    """SIMBA."""
+class SIMBA:
+    """Rules and demonstrations, by contrast."""
 
     def plan(self, ground: Ground) -> Plan:
         """See the port."""
@@ -51,6 +51,9 @@ class Chosen:
         for one in found.candidate_programs:
             ground.score(one["program"])
         return found
+
+
+OPTIMIZER: Optimizer = SIMBA()
 
 
 def _sizes(ground: Ground) -> tuple[int, int]:
