@@ -70,7 +70,7 @@ def correct(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Have a language model mend stored bugs, and prove what it writes.
+    """Have a language model mend stored bugs, and prove each fix.
 
     It is shown the definition as it fails and the error, never where the bug is. What passes every
     test is kept as a fix of its own; what fails is told its error and tried again, and kept as a

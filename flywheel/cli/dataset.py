@@ -38,7 +38,7 @@ def build(
     name: Annotated[str, typer.Argument(help="A recipe: flywheel dataset list names them.")],
     as_json: Json = False,
 ) -> None:
-    """Make a version of a dataset: choose rows, split them, and put them into words.
+    """Choose rows, split them, and put them into words: a version.
 
     The same store and recipe give the same version. A build that was stopped goes on; what was
     found out about a row is kept for the next.
@@ -135,7 +135,7 @@ def show(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a version holds: its funnel, its splits, and what is in them."""
+    """Show what a version holds: its funnel, its splits, its rows."""
     from flywheel.curate import find_version
 
     session = Session.of(context)
@@ -156,7 +156,7 @@ def diff(
     second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     as_json: Json = False,
 ) -> None:
-    """Compare two versions: which rows came, went, moved or read otherwise, and which rules."""
+    """Compare two versions: rows that came, went or moved, and rules."""
     from dataclasses import asdict
 
     from rich.markup import escape
@@ -191,10 +191,10 @@ def diff(
 
 
 def audit(context: typer.Context, version: Named, as_json: Json = False) -> None:
-    """Prove that nothing of one split is in another; exit with 3 where something is.
+    """Prove that nothing of one split is in another.
 
-    It reads the finished files and knows nothing of how they were split; near duplicates are
-    found exactly.
+    Exits with 3 where something is. It reads the finished files and knows nothing of how they were
+    split; near duplicates are found exactly.
     """
     from dataclasses import asdict
 

@@ -28,7 +28,7 @@ def card(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a version of a dataset is, how its rows were proven, and what it is not good for.
+    """Say what a version is, how it was proven, and its limits.
 
     Prints Markdown, or writes README.md and pictures/ into a folder.
     """

@@ -56,7 +56,7 @@ def export(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a version of a dataset for what reads it: a trainer, a hub, a harness.
+    """Write a version for what reads it: a trainer, a hub, a harness.
 
     The folder is there when all of it is written. The hold-out stays here unless `--split holdout`
     asks for it; it is then called `test`.
@@ -118,10 +118,10 @@ def push(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Send a version of a dataset to a Hub: only what changed, as one commit, tagged by its hash.
+    """Send a version to a Hub, as one commit, tagged by its hash.
 
-    The token is the one of `hf auth login` or of HF_TOKEN. The hold-out stays here unless
-    `--split holdout` asks for it.
+    Only what changed is sent. The token is the one of `hf auth login` or of HF_TOKEN. The hold-out
+    stays here unless `--split holdout` asks for it.
     """
     import tempfile
     from dataclasses import asdict

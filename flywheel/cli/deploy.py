@@ -35,7 +35,7 @@ def deploy(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let a version answer, where it was shown to beat the one that does.
+    """Let a version answer, where it was shown to be better.
 
     What counts is the comparison of the two on a hold-out that has the most rows: flywheel evaluate
     makes one. Of several, each must show more.
@@ -70,7 +70,7 @@ def deploy(
 
 
 def rollback(context: typer.Context, module: Module, as_json: Json = False) -> None:
-    """Let the version answer again that did before the one that is deployed."""
+    """Let the version answer again that did before."""
     from rich.markup import escape
 
     from flywheel.registry import rollback as take_back
@@ -99,7 +99,7 @@ def traffic(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Share live traffic between versions, and show what came of each.
+    """Share live traffic between versions, and show how each did.
 
     A key always gets the same version. The test may be looked at any time; a version that is shown
     to be worse than the deployed one gets no more traffic.

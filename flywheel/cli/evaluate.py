@@ -75,7 +75,7 @@ def evaluate(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Run versions of a program on the rows of a split, and compare them row by row.
+    """Compare versions of a program on the same rows.
 
     Prints each version's score with its sample and its 95 % interval, what a row costs and how long
     it takes; then each version beside the first, rows that got worse first. Run it again to go on:

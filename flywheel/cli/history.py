@@ -33,7 +33,7 @@ def history(
     ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Show which bug fixes of the past can be undone in the newest code.
+    """Show which bug fixes of the past can be undone today.
 
     Runs no test and builds nothing: it tells how many commits read like bug fixes, how many of
     those can be undone today, and why the others were passed over.

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 @metric_app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> int:
-    """List every metric there is: yours, and those that come with flywheel.
+    """List every metric there is: yours, and those of flywheel.
 
     A file that is no metric is listed with what is wrong with it.
     """

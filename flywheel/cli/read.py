@@ -87,7 +87,7 @@ def show(
     example: Annotated[str, typer.Argument(metavar="ID", help="Its id; a prefix will do.")],
     as_json: Json = False,
 ) -> None:
-    """Show one example: the fix, the error, where it comes from and how it was proven."""
+    """Show one example: the fix, the error, and how it was proven."""
     from flywheel.store import attempts_on
     from flywheel.store import example as find
 
@@ -108,7 +108,7 @@ def survivors(
     context: typer.Context,
     as_json: Json = False,
 ) -> None:
-    """List code whose tests ran but did not notice that it was changed."""
+    """List code whose tests did not notice that it was changed."""
     from flywheel.store import survivors as read
 
     session = Session.of(context)

@@ -94,11 +94,12 @@ def spin(
     jobs: CandidatesAtOnce = None,
     as_json: Json = False,
 ) -> int:
-    """Make a program better, round by round, by what repositories and its own mistakes teach.
+    """Make a program better, round by round.
 
-    Each round harvests further, builds the dataset, optimises, and compares with what is deployed
-    on the hold-out. What is better is deployed; what is deployed tries training examples, and its
-    failures are new bugs. Nobody else deploys meanwhile. Run it again to go on where it stopped.
+    Repositories and its own mistakes teach it. Each round harvests further, builds the dataset,
+    optimises, and compares with what is deployed on the hold-out. What is better is deployed; what
+    is deployed tries training examples, and its failures are new bugs. Nobody else deploys
+    meanwhile. Run it again to go on where it stopped.
     """
     from flywheel.cli.display import display
     from flywheel.core.events import EventBus, EventLog

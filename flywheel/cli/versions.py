@@ -55,7 +55,7 @@ def versions(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the versions of programs, the newest first, and which one is deployed."""
+    """List the versions of programs, the newest first."""
     session = Session.of(context)
     registry = registry_of(session)
     damaged: list[str] = []
@@ -83,7 +83,7 @@ def versions(
 
 
 def show(context: typer.Context, version: Named, as_json: Json = False) -> None:
-    """Show a version as a person reads it: what made it, what it scored, what the model is told."""
+    """Show what made a version, what it scored, what it tells the model."""
     from flywheel.registry import demo_of, parse
     from flywheel.store import gates
 
@@ -125,7 +125,7 @@ def diff(
     second: Annotated[str, typer.Argument(metavar="B", help="Another of the same module.")],
     as_json: Json = False,
 ) -> None:
-    """Compare what two versions tell the model: instructions, fields, demonstrations."""
+    """Compare what two versions tell the model."""
     from flywheel.registry import difference
 
     session = Session.of(context)
@@ -145,10 +145,11 @@ def export(
     ],
     as_json: Json = False,
 ) -> None:
-    """Write the model of a version, with what was trained worked into it, for other servers.
+    """Write the model of a version, for other servers.
 
-    A file *.gguf is for llama.cpp and its kin, a folder of safetensors for transformers, vLLM and
-    others. The server of this machine needs neither: it serves the base and its adapters.
+    What was trained is worked into it. A file *.gguf is for llama.cpp and its kin, a folder of
+    safetensors for transformers, vLLM and others. The server of this machine needs neither: it
+    serves the base and its adapters.
     """
     from flywheel.orchestrator.merge import merged
 

@@ -50,6 +50,13 @@ def test_help_lists_the_commands(flywheel: Flywheel) -> None:
         assert f"\n  {command} " in ran.out
 
 
+@pytest.mark.parametrize("group", [(), ("dataset",), ("metric",), ("version",), ("config",)])
+def test_no_sentence_about_a_command_is_cut_off(flywheel: Flywheel, group: tuple[str, ...]) -> None:
+    listed = flywheel(*group, "--help").out.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
+
+
 def test_without_a_command_the_help_is_shown(flywheel: Flywheel) -> None:
     assert flywheel() == flywheel("--help")
 
