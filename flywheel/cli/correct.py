@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def correct(
     context: typer.Context,
     example: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Example to mend; a prefix will do.")
+        str | None, typer.Argument(metavar="ID", help="Example to mend; a prefix will do.")
     ] = None,
     where: Where = None,
     sample: Annotated[

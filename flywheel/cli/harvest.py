@@ -33,19 +33,24 @@ def harvest(
     context: typer.Context,
     repo: Annotated[
         str,
-        typer.Option("--repo", help="A path, a git URL, or pypi:NAME or pypi:NAME==VERSION."),
+        typer.Option(
+            "--repo", metavar="REPO", help="A path, a git URL, or pypi:NAME or pypi:NAME==VERSION."
+        ),
     ],
     source: Annotated[
         list[str] | None,
         typer.Option(
             "--source",
+            metavar="SOURCES",
             help="Where from: mutated, reverted, combined, mined, written; several with commas.",
         ),
     ] = None,
     modes: Annotated[
         list[str] | None,
         typer.Option(
-            "--modes", help="insert, reimplement, refactor, feature, attempt; else the first four."
+            "--modes",
+            metavar="MODES",
+            help="insert, reimplement, refactor, feature, attempt; else the first four.",
         ),
     ] = None,
     samples: Annotated[
@@ -72,10 +77,12 @@ def harvest(
         typer.Option("--history", help="With pypi:NAME, its last N releases as its history."),
     ] = None,
     paths: Annotated[
-        list[str] | None, typer.Option("--paths", help="Only these folders, files or globs.")
+        list[str] | None,
+        typer.Option("--paths", metavar="PATHS", help="Only these folders, files or globs."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", help="Not these folders, files or globs.")
+        list[str] | None,
+        typer.Option("--exclude", metavar="PATHS", help="Not these folders, files or globs."),
     ] = None,
     since: Annotated[
         str | None,
@@ -87,7 +94,11 @@ def harvest(
     ] = None,
     operators: Annotated[
         list[str] | None,
-        typer.Option("--operators", help="Only these operators or families; !NAME leaves one out."),
+        typer.Option(
+            "--operators",
+            metavar="NAMES",
+            help="Only these operators or families; !NAME leaves one out.",
+        ),
     ] = None,
     calibrate: Annotated[
         bool | None,
@@ -121,7 +132,8 @@ def harvest(
         typer.Option("--test-report", help="How its results are read: tap, junit:FILE …"),
     ] = None,
     python: Annotated[
-        Path | None, typer.Option("--python", help="Interpreter of the test environment.")
+        Path | None,
+        typer.Option("--python", metavar="FILE", help="Interpreter of the test environment."),
     ] = None,
     install: Annotated[
         str | None,

@@ -26,8 +26,12 @@ AnswersAtOnce = Annotated[
 CandidatesAtOnce = Annotated[
     int | None, typer.Option("--jobs", help="Candidates judged at once; else all cores.")
 ]
-MaxUsd = Annotated[float | None, typer.Option("--max-usd", help="US dollars that models may cost.")]
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Tokens that models may take.")]
+MaxUsd = Annotated[
+    float | None, typer.Option("--max-usd", metavar="USD", help="US dollars that models may cost.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", metavar="N", help="Tokens that models may take.")
+]
 Batch = Annotated[
     bool | None,
     typer.Option(
@@ -39,7 +43,8 @@ Estimate = Annotated[
     bool, typer.Option("--estimate", help="Only say what models would be asked, and the cost.")
 ]
 TimeLimit = Annotated[
-    str | None, typer.Option("--time-limit", help="Stop after this time: 90, 10m, 2h.")
+    str | None,
+    typer.Option("--time-limit", metavar="TIME", help="Stop after this time: 90, 10m, 2h."),
 ]
 Where = Annotated[
     str | None,

@@ -59,7 +59,11 @@ def spin(
     context: typer.Context,
     repo: Annotated[
         list[str],
-        typer.Option("--repo", help="A path, a git URL, or pypi:NAME; several times for several."),
+        typer.Option(
+            "--repo",
+            metavar="REPO",
+            help="A path, a git URL, or pypi:NAME; several times for several.",
+        ),
     ],
     module: Program,
     rounds: Annotated[
