@@ -136,7 +136,7 @@ def spin(
     with EventLog(workspace.logs / "spin.jsonl") as log, display(session) as shown:
         bus.subscribe(log)
         bus.subscribe(shown.event)
-        bus.subscribe(_Told(session, shown))
+        bus.subscribe(Told(session, shown))
         done = run(repo, module, settings, workspace, store, bus)
     if as_json:
         session.print_json(summary_of(done))
@@ -145,7 +145,7 @@ def spin(
     return exit_code(done.ended)
 
 
-class _Told:
+class Told:
     """A subscriber: each stage is a line, and so is each trial of an optimiser."""
 
     def __init__(self, session: Session, shown: Display) -> None:
@@ -153,21 +153,30 @@ class _Told:
 
         self._session, self._shown = session, shown
         self._study = Shown(session, shown.line)
-        self._rows = 0
+        self._rows, self._of = 0, 0
 
     def __call__(self, event: Event) -> None:
         """Tell an event."""
+        from rich.markup import escape
+
         from flywheel.core import events
 
         match event:
             case events.StageStarted(number=number, stage=stage):
                 self._session.say(f"[bold]round {number}[/bold]: {STAGES[stage]}")
-                self._rows = 0
+            case events.StageEnded(number=number, stage=stage, seconds=seconds, detail=detail):
+                self._session.say(
+                    f"[green]✓[/green] round {number}, {STAGES[stage]}: {escape(visible(detail))}"
+                    f" [dim]{seconds:.0f} s[/dim]"
+                )
+            case events.PhaseStarted(phase="evaluate", total=total):
+                self._rows, self._of = 0, total or 0
             case events.StudyStarted() | events.TrialProgressed() | events.TrialEnded():
                 self._study(event)
             case events.RowEvaluated():
                 self._rows += 1
-                self._shown.status(f"{self._rows} answers of held-out rows")
+                told = f"{self._rows} of {self._of} answers to held-out rows"
+                self._shown.status(told, self._rows, self._of)
             case _:
                 pass
 

@@ -57,11 +57,17 @@ class Shown:
         """Tell an event."""
         match event:
             case events.StudyStarted():
+                # A spin tells several studies, one after the other.
+                self._began, self._best, self._beside = time.monotonic(), "", ""
                 self._first, self._trials = dict(event.instructions), event.trials
                 self._session.say(
                     f"[dim]{event.module} by {event.optimizer}: learns from {event.train} rows,"
                     f" scored by {event.metric} on {event.validation}"
-                    + (f", about {event.trials} trials" if event.trials else "")
+                    + (
+                        f", about {event.trials} trial{'s' * (event.trials > 1)}"
+                        if event.trials
+                        else ""
+                    )
                     + f" (study {event.study_id})[/dim]"
                 )
             case events.TrialProgressed():

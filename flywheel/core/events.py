@@ -285,6 +285,8 @@ class StageEnded(Event):
     """The stage that was started."""
     seconds: float
     """Wall time it took."""
+    detail: str
+    """Its result, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)

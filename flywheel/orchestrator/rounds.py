@@ -35,6 +35,11 @@ class Stage(_Record):
     seconds: float
     """Wall time."""
 
+    @property
+    def sentence(self) -> str:
+        """What it found, for a person."""
+        raise NotImplementedError
+
 
 class Spread(_Record):
     """A figure with its sample and its 95 % interval."""
@@ -66,6 +71,12 @@ class Harvested(Stage):
     exhausted: bool
     """Whether there is nothing more to be drawn of any repository."""
 
+    @property
+    def sentence(self) -> str:
+        """See `Stage`."""
+        more = "; there is nothing more to be drawn" if self.exhausted else ""
+        return f"{self.new:,} new examples of {self.judged:,} candidates judged{more}"
+
 
 class Composed(Stage):
     """The dataset that was built."""
@@ -81,6 +92,13 @@ class Composed(Stage):
     problem: str
     """Why nothing can be decided by it; empty where something can."""
 
+    @property
+    def sentence(self) -> str:
+        """See `Stage`."""
+        if self.problem:
+            return self.problem
+        return f"{self.dataset}: {self.train:,} rows to learn from, {self.holdout:,} held out"
+
 
 class Studied(Stage):
     """What the optimiser found."""
@@ -91,6 +109,13 @@ class Studied(Stage):
     """The version that it gave, None where it gave none."""
     trials: int
     """States that it scored."""
+
+    @property
+    def sentence(self) -> str:
+        """See `Stage`."""
+        if not self.study:
+            return "not done"
+        return f"{self.challenger or 'no version'}, of {self.trials} states that were scored"
 
 
 class Gated(Stage):
@@ -117,6 +142,11 @@ class Gated(Stage):
     why: str
     """Why, or why not, for a person."""
 
+    @property
+    def sentence(self) -> str:
+        """See `Stage`."""
+        return f"{self.why.rstrip('.')}. {'Deployed' if self.deployed else 'The champion stays'}"
+
 
 class Attempted(Stage):
     """What the deployed version made of training examples."""
@@ -133,6 +163,12 @@ class Attempted(Stage):
     """Passing ones that became fixes."""
     stored: int = 0
     """Examples that the store had after them, whichever run of the round has found them."""
+
+    @property
+    def sentence(self) -> str:
+        """See `Stage`."""
+        kept = f"{self.bugs} of its failures and {self.fixes} of its fixes are new data"
+        return f"{self.mended} of {self.asked} training examples mended; {kept}"
 
 
 class Round(_Record):

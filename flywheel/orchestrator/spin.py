@@ -22,7 +22,7 @@ from flywheel.core.events import EventBus, StageEnded, StageStarted
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.lm import Spending
-from flywheel.orchestrator.rounds import Round, Rounds, Spread, Spun, write
+from flywheel.orchestrator.rounds import Round, Rounds, Spread, Spun, Stage, write
 from flywheel.orchestrator.spin_report import report
 from flywheel.orchestrator.stages import Stages, StageStopped
 from flywheel.programs import share_of
@@ -145,7 +145,7 @@ class _Spin:
             stored = self._stages.stored
             rounds.append(Round(number=len(rounds) + 1, champion=champion, stored=stored))
             self._rounds.begin(rounds[-1])
-        stages: dict[str, Callable[[Round], object]] = {
+        stages: dict[str, Callable[[Round], Stage]] = {
             "harvested": self._stages.harvest,
             "composed": self._stages.compose,
             "studied": self._stages.study,
@@ -164,7 +164,9 @@ class _Spin:
                 found = stage(now)
             self._keep(rounds[-1].model_copy(update={name: found}))
             took = time.monotonic() - began
-            self._bus.publish(StageEnded(self._spun.spin_id, now.number, name, took))
+            self._bus.publish(
+                StageEnded(self._spun.spin_id, now.number, name, took, found.sentence)
+            )
 
     @contextmanager
     def _charged(self, name: str) -> Iterator[None]:

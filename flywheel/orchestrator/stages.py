@@ -18,7 +18,7 @@ from flywheel.core.ending import (
     TIME_LIMIT,
 )
 from flywheel.core.errors import DatasetError
-from flywheel.core.events import EventBus
+from flywheel.core.events import EventBus, PhaseStarted
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Section, Settings, SpinSettings
 from flywheel.curate import HOLDOUT, TRAIN, find_version
@@ -288,6 +288,7 @@ class Stages:
         )
         drawn = draw(self._dataset(data.dataset), HOLDOUT, rows=wanted.rows, seed=wanted.seed)
         challenger = self._version(studied.challenger)
+        self._bus.publish(PhaseStarted("evaluate", 2 * len(drawn.rows)))
         done = evaluate(
             [self._version(now.champion), challenger],
             find_metric(wanted.metric, settings, self._workspace),

@@ -72,6 +72,15 @@ def test_the_best_shows_what_it_says_otherwise() -> None:
     assert "about 5 min left" in bar.line
 
 
+def test_a_study_shows_nothing_of_the_one_before() -> None:
+    once = events.StudyStarted("s2", "repair", "bootstrap-finetune", "tests_pass", 9, 5, 1, {})
+    text, bar = shown(
+        STARTED, trial(1, 0.3, best=True), once, events.TrialProgressed("s2", 0, "full", 7, 35)
+    )
+    assert bar.line == "trial 0 of 1, full: 7 of 35 rows · 0 s"
+    assert "on 5, about 1 trial (study s2)" in text
+
+
 def test_where_there_is_no_terminal_progress_is_a_line_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -80,6 +80,19 @@ def test_a_round_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     assert [one.lost for one in rounds] == [False, True]
 
 
+def test_each_stage_says_what_it_found() -> None:
+    won, lost = round_of(1, won=True, exhausted=True), round_of(2)
+    assert [one.sentence for one in won.stages] == [
+        "5 new examples of 9 candidates judged; there is nothing more to be drawn",
+        "d@1: 80 rows to learn from, 10 held out",
+        f"{BETTER}, of 3 states that were scored",
+        "Not shown to be better: +1.0 points. Deployed",
+        "1 of 4 training examples mended; 0 of its failures and 0 of its fixes are new data",
+    ]
+    assert lost.gated is not None
+    assert lost.gated.sentence.endswith("points. The champion stays")
+
+
 def test_costs_are_summed_with_what_was_stopped_and_an_unknown_one_stays_unknown() -> None:
     known, unknown = round_of(1), round_of(2, usd=None)
     assert (known.usd, known.spent, known.tokens, known.seconds) == (0.875, 0.875, 7, 6.0)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flywheel.core.errors import RegistryError, SandboxError
-from flywheel.core.events import Event, EventBus, StageStarted
+from flywheel.core.events import Event, EventBus, StageEnded, StageStarted
 from flywheel.core.settings import (
     HarvestSettings,
     LMProfile,
@@ -258,6 +258,8 @@ def test_a_better_version_is_deployed_and_tries_training_examples_alone(place: P
     assert place.stages[:4] == ["composed", "studied", "gated", "attempted"]
     assert first.gated is not None
     assert (first.gated.deployed, first.gated.compared) == (True, True), first.gated.why
+    said = [one.detail for one in place.seen if isinstance(one, StageEnded) and one.number == 1]
+    assert said == [one.sentence for one in first.stages[1:]]
     assert first.gated.champion_score is not None
     assert first.gated.challenger_score is not None
     assert first.gated.challenger_score.value == 1.0 > (first.gated.champion_score.value or 1.0)
