@@ -23,7 +23,7 @@ from flywheel.core.ending import BUDGET, INTERRUPTED, TIME_LIMIT
 if TYPE_CHECKING:
     from flywheel.cli.display import Display
     from flywheel.core.events import Event
-    from flywheel.orchestrator.rounds import Round, Spun
+    from flywheel.orchestrator.rounds import Round, Spread, Spun
 
 STAGES = {
     "harvested": "harvest",
@@ -41,13 +41,8 @@ WHY = {
     INTERRUPTED: "run it again to go on",
 }
 """What the end of a spin means."""
-COLUMNS = (
-    *("round", "examples", "new", "yield", "champion", "challenger"),
-    *("p", "cost", "time", "deployed"),
-)
-"""Columns of the table, of those that the report has."""
-FOLDED = ("champion", "challenger", "deployed")
-"""Those whose text is folded where it is too long."""
+COLUMNS = ("round", "new", "yield", "champion", "challenger", "p", "cost", "time")
+"""Columns of the table, of those that the report has: 80 characters hold them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -217,12 +212,9 @@ def _print(session: Session, done: Spun) -> None:
     session.out.print(visible(title), markup=False, style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in COLUMNS:
-        if name in FOLDED:
-            table.add_column(name, overflow="fold")
-        else:
-            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
     for one in done.rounds:
-        table.add_row(*(escape(visible(cell)) for cell in _cells(one)))
+        table.add_row(*(escape(cell) for cell in _cells(one)))
     session.out.print(table)
     for one in done.rounds:
         session.out.print(visible(f"round {one.number}: {verdict_of(one)}"), markup=False)
@@ -238,10 +230,20 @@ def _cells(one: Round) -> tuple[str, ...]:
     """A round as a line of the table: the report's, as far as a terminal has room."""
     from flywheel.orchestrator.spin_report import cells
 
-    found = one.harvested
+    found, gated = one.harvested, one.gated
     short = {
         "yield": "–" if found is None or found.drawn.value is None else f"{found.drawn.value:.0%}",
-        "cost": "–" if one.usd is None else f"${one.usd:.4f}",
+        "champion": _score(gated.champion_score if gated is not None else None),
+        "challenger": _score(gated.challenger_score if gated is not None else None),
+        "cost": "–" if one.usd is None else f"${one.usd:.2f}",
     }
     told = cells(one) | short
     return tuple(told[name] for name in COLUMNS)
+
+
+def _score(found: Spread | None) -> str:
+    """A share with its sample, and its interval below."""
+    if found is None or found.value is None:
+        return "–"
+    spread = "" if found.low is None else f"\n{found.low:.3f} to {found.high:.3f}"
+    return f"{found.value:.3f}, n {found.n:,}{spread}"

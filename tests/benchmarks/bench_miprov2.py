@@ -142,6 +142,7 @@ def study(
         measure=measure,
         options=Options(trials=trials, threads=THREADS),
         folder=folder / "study",
+        trainings=folder / "trainings",
         stop=Stop(),
     )
     began = time.monotonic()

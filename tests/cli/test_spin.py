@@ -31,7 +31,11 @@ def test_rounds_are_a_table_with_their_verdicts_and_a_report(
         Rounds(workspace.spins / spin_id).keep(one)
     ran = flywheel(*ARGUMENTS)
     assert ran.code == 0, ran.err
-    assert "0.500 (0.400 to 0.600), n 40" in ran.out
+    assert "0.500, n 40" in ran.out
+    assert "0.400 to 0.600" in ran.out
+    table = ran.out.partition("round 1:")[0].splitlines()
+    # A title, a line of names, two lines a round; none is folded.
+    assert (len(table), max(map(len, table)) <= 80, "…" in ran.out) == (6, True, False), ran.out
     assert f"round 1: Better: +30.0 points. {BETTER} is deployed." in ran.out
     assert f"round 2: Not shown to be better: +1.0 points. {BASE} stays." in ran.out
     assert "report.html" in ran.out
