@@ -74,7 +74,7 @@ def padded(base: Base, rows: Sequence[Encoded]) -> tuple[float, float]:
             labels[place, one.start : size] = tokens[place, one.start : size]
         loss = model(input_ids=tokens, attention_mask=there, labels=labels).loss
         loss.backward()
-        return float(loss) * sum(one.learned for one in some)
+        return float(loss.detach()) * sum(one.learned for one in some)
 
     learn(rows[:1])
     began, total = time.monotonic(), 0.0
