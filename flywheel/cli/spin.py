@@ -23,7 +23,7 @@ from flywheel.core.ending import BUDGET, INTERRUPTED, TIME_LIMIT
 if TYPE_CHECKING:
     from flywheel.cli.display import Display
     from flywheel.core.events import Event
-    from flywheel.orchestrator.rounds import Round, Spread, Spun
+    from flywheel.orchestrator.rounds import Round, Spun
 
 STAGES = {
     "harvested": "harvest",
@@ -230,20 +230,10 @@ def _cells(one: Round) -> tuple[str, ...]:
     """A round as a line of the table: the report's, as far as a terminal has room."""
     from flywheel.orchestrator.spin_report import cells
 
-    found, gated = one.harvested, one.gated
+    found = one.harvested
     short = {
         "yield": "–" if found is None or found.drawn.value is None else f"{found.drawn.value:.0%}",
-        "champion": _score(gated.champion_score if gated is not None else None),
-        "challenger": _score(gated.challenger_score if gated is not None else None),
         "cost": "–" if one.usd is None else f"${one.usd:.2f}",
     }
     told = cells(one) | short
     return tuple(told[name] for name in COLUMNS)
-
-
-def _score(found: Spread | None) -> str:
-    """A share with its sample, and its interval below."""
-    if found is None or found.value is None:
-        return "–"
-    spread = "" if found.low is None else f"\n{found.low:.3f} to {found.high:.3f}"
-    return f"{found.value:.3f}, n {found.n:,}{spread}"

@@ -20,12 +20,12 @@ HEAD = (
 _STYLE = """
 :root { color-scheme: light }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; background: #ffffff;
-  max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
+  max-width: 80rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: 13px }
-th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #d0d7de;
-  vertical-align: top }
-th { font-weight: 600; white-space: nowrap } code { font-size: 12px; word-break: break-all }
+th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid #d0d7de;
+  vertical-align: top; white-space: pre; font-variant-numeric: tabular-nums }
+th { font-weight: 600 }
 svg { max-width: 100%; height: auto; margin: .4rem 0 } .faint { color: #57606a }
 """
 
@@ -38,7 +38,7 @@ def report(spun: Spun) -> str:
         f"over {', '.join(spun.repos)}. Deployed: {spun.deployed or 'none'}."
         f" Cost: {_usd(spun.usd)}. {f'Ended: {spun.ended}' if spun.ended else 'It goes on'}."
     )
-    lines = ["".join(f"<td>{_said(one)}</td>" for one in cells(each).values()) for each in rounds]
+    lines = ["".join(f"<td>{_lines(one)}</td>" for one in cells(each).values()) for each in rounds]
     parts = [
         f"<h1>{_said(title)}</h1>",
         f'<p class="faint">Spin {_said(spun.spin_id)} {_said(about)}</p>',
@@ -51,6 +51,7 @@ def report(spun: Spun) -> str:
         *(f'<li value="{one.number}">{_said(verdict_of(one))}</li>' for one in rounds),
         "</ol>",
         "<h2>Scores on the hold-out, with 95 % intervals</h2>",
+        '<p class="faint">Orange: what was deployed.</p>',
         draw_marks(f"{spun.metric} by round", _marks(rounds)).decode(),
         "<h2>New examples</h2>",
         draw_bars("New examples by round", _new(rounds)).decode(),
@@ -77,13 +78,13 @@ def verdict_of(one: Round) -> str:
 
 
 def cells(one: Round) -> dict[str, str]:
-    """A round as a line of the table, by the names of its columns."""
+    """A round as a line of the table, by the names of its columns; intervals are below figures."""
     found, data, gated, tried = one.harvested, one.composed, one.gated, one.attempted
     difference = "–"
     if gated is not None and gated.difference is not None:
         difference = f"{100 * gated.difference:+.1f}"
         if gated.low is not None and gated.high is not None:
-            difference += f" ({100 * gated.low:+.1f} to {100 * gated.high:+.1f})"
+            difference += f"\n{100 * gated.low:+.1f} to {100 * gated.high:+.1f}"
     told = (
         str(one.number),
         "–" if data is None else f"{data.examples:,}",
@@ -98,25 +99,29 @@ def cells(one: Round) -> dict[str, str]:
         "–" if tried is None else f"{tried.asked:,}",
         "–" if tried is None else f"{tried.mended:,}",
         _usd(one.usd),
-        f"{one.seconds:.0f} s",
+        f"{one.seconds / 60:.1f} min",
         _deployed(one),
     )
     return dict(zip(HEAD, told, strict=True))
 
 
+def _lines(cell: str) -> str:
+    return "<br>".join(map(_said, cell.splitlines()))
+
+
 def _deployed(one: Round) -> str:
-    """Whether a round has deployed something, and what."""
+    """Whether a round has deployed something."""
     if one.gated is None:
         return "not finished"
-    return one.deployed if one.gated.deployed else "no"
+    return "yes" if one.gated.deployed else "no"
 
 
-def _score(found: Spread | None) -> str:
-    """A share with its interval and its sample."""
+def _score(found: Spread | None, between: str = "\n") -> str:
+    """A share with its sample, and its interval."""
     if found is None or found.value is None:
         return "–"
-    spread = "" if found.low is None else f" ({found.low:.3f} to {found.high:.3f})"
-    return f"{found.value:.3f}{spread}, n {found.n:,}"
+    spread = "" if found.low is None else f"{between}{found.low:.3f} to {found.high:.3f}"
+    return f"{found.value:.3f}, n {found.n:,}{spread}"
 
 
 def _marks(rounds: Sequence[Round]) -> list[Mark]:
@@ -129,7 +134,9 @@ def _marks(rounds: Sequence[Round]) -> list[Mark]:
             if each is not None:
                 strong = name == "challenger" and one.gated.deployed
                 label = f"round {one.number}, {name}"
-                found.append(Mark(label, each.value, each.low, each.high, _score(each), strong))
+                found.append(
+                    Mark(label, each.value, each.low, each.high, _score(each, ", "), strong)
+                )
     return found
 
 
