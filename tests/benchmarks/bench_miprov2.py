@@ -27,6 +27,7 @@ from typing import Any
 
 from bench_evaluate import Given, harvested, pytest_of, row_of
 
+from flywheel.candidates import correction
 from flywheel.core.events import EventBus
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import LMProfile, Settings, load
@@ -209,9 +210,16 @@ def main() -> int:
             row = row_of(example)
             fields = {"bad": example.bad, "good": example.good, "error": example.error}
             row = Row(row.case, {**row.fields, **fields})
-            good, bad = files(bench, bugs[example.example_id])
+            bug = bugs[example.example_id]
+            good, bad = files(bench, bug)
             sayable = edit_between(example.bad, example.good) is not None
-            if sayable and placed(bad, example.bad, example.good) == good:
+            # As in a dataset: within one definition.
+            broken = correction.broken(bug.candidate, good.encode(), bad.encode())
+            if (
+                sayable
+                and not isinstance(broken, str)
+                and placed(bad, example.bad, example.good) == good
+            ):
                 rows.append(row)
         return compared(
             rows[: options.rows], Naive(bench, bugs), settings, workspace, store, options.trials
