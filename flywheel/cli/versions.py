@@ -205,11 +205,10 @@ def _print_list(
     from flywheel.registry import BASE
     from flywheel.store import gates
 
+    # Two lines a version: 80 characters hold them.
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "version", "made by", "from", "score"):
+    for name in ("", "version", "score", "on the hold-out", "when"):
         table.add_column(name)
-    for name in ("gain on the hold-out", "cost", "when"):
-        table.add_column(name, justify="right")
     for one in found:
         said = one.manifest
         compared = [g for g in gates(registry.store, challenger=one.id) if g.split == HOLDOUT]
@@ -218,18 +217,13 @@ def _print_list(
         )
         table.add_row(
             _mark(shared, one.id),
-            f"[bold]{escape(one.id)}[/bold]",
-            made,
-            escape(brief(said.parent)),
-            escape(_score(said.scores[-1])) if said.scores else "–",
-            f"{_gain(compared[0])} on {brief(compared[0].champion).rpartition('@')[2]}"
-            if compared
-            else "not compared",
-            price(said.cost.usd),
-            f"{said.created_at:%Y-%m-%d %H:%M}",
+            f"[bold]{escape(brief(one.id))}[/bold]\n{made}",
+            escape(_brief_score(said.scores[-1])) if said.scores else "–",
+            _brief_gain(compared) if compared else "not compared",
+            f"{said.created_at:%Y-%m-%d\n%H:%M}",
         )
     base = f"{shared.module}@{BASE}"
-    table.add_row(_mark(shared, base), f"[bold]{base}[/bold]", "its code")
+    table.add_row(_mark(shared, base), f"[bold]{base}[/bold]\nits code")
     session.out.print(table)
 
 
@@ -250,9 +244,15 @@ def _print_head(session: Session, version: Version, live: float) -> None:
     session.out.print(f"[bold]{escape(version.id)}[/bold]{state}{partial}")
     rows: list[tuple[str, str]] = []
     if said.optimizer is not None:
-        options = ", ".join(f"{key} {value}" for key, value in said.optimizer.options.items())
-        made = f"{said.optimizer.name} from {said.parent}, seed {said.optimizer.seed}"
-        rows.append(("made by", f"{made}{', ' if options else ''}{options}, {said.trials} trials"))
+        made = [said.optimizer.name, f"seed {said.optimizer.seed}", f"{said.trials} trials"]
+        made += [f"from {said.parent}"] if said.parent else []
+        # What was not asked for tells nothing; how many answers are under way changes none.
+        made += [
+            f"{key} {value}"
+            for key, value in said.optimizer.options.items()
+            if value and key not in ("seed", "threads", "trials")
+        ]
+        rows.append(("made by", ", ".join(made)))
         rows.append(("when", f"{said.created_at:%Y-%m-%d %H:%M} UTC, {said.cost.seconds:,.0f} s"))
         rows.append(("cost", f"{price(said.cost.usd)}, {said.cost.tokens:,} tokens"))
     if said.dataset:
@@ -374,6 +374,27 @@ def _score(score: VersionScore) -> str:
     spread = "" if score.low is None else f" ({score.low:.1%} to {score.high:.1%})"
     name = score.metric.partition("@")[0]
     return f"{score.split} {name} {score.value:.1%}{spread}, n {score.n:,}"
+
+
+def _brief_score(score: VersionScore) -> str:
+    """A score with its sample, and its interval below."""
+    name = score.metric.partition("@")[0]
+    if score.value is None:
+        return f"{name} not known"
+    spread = "" if score.low is None else f"\n{score.low:.3f} to {score.high:.3f}"
+    return f"{name} {score.value:.3f}, n {score.n:,}{spread}"
+
+
+def _brief_gain(compared: Sequence[Gate]) -> str:
+    """The comparison that counts beside the newest's champion: the one of the most rows."""
+    mine = [one for one in compared if one.champion == compared[0].champion]
+    gate = max(mine, key=lambda one: one.n + one.unknown)
+    style = "green" if gate.better else "default"
+    beside = brief(gate.champion).rpartition("@")[2]
+    return (
+        f"[{style}]{100 * gate.difference:+.1f} on {beside}\n"
+        f"{100 * gate.low:+.1f} to {100 * gate.high:+.1f}[/{style}]"
+    )
 
 
 def _gain(gate: Gate) -> str:

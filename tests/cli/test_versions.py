@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,19 +103,35 @@ def test_without_versions_the_next_command_makes_one(flywheel: Flywheel, folder:
 def test_versions_are_listed_with_what_made_them_and_what_is_deployed(
     flywheel: Flywheel, given: tuple[str, str]
 ) -> None:
-    better, equal = given
+    better, equal = (one[: len("repair@12345678")] for one in given)
     ran = flywheel("versions")
-    lines = {part: line for line in ran.out.splitlines() for part in (better, equal, "repair@base ")
-             if part in line}  # fmt: skip
+    every = ran.out.splitlines()
+    lines = {part: "\n".join(every[place : place + 2]) for place, line in enumerate(every)
+             for part in (better, equal, "repair@base ") if part in line}  # fmt: skip
     assert "miprov2" in lines[better]
-    assert "31.0% (23.0% to 41.0%), n 96" in lines[better]
-    assert "+13.0 (+7.0 to +19.0) on base" in lines[better]
+    assert "0.310, n 96" in lines[better]
+    assert "0.230 to 0.410" in lines[better]
+    assert "+13.0 on base" in lines[better]
+    assert "+7.0 to +19.0" in lines[better]
     assert "(partial)" in lines[equal]
     assert lines["repair@base "].startswith("●")
+    assert max(map(len, every)) <= 80
     assert "Next: flywheel version show" in ran.err
     rows = flywheel("versions", "--module", "repair", "--json").json
-    assert {row["version"]: row["partial"] for row in rows} == {better: False, equal: True}
+    assert {row["version"]: row["partial"] for row in rows} == {given[0]: False, given[1]: True}
     assert not any(row["deployed"] for row in rows)
+
+
+def test_the_comparison_that_counts_is_listed_and_not_a_later_one_on_fewer_rows(
+    flywheel: Flywheel, given: tuple[str, str], folder: Path
+) -> None:
+    store = Store(folder / ".flywheel" / "flywheel.duckdb")
+    later = GATE.created_at + timedelta(days=1)
+    few = replace(GATE, gate_id="g3", challenger=given[0], n=7, unknown=0, difference=-0.5)
+    record_gate(store, replace(few, created_at=later))
+    out = flywheel("versions").out
+    assert "+13.0 on base" in out
+    assert "-50.0" not in out
 
 
 def test_a_module_that_does_not_exist_is_told_with_the_nearest(
@@ -133,7 +150,7 @@ def test_a_version_is_shown_as_a_person_reads_it(
     ran = flywheel("version", "show", better[:14])
     assert ran.code == 0
     for told in (
-        "miprov2 from repair@base, seed 9, auto light, 7 trials",
+        "miprov2, seed 9, 7 trials, from repair@base, auto light",
         "–, 12,345 tokens",
         "2 examples learned from",
         "Name the wrong lines. [b]",
@@ -240,7 +257,7 @@ def test_an_edited_version_is_listed_as_damaged_and_refused(
     path = folder / ".flywheel" / "registry" / "repair" / given[0][7:] / "state.json"
     path.write_text(path.read_text().replace("wrong", "right"))
     listed = flywheel("versions")
-    assert given[0] not in listed.out
+    assert given[0][: len("repair@12345678")] not in listed.out
     assert "was edited after it was saved" in listed.err
     for command in (("version", "show"), ("deploy", "--force")):
         ran = flywheel(*command, given[0])
