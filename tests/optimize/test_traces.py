@@ -75,7 +75,7 @@ def test_without_the_extra_it_is_said_how_to_have_it(monkeypatch: pytest.MonkeyP
 def test_an_end_that_was_damaged_is_an_error(tmp_path: Path, said: str) -> None:
     (tmp_path / "trained.json").write_text(said)
     with pytest.raises(TrainingError, match=r"trained\.json cannot be read"):
-        _ended(tmp_path, tmp_path, "fingerprint")
+        _ended(tmp_path, tmp_path, "fingerprint", TrainOptions())
 
 
 @pytest.mark.parametrize(

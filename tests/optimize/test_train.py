@@ -117,7 +117,8 @@ def test_it_ends_early_when_validation_gets_no_better_and_keeps_the_best(
 def test_its_time_ends_it(tiny: Path, tmp_path: Path) -> None:
     done = trained(tiny, tmp_path, replace(QUICK, epochs=100_000, max_seconds=0.5))
     assert done.manifest.end == "time"
-    assert 0.5 < done.manifest.seconds < 30
+    # The last validation fits in.
+    assert 0.2 < done.manifest.seconds < 30
     assert len(curve(done)) == done.manifest.steps >= 1
 
 

@@ -311,8 +311,8 @@ def test_a_page_shows_every_round_and_what_others_wrote_is_no_markup(tmp_path: P
     assert "<b>" not in page
     assert "\u202e" not in page
     assert "&lt;script&gt;" in page
-    assert "+30.0 (+10.0 to +50.0)" in page
-    assert "0.500 (0.400 to 0.600), n 40" in page
+    assert "<td>+30.0<br>+10.0 to +50.0</td>" in page
+    assert "<td>0.500, n 40<br>0.400 to 0.600</td>" in page
     for picture in page.split("<svg")[1:]:
         ElementTree.fromstring("<svg" + picture.partition("</svg>")[0] + "</svg>")
     assert page.count("<circle") == 4
