@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partialmethod
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import tqdm
 
+_PARALLEL = "dspy.utils.parallelizer"
 _LOGGERS = ("dspy", "gepa", "optuna", "py.warnings")
 
 
@@ -35,6 +37,13 @@ def quiet(path: Path) -> Iterator[None]:
                 logger = logging.getLogger(name)
                 logger.handlers, logger.propagate = handlers, propagates
             handler.close()
+            _hush()
+
+
+def _hush() -> None:
+    """Let threads that DSPy left behind say nothing: a study that was stopped waits for none."""
+    left = {one.ident for one in threading.enumerate()} - {threading.get_ident()}
+    logging.getLogger(_PARALLEL).addFilter(lambda record: record.thread not in left)
 
 
 def _taken(name: str, handler: logging.Handler) -> tuple[list[logging.Handler], bool]:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
@@ -111,6 +111,8 @@ class Seen:
     """Rows measured; of proposals the questions asked."""
     total: int
     """Rows of it, 0 where that is not known."""
+    answers: int = 0
+    """Answers of models in it so far: a chain may take many for its first row."""
 
 
 def row_at_work() -> Row | None:
@@ -170,7 +172,8 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         ] = {}
         """Calls of steps -> what was at work before, and what they were given."""
         self._origins: dict[str, str] = {}
-        self._between = self._proposed = 0
+        self._between = self._proposed = self._answers = 0
+        self._seen: Seen | None = None
         self.validation: frozenset[str] = frozenset()
         """Examples that full trials are scored on."""
         self.lenient = False
@@ -265,7 +268,8 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         self._tell(len(self.trials), "bootstrap" if bootstrap else "sample", done, 0)
 
     def _tell(self, number: int, phase: str, done: int, total: int) -> None:
-        self._on_seen(Seen(number, phase, done, total))
+        self._seen = Seen(number, phase, done, total, self._answers)
+        self._on_seen(self._seen)
 
     def origin(self, demo: Mapping[str, Any]) -> str | None:
         """The example that a demonstration was made of, None where that is not known."""
@@ -281,6 +285,9 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             if kind_of(said) not in OF_REQUESTS:
                 raise self._stop.because(said) from said
         self._stop.check()
+        if isinstance(said, Reply) and self._seen is not None:
+            self._answers += 1
+            self._on_seen(replace(self._seen, answers=self._answers))
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Let nothing more be asked once the study is to end."""
@@ -299,7 +306,7 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             kind = FULL if ids == self.validation else MINIBATCH
         with self._lock:
             number = len(self.trials) + len(self._open)
-            self._between = self._proposed = 0
+            self._between = self._proposed = self._answers = 0
             self._open[call_id] = _Open(
                 number, program, kind, examples, time.monotonic(), State.of(program)
             )

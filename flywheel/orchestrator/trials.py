@@ -107,7 +107,9 @@ class Trials:
 
     def seen(self, seen: Seen) -> None:
         """Tell how far a trial is."""
-        self._progressed(seen.number, seen.phase, seen.done, seen.total)
+        # Until rows are done, it is answers that tell how far it is.
+        detail = f"{seen.answers} answers" if seen.answers and seen.total and not seen.done else ""
+        self._progressed(seen.number, seen.phase, seen.done, seen.total, detail)
 
     def trained(self, progress: Progress) -> None:
         """Tell how far a training is."""

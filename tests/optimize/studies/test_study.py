@@ -19,6 +19,7 @@ from flywheel.optimize.ground import Options
 from flywheel.optimize.stop import Stop
 from flywheel.optimize.study import Models, Subject
 from flywheel.optimize.trial import FULL, Trial
+from flywheel.optimize.watch import Seen
 from flywheel.programs import Answer, Case, Score
 from tests.fakes.provider import Behaviour, Provider, provider
 from tests.optimize.studies.conftest import (
@@ -35,6 +36,19 @@ from tests.optimize.studies.conftest import (
 
 Make = Callable[..., Bench]
 OVERLOADED = Behaviour(status=529, kind="overloaded_error", message="Overloaded")
+
+
+def test_answers_are_told_while_the_first_row_is_under_way(
+    served: Provider, bench: Callable[..., Bench]
+) -> None:
+    seen: list[Seen] = []
+    bench(served).study("random-search", on_seen=seen.append).run()
+    first = [one for one in seen if (one.number, one.phase) == (0, "full")]
+    assert (first[0].done, first[0].answers) == (0, 0)
+    assert any(one.answers and not one.done for one in first)
+    # Each trial counts its own.
+    second = [one for one in seen if (one.number, one.phase) == (1, "full")]
+    assert second[0].answers == 0
 
 
 @pytest.mark.parametrize(
