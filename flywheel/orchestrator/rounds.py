@@ -7,6 +7,7 @@ goes on with its first stage that is missing.
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,9 +37,9 @@ class Stage(_Record):
     """Wall time."""
 
     @property
+    @abstractmethod
     def sentence(self) -> str:
         """What it found, for a person."""
-        raise NotImplementedError
 
 
 class Spread(_Record):
