@@ -225,7 +225,7 @@ class _Work:
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
         from flywheel.optimize.stop import Stop  # noqa: PLC0415
         from flywheel.optimize.study import Models, Study, Subject  # noqa: PLC0415
-        from flywheel.optimize.trial import State  # noqa: PLC0415
+        from flywheel.optimize.trial import State  # noqa: PLC0415  DSPy, for a second
 
         purposes = self._purposes()
         models = {name: language_model(engine, one) for name, one in purposes.items()}

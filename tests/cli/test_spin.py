@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -49,21 +50,30 @@ def test_rounds_are_a_table_with_their_verdicts_and_a_report(
     )
 
 
+class Status(Display):
+    """Keeps what its line is told."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.told: list[tuple[object, ...]] = []
+
+    def status(self, *said: Any) -> None:
+        self.told.append(said)
+
+
 def test_what_each_stage_has_found_is_said_as_it_comes() -> None:
-    session = Session()
-    session.__dict__["err"] = Console(file=io.StringIO(), width=200, highlight=False)
-    shown = Display(session, None, None)
-    told = []
-    shown.status = lambda *said: told.append(said)  # type: ignore[method-assign]
+    session, written = Session(), io.StringIO()
+    session.__dict__["err"] = Console(file=written, width=200, highlight=False)
+    shown = Status(session, None, None)
     tell = Told(session, shown)
     tell(events.StageStarted("s", 1, "gated"))
     tell(events.PhaseStarted("evaluate", 80))
     tell(events.RowEvaluated("r", BASE, "e", 1.0, "passes"))
     tell(events.StageEnded("s", 1, "gated", 61.0, "Better: [+30.0] points. Deployed"))
-    assert session.err.file.getvalue() == (  # type: ignore[attr-defined]  # a StringIO
+    assert written.getvalue() == (
         "round 1: gate\n✓ round 1, gate: Better: [+30.0] points. Deployed 61 s\n"
     )
-    assert told == [("1 of 80 answers to held-out rows", 1, 80)]
+    assert shown.told == [("1 of 80 answers to held-out rows", 1, 80)]
 
 
 def test_a_module_that_is_not_there_is_told_with_the_one_that_was_meant(

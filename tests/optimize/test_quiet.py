@@ -9,11 +9,20 @@ from pathlib import Path
 from flywheel.optimize.quiet import quiet
 
 
+class Heard(logging.Handler):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
 def test_threads_that_were_left_behind_say_nothing_and_others_do(tmp_path: Path) -> None:
     logger = logging.getLogger("dspy.utils.parallelizer")
-    said: list[str] = []
-    heard = logging.Handler()
-    heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    heard = Heard()
     logger.addHandler(heard)
     ended = threading.Event()
 
@@ -28,4 +37,4 @@ def test_threads_that_were_left_behind_say_nothing_and_others_do(tmp_path: Path)
     thread.join()
     logger.error("later")
     logger.removeHandler(heard)
-    assert said == ["later"]
+    assert heard.said == ["later"]

@@ -162,14 +162,14 @@ def test_a_study_trains_as_long_as_leaves_time_to_score_and_nobody_stands_in(
     engine: Engine, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning, "local_file", lambda profile: tiny)
-    left: list[float | None] = [None, 1000.0, 100.0]
-    asked = left.copy()
-    for seconds in (None, 1000.0 - tuning.SPARE - 2 * 30.0, 50.0):
+    limits = {None: None, 1000.0: 1000.0 - tuning.SPARE - 2 * 30.0, 100.0: 50.0}
+    for seed, (limit, seconds) in enumerate(limits.items()):
         one = Tuning(
-            engine, FOR, tmp_path / "adapters", seed=len(left), time_limit=asked[-len(left)],
-            left=lambda: left.pop(0), scoring=lambda: 30.0, on_progress=lambda progress: None,
+            engine, FOR, tmp_path / "adapters", seed=seed, time_limit=limit,
+            left=lambda limit=limit: limit, scoring=lambda: 30.0,
+            on_progress=lambda progress: None,
         )  # fmt: skip
-        model = one.tune([trace(number) for number in range(4)], [], tmp_path / f"{len(left)}")
+        model = one.tune([trace(number) for number in range(4)], [], tmp_path / f"{seed}")
         weights = one.weights([str(model.model)])
         assert weights.adapter is not None
         trained = find_adapter(tmp_path / "adapters", weights.adapter.hash)
