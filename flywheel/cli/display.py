@@ -28,7 +28,15 @@ class Line:
         """Without a bar there is no terminal."""
         self._session, self._bar = session, bar
         self._task: TaskID | None = None
-        self._told_at = time.monotonic()
+        self._began = self._told_at = time.monotonic()
+
+    def begin(self, text: str) -> None:
+        """Show a text, from which on the time is counted anew."""
+        self._began = time.monotonic()
+        if self._bar is not None and self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        self.show(text)
 
     def show(self, text: str, done: int | None = None, total: int | None = None) -> None:
         """Show a text, and how much of the total is done."""
@@ -47,7 +55,8 @@ class Line:
             return
         self._told_at = now
         share = f" ({done / total:.0%})" if done and total else ""
-        self._session.say(f"[dim]{escape(visible(text))}{share}[/dim]")
+        took = f" · {for_a_person(now - self._began)}"
+        self._session.say(f"[dim]{escape(visible(text))}{share}{took}[/dim]")
 
 
 class Display:
@@ -154,7 +163,7 @@ def display(session: Session, total: int | None = None) -> Iterator[Display]:
 @contextlib.contextmanager
 def live(session: Session) -> Iterator[Bar | None]:
     """What live lines are shown by for as long as the block runs, None where there are none."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     if session.quiet or not session.err.is_terminal:
         yield None
@@ -163,11 +172,17 @@ def live(session: Session) -> Iterator[Bar | None]:
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
+        TimeElapsedColumn(),
         console=session.err,
         transient=True,
     )
     with bar:
         yield bar
+
+
+def for_a_person(seconds: float) -> str:
+    """A time, in the unit that says enough."""
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 def estimated(asked: dict[str, Any]) -> str:

@@ -178,6 +178,8 @@ def _print(session: Session, done: Measured) -> None:
         )
     if done.agreement is not None:
         _print_agreement(session, done.agreement)
+    if done.uncompared:
+        session.line("the tests", f"not compared with them: {done.uncompared}")
     if done.judge:
         usd = "price not known" if done.usd is None else f"${done.usd:.4f}"
         session.line("spent", f"{usd} by {done.judge}")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from flywheel.cli.display import Line, live
+from flywheel.cli.display import Line, for_a_person, live
 from flywheel.cli.session import Session, visible
 from flywheel.core import events
 
@@ -47,18 +47,18 @@ class Shown:
 
     def __init__(self, session: Session, line: Line) -> None:
         self._session, self._line = session, line
-        self._began = time.monotonic()
         self._first: dict[str, str] = {}
+        self._baseline: float | None = None
         self._best = ""
         self._trials: int | None = None
-        self._beside = ""
+        self._over_at: float | None = None
 
     def __call__(self, event: events.Event) -> None:
         """Tell an event."""
         match event:
             case events.StudyStarted():
                 # A spin tells several studies, one after the other.
-                self._began, self._best, self._beside = time.monotonic(), "", ""
+                self._baseline, self._best, self._over_at = None, "", None
                 self._first, self._trials = dict(event.instructions), event.trials
                 self._session.say(
                     f"[dim]{event.module} by {event.optimizer}: learns from {event.train} rows,"
@@ -70,6 +70,7 @@ class Shown:
                     )
                     + f" (study {event.study_id})[/dim]"
                 )
+                self._line.begin("the program as it was")
             case events.TrialProgressed():
                 self._progress(event)
             case events.TrialEnded():
@@ -77,7 +78,7 @@ class Shown:
             case events.Warned(message=message, hint=hint):
                 self._session.warn(message, hint)
             case events.PhaseProgressed(phase=phase, detail=detail):
-                self._status(f"{phase}: {detail}", 0, None)
+                self._line.show(f"{phase}: {detail}", 0, None)
             case _:
                 pass
 
@@ -88,18 +89,22 @@ class Shown:
 
         score = told(Estimate(event.value, event.n, event.low, event.high))
         kind = "" if event.phase == "full" else f" on a {event.phase}"
-        mark = "[green]★[/green]" if event.best else "[dim]·[/dim]"
-        usd = "" if event.usd is None else f" · ${event.usd:.4f}"
+        if event.number == 0:
+            self._baseline = event.value
+        better = event.best and (event.value or 0.0) > (self._baseline or 0.0)
+        mark = "[green]★[/green]" if better else "[dim]·[/dim]"
+        usd = "" if event.usd is None else f" ${event.usd:.4f},"
         tokens = ", ".join(f"{name} {count:,}" for name, count in sorted(event.tokens.items()))
         self._session.say(
             f"{mark} trial {event.number}{kind} {score} · {event.demos} demos"
-            f" [dim]· {event.seconds:.0f} s{usd} · tokens: {tokens or 'none'}[/dim]"
+            f" [dim]· {event.seconds:.0f} s · so far{usd} tokens: {tokens or 'none'}[/dim]"
         )
         if event.best:
             self._best = f" · best {event.value:.3f}"
             for line in changes(self._first, event.instructions)[:LINES]:
                 self._session.say(f"    [dim]{escape(visible(line[:_WIDTH]))}[/dim]")
-        self._beside = _left(event.left_seconds)
+        left = event.left_seconds
+        self._over_at = None if left is None else time.monotonic() + left
 
     def _progress(self, event: events.TrialProgressed) -> None:
         of = f" of {self._trials}" if self._trials else ""
@@ -110,12 +115,15 @@ class Shown:
         elif event.phase != "tune":
             text += f": {event.done} answers"
         text += f" · {event.detail}" if event.detail else ""
-        left = _left(event.left_seconds) or self._beside
-        self._status(text + self._best + left, event.done, event.total or None)
+        text += self._best + self._left(event.left_seconds)
+        self._line.show(text, event.done, event.total or None)
 
-    def _status(self, text: str, done: int, total: int | None) -> None:
-        took = f" · {_time(time.monotonic() - self._began)}"
-        self._line.show(text + took, done, total)
+    def _left(self, told: float | None) -> str:
+        """What is said to be left, or was at the end of the last trial, less the time since."""
+        left = told
+        if left is None and self._over_at is not None:
+            left = self._over_at - time.monotonic()
+        return f" · about {for_a_person(left)} left" if left is not None and left > 0 else ""
 
 
 @contextlib.contextmanager
@@ -123,11 +131,3 @@ def watched(session: Session) -> Iterator[Shown]:
     """A subscriber that shows a study for as long as the block runs."""
     with live(session) as bar:
         yield Shown(session, Line(session, bar))
-
-
-def _left(seconds: float | None) -> str:
-    return "" if seconds is None else f" · about {_time(seconds)} left"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"

@@ -121,8 +121,10 @@ def show(context: typer.Context, version: Named, as_json: Json = False) -> None:
 
 def diff(
     context: typer.Context,
-    first: Annotated[str, typer.Argument(metavar="A", help="A version.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another of the same module.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A version: MODULE@HASH.")],
+    second: Annotated[
+        str, typer.Argument(metavar="B", help="Another of its module; its hash alone will do.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Compare what two versions tell the model."""
@@ -130,7 +132,7 @@ def diff(
 
     session = Session.of(context)
     registry = registry_of(session)
-    found = difference(registry.find(first), registry.find(second))
+    found = difference(*registry.pair(first, second))
     if as_json:
         session.print_json(asdict(found))
         return

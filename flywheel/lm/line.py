@@ -92,7 +92,7 @@ class Line:
         settings = self.profile.settings
         return replace(
             request,
-            max_tokens=min(request.max_tokens or settings.max_tokens, settings.max_tokens),
+            max_tokens=min(request.max_tokens or self.profile.tokens, settings.max_tokens),
             temperature=settings.temperature
             if request.temperature is None
             else request.temperature,
@@ -114,7 +114,7 @@ class Line:
 
     def most(self, request: Request) -> Usage:
         """What a call can take at the most."""
-        answer = request.max_tokens or self.profile.settings.max_tokens
+        answer = request.max_tokens or self.profile.tokens
         return Usage(request.estimated_tokens, answer)
 
     def call(

@@ -19,6 +19,11 @@ LOCAL = "local"
 """The profile that needs no setting: a small model, served on this machine."""
 DEFAULT = "default"
 """The profile of every role that has none of its own."""
+SHORT = 512
+"""Tokens of an answer of the small model, where nobody says how many.
+
+It seldom ends by itself: what it writes beyond a page repeats, at a minute for 2,000 tokens.
+"""
 
 
 class Role(StrEnum):
@@ -54,6 +59,13 @@ class Profile:
     def model(self) -> str:
         """The rest of it; of a local model the path of its file, empty for the installed one."""
         return self.settings.model.partition("/")[2]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens an answer may have where nobody says how many."""
+        small = self.provider == LOCAL and not self.model
+        said = "max_tokens" in self.settings.model_fields_set
+        return SHORT if small and not said else self.settings.max_tokens
 
     def beside(self, model: str) -> str:
         """Another model of the same provider, as settings name it."""

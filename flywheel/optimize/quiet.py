@@ -21,6 +21,7 @@ def quiet(path: Path) -> Iterator[None]:
 
     Their progress bars are not drawn: a study has its own.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     held = {name: _taken(name, handler) for name in _LOGGERS}

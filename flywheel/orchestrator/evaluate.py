@@ -78,6 +78,7 @@ def evaluate(
     Raises `DatasetError` where there are too few rows to compare anything, `LMError` where no model
     can be asked, and what is wrong with a version; what was measured until then is kept.
     """
+    from flywheel.optimize.quiet import quiet  # noqa: PLC0415  as the next
     from flywheel.optimize.stop import Stop  # noqa: PLC0415  it imports DSPy
 
     if len(versions) > 1:
@@ -102,7 +103,7 @@ def evaluate(
         stop = Stop(seconds=wanted.time_limit)
         loop = _Loop(crew, done, models, tools, store, bus, on_progress)
         try:
-            with stop.held():
+            with stop.held(), quiet(workspace.programs_log):
                 loop.run(stop, threads=models.profile.settings.concurrency)
         except KeyboardInterrupt:
             # Of the watch over the time, or of a person.

@@ -53,6 +53,8 @@ AHEAD = 16
 """Answers that are measured at once where tests or models are waited for."""
 POLL_SECONDS = 0.5
 """How long to wait for a score before what is due is stored."""
+ACCEPTED = "accepted"
+"""Part of a judge's score: whether it would take the answer, 1 or 0."""
 KAPPA = "kappa with the tests"
 """The figure of a judge's agreement; its metric goes before."""
 
@@ -103,6 +105,9 @@ class Measured:
     """The same of each part of the scores."""
     agreement: Agreement | None = None
     """Of a judge on attempts: how often it says what the tests say."""
+    uncompared: str = ""
+    """Why a judge on attempts was not compared with the tests, empty where it was, or was not to
+    be."""
     ended: str = EXHAUSTED
     """`exhausted`, `interrupted` or `budget`."""
     usd: float | None = 0.0
@@ -171,6 +176,7 @@ class _Loop:
         self._on_progress = on_progress
         self._parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._judgements: list[Judgement] = []
+        self._decided = 0
         self._waiting: list[tuple[Scored, tuple[str, ...]]] = []
         self._since = 0.0
 
@@ -254,8 +260,11 @@ class _Loop:
         self.values[one.repo][one.example_id].append(score.value)
         for name, value in score.parts.items():
             self._parts[name][one.example_id].append(value)
-        accepted = score.parts.get("accepted")
-        if self._tools.judge and accepted is not None and one.verdict in (FIXED, FAILED):
+        if not self._tools.judge or one.verdict not in (FIXED, FAILED):
+            return
+        self._decided += 1
+        accepted = score.parts.get(ACCEPTED)
+        if accepted is not None:
             resolved = one.verdict == FIXED
             self._judgements.append(Judgement(one.example_id, bool(accepted), resolved))
 
@@ -276,6 +285,13 @@ class _Loop:
         }
         if self._judgements:
             done.agreement = agreement(self._judgements, seed=seed)
+        elif self._tools.judge and done.answers == "attempts":
+            done.uncompared = (
+                f"its scores have no part {ACCEPTED!r}: whether it would take the answer"
+                if self._decided
+                else "the tests have decided none of the answers that it gave a value;"
+                " flywheel correct makes more"
+            )
 
     def figures(self, where: str | None, seed: int) -> list[Figure]:
         """The mean of each repository, and the agreement of a judge."""
@@ -364,6 +380,7 @@ def summary_of(done: Measured) -> dict[str, Any]:
         "unknown": dict(done.unknown.most_common()),
         "failed": [asdict(one) for one in done.failed],
         "strange": list(done.strange),
+        "uncompared": done.uncompared or None,
         "agreement": None
         if both is None
         else {

@@ -15,6 +15,7 @@ from flywheel.core.identity import content_hash
 from flywheel.curate import HOLDOUT
 from flywheel.optimize.gate import Comparison, level
 from flywheel.registry.registry import ASKED_FOR, Registry
+from flywheel.registry.traffic import WHOLE, traffic_of
 from flywheel.registry.version import BASE, Version
 from flywheel.store import (
     DEPLOY,
@@ -184,10 +185,14 @@ def rollback(registry: Registry, module: str) -> Deployment:
         deployed = registry.deployed(module)
         if not deployed.below:
             known = f"{module}@{BASE} answers" if deployed.number else None
+            hint = f"flywheel versions --module {module}"
+            if len(shares := traffic_of(registry, module).shares) > 1:
+                known = f"its traffic is shared: {', '.join(shares)}"
+                hint = f"flywheel traffic {module} {BASE}={WHOLE} shares it no more"
             raise UsageError(
                 f"Nothing is deployed of {module}, so nothing can be rolled back.",
                 cause=known,
-                hint=f"flywheel versions --module {module}",
+                hint=hint,
             )
         before = deployed.below[-2].version_id if len(deployed.below) > 1 else f"{module}@{BASE}"
         if not before.endswith(f"@{BASE}"):

@@ -147,33 +147,45 @@ class Registry:
     def find(self, asked: str) -> Version:
         """`MODULE@HASH`, a beginning of the hash, `MODULE@base`; of `MODULE`, what is deployed.
 
-        Raises `UsageError` where there is none or several, `RegistryError` for one that is damaged.
+        A hash alone is that of any module. Raises `UsageError` where there is none or several,
+        `RegistryError` for one that is damaged.
         """
         place, at, start = asked.rpartition("@") if "@" in asked else (asked, "", "")
         module = place.rpartition(":")[2]
         if not module:
             raise UsageError(f"{asked!r} names no module.", hint="flywheel versions lists them")
+        if not at and self._bare(asked) and (alone := self._one(asked, asked, None)):
+            return alone
         if not at:
             start = self.deployed(module).version_id.rpartition("@")[2]
         if start == BASE:
             return self.base(self.program(place))
-        folders = self._folders(module)
-        found = [one for one in folders if start and one.name.startswith(start)]
-        found = [one for one in found if one.name == start] or found
-        if len(found) == 1:
-            return read_version(found[0])
-        if found:
-            listed = ", ".join(f"{module}@{one.name}" for one in found)
-            raise UsageError(
-                f"Several versions begin with {asked}: {listed}.", hint="give more of it"
-            )
+        if version := self._one(asked, start, module):
+            return version
         if not at:
             raise RegistryError(
                 f"{module}@{start} is deployed, and is not there any more.",
                 cause=f"there is no folder {self.root / module / start}",
                 hint=f"put a copy of it back, or flywheel rollback {module}",
             )
-        raise self._none(asked, module, folders)
+        raise self._none(asked, module, self._folders(module))
+
+    def named(self, module: str, name: str) -> Version:
+        """A version of a module by its hash alone, or as `find` takes it. Raises what that does."""
+        return self.find(name if "@" in name else f"{module}@{name}")
+
+    def pair(self, first: str, second: str) -> tuple[Version, Version]:
+        """Two versions, of which one may be named by its hash alone, or as `base`.
+
+        Raises what `find` raises.
+        """
+        if self._bare(first):
+            other = self.find(second)
+            return self.named(other.manifest.module.spec, first), other
+        one = self.find(first)
+        if self._bare(second):
+            return one, self.named(one.manifest.module.spec, second)
+        return one, self.find(second)
 
     def version_of(self, program: Program, version_id: str) -> Version:
         """What `find` finds, and the base of a program that no version was saved of.
@@ -289,6 +301,22 @@ class Registry:
     def modules(self) -> tuple[str, ...]:
         """Modules that have versions."""
         return tuple(sorted({one.parent.name for one in self._folders(None)}))
+
+    def _one(self, asked: str, start: str, module: str | None) -> Version | None:
+        """The version whose hash begins so, of a module or of any; None where there is none."""
+        found = [one for one in self._folders(module) if start and one.name.startswith(start)]
+        found = [one for one in found if one.name == start] or found
+        if len(found) > 1:
+            listed = ", ".join(f"{one.parent.name}@{one.name}" for one in found)
+            raise UsageError(
+                f"Several versions begin with {asked}: {listed}.", hint="give more of it"
+            )
+        return read_version(found[0]) if found else None
+
+    def _bare(self, asked: str) -> bool:
+        """Whether it is a hash alone, or `base`, and the name of no module."""
+        looks = asked == BASE or _HASH.fullmatch(asked) is not None
+        return looks and asked not in {*SHIPPED, *self.modules()}
 
     def _folders(self, module: str | None) -> tuple[Path, ...]:
         if module is not None and not _NAME.fullmatch(module):

@@ -78,6 +78,11 @@ class Workspace:
         return self.state / "logs"
 
     @property
+    def programs_log(self) -> Path:
+        """What programs and DSPy have to say while they answer."""
+        return self.logs / "programs.log"
+
+    @property
     def cache(self) -> Path:
         """The user's cache folder, for all workspaces; the setting `paths.cache` goes first."""
         return platformdirs.user_cache_path("flywheel")

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from flywheel.cli.display import Line
 from flywheel.cli.session import Session
@@ -29,23 +30,22 @@ def trial(number: int, value: float | None, **more: object) -> events.TrialEnded
     return events.TrialEnded(**given)  # type: ignore[arg-type]  # passed on
 
 
-class Bar:
-    """Stands in for rich's: the last line that it was told."""
+class Bar(Progress):
+    """A bar that nobody sees, with its one line."""
 
     def __init__(self) -> None:
-        self.line = ""
+        super().__init__(console=Console(file=io.StringIO()), auto_refresh=False)
 
-    def add_task(self, description: str, **more: object) -> int:
-        return 0
-
-    def update(self, task: int, *, description: str, **more: object) -> None:
-        self.line = description
+    @property
+    def line(self) -> str:
+        (task,) = self.tasks
+        return task.description
 
 
 def shown(*told: events.Event) -> tuple[str, Bar]:
     session, bar = Session(), Bar()
     session.__dict__["err"] = Console(file=io.StringIO(), width=200, highlight=False)
-    view = Shown(session, Line(session, bar))  # type: ignore[arg-type]  # stands in
+    view = Shown(session, Line(session, bar))
     for event in told:
         view(event)
     return session.err.file.getvalue(), bar  # type: ignore[attr-defined]  # a StringIO
@@ -63,13 +63,38 @@ def test_the_best_shows_what_it_says_otherwise() -> None:
     better = {"mend": "Mend the code.\nCount from 0."}
     text, bar = shown(
         STARTED,
+        trial(0, 0.2),
         trial(1, 0.3, best=True, instructions=better),
         events.TrialProgressed("s1", 2, "minibatch", 7, 35),
     )
     assert "- Be brief." in text
     assert "+ Count from 0." in text
+    assert "★ trial 1" in text
     assert bar.line.startswith("trial 2 of 10, minibatch: 7 of 35 rows · best 0.300")
     assert "about 5 min left" in bar.line
+
+
+def test_the_best_of_what_is_no_better_has_no_star() -> None:
+    text, _ = shown(STARTED, trial(0, 0.3), trial(1, 0.3, best=True))
+    assert "★" not in text
+    assert "trial 1 0.300" in text
+
+
+def test_the_time_left_falls_within_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    session, bar = Session(), Bar()
+    session.__dict__["err"] = Console(file=io.StringIO(), width=200, highlight=False)
+    view = Shown(session, Line(session, bar))
+    view(STARTED)
+    view(trial(0, 0.2, left_seconds=300.0))
+    for later, left in ((1060.0, "about 4 min left"), (1260.0, "about 40 s left")):
+        now[0] = later
+        view(events.TrialProgressed("s1", 1, "full", 7, 35))
+        assert left in bar.line
+    now[0] = 1400.0
+    view(events.TrialProgressed("s1", 1, "full", 8, 35))
+    assert "left" not in bar.line
 
 
 def test_a_study_shows_nothing_of_the_one_before() -> None:
@@ -77,7 +102,8 @@ def test_a_study_shows_nothing_of_the_one_before() -> None:
     text, bar = shown(
         STARTED, trial(1, 0.3, best=True), once, events.TrialProgressed("s2", 0, "full", 7, 35)
     )
-    assert bar.line == "trial 0 of 1, full: 7 of 35 rows · 0 s"
+    assert bar.line == "trial 0 of 1, full: 7 of 35 rows"
+    assert bar.task_ids == [1]  # the second task of the bar: a clock of its own
     assert "on 5, about 1 trial (study s2)" in text
 
 
@@ -93,7 +119,7 @@ def test_where_there_is_no_terminal_progress_is_a_line_a_minute(
         now[0] = seconds
         line.show(text, 1, 4)
     said = session.err.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
-    assert said == "one [of] two (25%)\non (25%)\n"
+    assert said == "one [of] two (25%) · 61 s\non (25%) · 2 min\n"
 
 
 def test_a_value_that_is_not_known_is_no_number() -> None:

@@ -27,7 +27,7 @@ def answers(body: dict[str, Any]) -> Behaviour:
     """Says each field that is asked for, and likes what it reads."""
     text = json.dumps(body)
     if "how well does this read" in text:
-        return Behaviour(text="9")
+        return Behaviour(text='{"mark": 9}')
     if "Answer in JSON" in text:
         names = re.findall(r'\\"(\w+)\\":', text.partition("Answer in JSON")[2])
         return Behaviour(text=json.dumps(dict.fromkeys(names, "Say it shortly.")))

@@ -110,7 +110,7 @@ def parameters(request: Request, profile: Profile) -> dict[str, Any]:
         temperature = profile.settings.temperature
     asked: dict[str, Any] = {
         "model": profile.model,
-        "max_tokens": request.max_tokens or profile.settings.max_tokens,
+        "max_tokens": request.max_tokens or profile.tokens,
         "messages": [{"role": one.role, "content": one.text} for one in request.messages],
     }
     if request.system:

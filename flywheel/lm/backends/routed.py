@@ -129,7 +129,7 @@ class RoutedBackend:
             messages=tuple(speakers[one.role](one.text) for one in request.messages),
             system=request.system or None,
             config=lm15.Config(
-                max_tokens=request.max_tokens or settings.max_tokens,
+                max_tokens=request.max_tokens or self._profile.tokens,
                 temperature=temperature,
                 stop=request.stop,
                 seed=request.seed,
