@@ -10,7 +10,7 @@ import typer
 
 from flywheel.cli.options import Json
 from flywheel.cli.session import Session
-from flywheel.cli.versions import Named, price, registry_of
+from flywheel.cli.versions import Named, brief, price, registry_of
 
 if TYPE_CHECKING:
     from flywheel.registry import Arm, Traffic
@@ -158,13 +158,12 @@ def _print_traffic(session: Session, now: Traffic, found: Sequence[Arm]) -> None
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("version")
     for name in ("share", "keys", "good", "rate, 95 % at any time", "unknown", "cost", "time"):
-        table.add_column(name, justify="right")
-    table.add_column("beside the deployed")
+        table.add_column(name, justify="right", no_wrap=True)
     for one in found:
         rate = one.stream.rate
         spread = f" ({one.low:.1%} to {one.high:.1%})" if rate is not None else ""
         table.add_row(
-            f"[bold]{escape(one.version_id)}[/bold]",
+            f"[bold]{escape(brief(one.version_id))}[/bold]",
             f"{one.percent:g} %",
             f"{one.count.keys:,}",
             f"{one.count.successes:,}",
@@ -172,9 +171,12 @@ def _print_traffic(session: Session, now: Traffic, found: Sequence[Arm]) -> None
             f"{one.count.unknown:,}",
             price(one.count.usd),
             "–" if one.count.seconds is None else f"{one.count.seconds:.1f} s",
-            _finding(one),
         )
     session.out.print(table)
+    width = max(len(brief(one.version_id)) for one in found)
+    for one in found:
+        told = f"{brief(one.version_id):<{width}}  {_finding(one)}"
+        session.out.print(told, markup=False)
     ahead = [one for one in found if one.evidence is not None and one.evidence.shown_better]
     if ahead:
         session.next_step("deploy", ahead[0].version_id)
@@ -187,9 +189,11 @@ def _print_traffic(session: Session, now: Traffic, found: Sequence[Arm]) -> None
 
 def _finding(arm: Arm) -> str:
     if arm.evidence is None:
-        return "[green]● deployed[/green]"
+        return "deployed"
     if arm.evidence.shown_better:
-        return "[green]shown to be better[/green]"
+        return "shown to be better than the deployed"
     if arm.evidence.shown_worse:
-        return "[red]shown to be worse[/red]"
-    return f"not decided (p of worse {arm.evidence.p_worse:.2g})"
+        return "shown to be worse than the deployed"
+    if not arm.count.keys:
+        return "no answer of its own yet"
+    return f"not decided beside the deployed (p of worse {arm.evidence.p_worse:.2g})"

@@ -47,8 +47,9 @@ def evaluate(
     context: typer.Context,
     module: Program,
     dataset: Annotated[
-        str, typer.Option("--dataset", metavar="NAME@HASH", help="The dataset with the rows.")
-    ],
+        str | None,
+        typer.Option("--dataset", metavar="NAME@HASH", help="Dataset; else newest repair-sft."),
+    ] = None,
     versions: Annotated[
         str | None,
         typer.Option(
@@ -92,6 +93,7 @@ def evaluate(
     session = Session.of(context)
     settings = session.configuration(
         {
+            "optimize.dataset": dataset,
             "evaluate.metric": metric,
             "evaluate.student": student,
             "evaluate.max_usd": max_usd,
@@ -105,12 +107,13 @@ def evaluate(
     store = Store(session.workspace.store_path)
     wanted = find_metric(settings.evaluate.metric, settings, session.workspace)
     drawn = draw(
-        find_version(session.workspace.datasets, dataset),
+        find_version(session.workspace.datasets, settings.optimize.dataset),
         split,
         rows=rows,
         seed=settings.evaluate.seed,
     )
-    chosen = _versions(Registry(session.workspace, store), module, versions)
+    registry = Registry(session.workspace, store)
+    chosen = _versions(registry, module, versions)
     bus = EventBus()
     seed = settings.evaluate.seed
     # What a program or a metric prints is not what is asked for.
@@ -125,7 +128,7 @@ def evaluate(
         session.print_json(evaluated_summary(done, seed) | {"outcomes": outcome_rows(done)})
     else:
         print_evaluated(session, done, seed)
-        _next(session, done)
+        _next(session, done, registry)
     if code := exit_code(done.ended):
         return code
     known = done.ended != EXHAUSTED or all(one.n for one in done.standings)
@@ -299,11 +302,15 @@ def _print_verdict(session: Session, one: Compared) -> None:
         session.out.print(visible(f"This is no verdict: {one.refused}."), markup=False)
 
 
-def _next(session: Session, done: Evaluated) -> None:
+def _next(session: Session, done: Evaluated, registry: Registry) -> None:
+    live = registry.deployed(done.standings[0].version.manifest.module.name).version_id
     best = [
         one
         for one in done.compared
-        if one.comparison is not None and one.comparison.better and not one.refused
+        if one.comparison is not None
+        and one.comparison.better
+        and not one.refused
+        and one.challenger != live
     ]
     if best and done.drawn.split == "holdout" and not done.failed:
         session.next_step("deploy", best[-1].challenger)

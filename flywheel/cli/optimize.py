@@ -204,6 +204,7 @@ def _trial(one: Trial | None) -> dict[str, Any] | None:
 
 def _print(session: Session, done: Optimized) -> None:
     from flywheel.cli.study import changes, told
+    from flywheel.optimize.watch import KEPT
 
     studied, out = done.studied, session.out
 
@@ -226,6 +227,9 @@ def _print(session: Session, done: Optimized) -> None:
     for name, counted in (("learnt from", studied.bootstraps), ("proposals", studied.proposals)):
         for reason, count in list(counted.items())[:SHOWN]:
             session.line(name, f"{count} × {reason}")
+    if studied.best is None and studied.bootstraps and KEPT not in studied.bootstraps:
+        threshold = "the setting optimize.threshold says from which value an answer is one"
+        session.line("learnt", f"of no row: {threshold}")
     if studied.unknown:
         session.line("left out", f"{len(studied.unknown)} rows whose value nobody knows")
     usd = "price not known" if done.usd is None else f"${done.usd:.4f}"

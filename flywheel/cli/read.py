@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Rows of a table when `--limit` is not given; `--json` then prints them all."""
+WIDE = 120
+"""Columns of a terminal in which a table of examples fits."""
 NAMES_SHOWN = 10
 """Names of tests that fail besides, as `show` prints them."""
 
@@ -61,21 +63,21 @@ def examples(
         session.say("No example matches." if where else "The store holds no example yet.")
         session.next_step(*(["examples"] if where else ["harvest", "--repo", "PATH"]))
         return
-    _print_table(
-        session,
-        ("id", "path", "symbol", "operator", "error", "failing"),
-        [
-            (
-                row["example_id"],
-                f"{row['path']}:{row['line']}",
-                row["symbol"],
-                row["operator"],
-                _short(row["error_type"], row["error_message"]),
-                len(row["failing_tests"]),
-            )
-            for row in frame.head(cap).iter_rows(named=True)
-        ],
-    )
+    rows = [
+        (
+            row["example_id"],
+            f"{row['path']}:{row['line']}",
+            row["symbol"],
+            row["operator"],
+            _short(row["error_type"], row["error_message"]),
+            len(row["failing_tests"]),
+        )
+        for row in frame.head(cap).iter_rows(named=True)
+    ]
+    if session.out.is_terminal and session.out.width < WIDE:
+        _print_pairs(session, rows)
+    else:
+        _print_table(session, ("id", "path", "symbol", "operator", "error", "failing"), rows)
     if frame.height > cap and limit is None:
         session.say(f"There are more than these {cap}: --limit N, --where SQL or --json.")
     if cap:
@@ -324,6 +326,18 @@ def _print_table(session: Session, names: Sequence[str], rows: Iterable[Sequence
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     session.out.print(table)
+
+
+def _print_pairs(session: Session, rows: Iterable[Sequence[object]]) -> None:
+    """Two lines an example, for windows in which a table would fold every cell."""
+    from rich.text import Text
+
+    for key, place, symbol, operator, error, failing in rows:
+        first = Text.assemble((_cell(key), "bold"), f"  {_cell(place)}  {_cell(symbol)}")
+        tests = "test fails" if failing == 1 else "tests fail"
+        second = Text(f"  {_cell(operator)}, {failing} {tests}: {_cell(error)}", "dim")
+        for line in (first, second):
+            session.out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
 
 
 def _print_array(rows: Iterable[Mapping[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -85,7 +86,7 @@ def _print(session: Session, found: Sequence[Figure]) -> None:
         named = metric if not version else f"{metric} {_short(version)}"
         table.add_row(
             escape(visible(named)),
-            escape(visible(subject)),
+            escape(visible(_brief(subject))),
             sparkline([one.value for one in course[-WIDTH:]]),
             _number(last.value),
             str(last.n),
@@ -115,6 +116,11 @@ def _change(course: Sequence[Figure]) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _brief(subject: str) -> str:
+    """What was measured, with hashes as short as a person tells them apart."""
+    return re.sub(r"@([0-9a-f]{8})[0-9a-f]{8}\b", r"@\1", subject)
 
 
 def _short(version: str) -> str:

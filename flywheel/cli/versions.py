@@ -84,7 +84,7 @@ def versions(
 
 def show(context: typer.Context, version: Named, as_json: Json = False) -> None:
     """Show what made a version, what it scored, what it tells the model."""
-    from flywheel.registry import demo_of, parse
+    from flywheel.registry import demo_of, parse, verdict
     from flywheel.store import gates
 
     session = Session.of(context)
@@ -113,10 +113,17 @@ def show(context: typer.Context, version: Named, as_json: Json = False) -> None:
     _print_head(session, found, live)
     _print_gates(session, compared)
     _print_state(session, found)
+    module, shown = found.manifest.module.name, verdict(registry, found)
     if live:
-        session.next_step("traffic", found.manifest.module.name)
-    else:
+        session.next_step("traffic", module)
+    elif shown.allows:
         session.next_step("deploy", found.id)
+    elif shown.current:
+        session.next_step("version", "diff", shown.champion, found.id)
+    else:
+        one, other = (key.rpartition("@")[2] for key in (shown.champion, found.id))
+        dataset = ("--dataset", found.manifest.dataset) if found.manifest.dataset else ()
+        session.next_step("evaluate", "--module", module, "--versions", f"{one},{other}", *dataset)
 
 
 def diff(

@@ -233,7 +233,7 @@ class OptimizeSettings(Section):
     """How programs are made better."""
 
     dataset: str = "repair-sft"
-    """Dataset whose training rows are learnt from: its newest version, or one as NAME@HASH."""
+    """Dataset that is learnt from and compared on: its newest version, or one as NAME@HASH."""
     metric: str = "tests_pass"
     """Metric that an optimiser goes by."""
     optimizer: str = "miprov2"

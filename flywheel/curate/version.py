@@ -301,7 +301,9 @@ def find_version(root: Path, asked: str) -> Version:
     raise UsageError(
         f"There is no version {asked!r} of a dataset.",
         cause=there,
-        hint=f"Did you mean {near[0]}?" if near else f"flywheel dataset build {name}",
+        hint=f"Did you mean {near[0]}?"
+        if near
+        else f"flywheel dataset build {name} makes it, where flywheel dataset list has that recipe",
     )
 
 

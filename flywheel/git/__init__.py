@@ -5,7 +5,7 @@ from flywheel.git.history import Blobs, Commit, FileChange, is_shallow, log
 from flywheel.git.index import IndexSettings, index_settings
 from flywheel.git.merge import merge
 from flywheel.git.range import commits_behind, merge_base
-from flywheel.git.resolve import at, resolve
+from flywheel.git.resolve import at, check_source, resolve
 
 __all__ = [
     "Blobs",
@@ -15,6 +15,7 @@ __all__ = [
     "FileChange",
     "IndexSettings",
     "at",
+    "check_source",
     "commits_behind",
     "index_settings",
     "is_shallow",

@@ -47,7 +47,7 @@ def resolve(
     hears of what is downloaded for it.
     `cache` is a folder of ours; clones and releases are kept there and serve without a network.
     Raises `RepositoryError` (not a repository, empty, unreachable, no such release) and
-    `UsageError` (malformed).
+    `UsageError` (malformed, not there).
     """
     try:
         newest = _newest(source, cache, history, report)
@@ -80,10 +80,23 @@ def _newest(source: str, cache: Path, history: int | None, report: Report) -> Ch
             " repository with a history of its own",
             hint="leave --history out, or name a package: pypi:NAME",
         )
+    url = _url(source)
+    return _remote(url, cache) if url else _local(source)
+
+
+def check_source(source: str) -> None:
+    """See that a source can be one, before anything else is done; nothing is fetched.
+
+    Raises `UsageError` where it is neither a folder that is there, nor a URL, nor a package.
+    """
+    if not source.startswith("pypi:") and not _url(source):
+        _folder(source)
+
+
+def _url(source: str) -> str:
+    """The URL that a source is, empty where it is none."""
     url = _URL.fullmatch(source)
-    if url and not Path(source).exists():
-        return _remote(url["url"] or url["scp"], cache)
-    return _local(source)
+    return (url["url"] or url["scp"]) if url and not Path(source).exists() else ""
 
 
 def _release(text: str, cache: Path, history: int | None, report: Report) -> Checkout:
@@ -154,21 +167,25 @@ def _fetch(url: str, repository: Path) -> None:
     )
 
 
-def _local(source: str) -> Checkout:
+def _folder(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.exists():
         if _ODD_URL.fullmatch(source):
-            raise RepositoryError(
+            raise UsageError(
                 f"{without_credentials(source)} is no path, and no URL that flywheel fetches",
                 hint="a path, https://…, ssh://…, file://…, git@host:path, or pypi:NAME==VERSION",
             )
-        raise RepositoryError(
+        raise UsageError(
             f"{source} does not exist",
             hint="name a folder, a git URL, or a release as pypi:NAME==VERSION",
         )
     if not path.is_dir():
-        raise RepositoryError(f"{source} is a file", hint="name the folder that holds .git")
-    path = path.resolve()
+        raise UsageError(f"{source} is a file", hint="name the folder that holds .git")
+    return path.resolve()
+
+
+def _local(source: str) -> Checkout:
+    path = _folder(source)
     try:
         found = run_git(["rev-parse", "--absolute-git-dir"], cwd=path)
         git_dir = Path(os.fsdecode(found.removesuffix(b"\n")))

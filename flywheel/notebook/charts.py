@@ -370,13 +370,17 @@ def study_costs(door: Door, *, most: int = 15) -> Picture:
     every = door.studies()
     if every.is_empty():
         return Note("No program was optimised in this workspace yet.", _OPTIMIZE)
-    sums = door.study_trials().group_by("study_id").agg(pl.col("tokens", "seconds").sum(), pl.len())
+    scored = door.study_trials().group_by("study_id").agg(pl.len())
+    # The ledger knows what was asked for a study, in all its runs.
+    asked = door.calls("purpose LIKE 'optimize:%'").group_by(pl.col("run_id").alias("study_id"))
+    tokens = asked.agg(tokens=pl.sum_horizontal("input_tokens", "output_tokens").sum())
+    trials = pl.when(pl.col("len") == 1).then(pl.lit("trial")).otherwise(pl.lit("trials"))
     frame = (
-        every.join(sums, on="study_id")
+        every.join(scored, on="study_id")
+        .join(tokens, on="study_id", how="left", maintain_order="left")
         .tail(most)
-        .with_columns(
-            label=pl.format("{} by {} ({} trials)", "module", "optimizer", "len"),
-        )
+        .with_columns(pl.col("tokens").fill_null(0))
+        .with_columns(label=pl.format("{} by {} ({} {})", "module", "optimizer", "len", trials))
         .with_columns(label=pl.format("{} {}", "label", pl.col("study_id").str.slice(0, 6)))
     )
     if frame.is_empty():
@@ -384,7 +388,7 @@ def study_costs(door: Door, *, most: int = 15) -> Picture:
     return _finished(
         _bars(frame, "label", "tokens", "tokens read and written"),
         "What did each study take?",
-        "Tokens of the trials of a study when they were scored first, the oldest study on top.",
+        "Tokens that models read and wrote for a study in all its runs, the oldest study on top.",
     )
 
 
@@ -436,7 +440,14 @@ def failures(door: Door, *, most: int = 12) -> Picture:
     if frame.is_empty():
         return Note("No program was run on a dataset yet.", _EVALUATE)
     counted = (
-        frame.with_columns(reason=pl.col("reason").str.split("\n").list.first().str.slice(0, 60))
+        # How many of how many tests fail makes no reason of its own.
+        frame.with_columns(
+            reason=pl.col("reason")
+            .str.split("\n")
+            .list.first()
+            .str.replace_all(r"\b\d+\b", "n")
+            .str.slice(0, 60)
+        )
         .group_by("reason")
         .agg(n=pl.len())
         .sort("n", "reason", descending=[True, False])

@@ -9,7 +9,6 @@ from flywheel.core.errors import DatasetError
 from flywheel.core.events import EventBus
 from flywheel.core.settings import Settings
 from flywheel.curate import HOLDOUT, find_version
-from flywheel.optimize.gate import require
 from flywheel.orchestrator.drawn import Drawn, draw
 from flywheel.orchestrator.evaluate import evaluate
 from flywheel.orchestrator.evaluated import Evaluated
@@ -40,7 +39,7 @@ def held_out(settings: Settings, workspace: Workspace) -> Drawn | None:
         )
     drawn = draw(dataset, HOLDOUT, rows=wanted.gate_rows, seed=wanted.seed)
     try:
-        require(len(drawn.rows))
+        drawn.require()
     except DatasetError as error:
         raise DatasetError(
             error.message, cause=error.cause, hint=f"{error.hint}; {_WITHOUT}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from flywheel.core.errors import UsageError
 from flywheel.curate import SPLITS
 from flywheel.curate import Version as Dataset
+from flywheel.optimize.gate import LEAST, require
 from flywheel.programs import Row, rows_of
 
 
@@ -34,6 +35,20 @@ class Drawn:
         """Which rows these are, for people and figures."""
         told = f"{self.split} of {self.dataset.id}"
         return told if len(self.rows) == self.of else f"{len(self.rows)} rows of {told}"
+
+    def require(self) -> None:
+        """Refuse rows on which no difference could ever be significant.
+
+        Raises `UsageError` where too few of them were asked for, `DatasetError` where there are no
+        more.
+        """
+        if len(self.rows) < min(LEAST, self.of):
+            raise UsageError(
+                f"{len(self.rows)} rows are too few for a gate:"
+                f" {LEAST} are the least that can show anything.",
+                hint=f"ask for more of the {self.of:,} of {self.split} of {self.dataset.id}",
+            )
+        require(len(self.rows))
 
 
 def draw(dataset: Dataset, split: str, *, rows: int | None, seed: int) -> Drawn:

@@ -24,7 +24,7 @@ from flywheel.core.events import EventBus, RowEvaluated
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.lm import Role
-from flywheel.optimize.gate import compare, require
+from flywheel.optimize.gate import compare
 from flywheel.orchestrator.drawn import Drawn
 from flywheel.orchestrator.evaluated import (
     Compared,
@@ -82,7 +82,7 @@ def evaluate(
     from flywheel.optimize.stop import Stop  # noqa: PLC0415  it imports DSPy
 
     if len(versions) > 1:
-        require(len(drawn.rows))
+        drawn.require()
     started, clock = datetime.now(UTC), time.monotonic()
     name = versions[0].manifest.module.name
     run_id = content_hash("run", "evaluate", name, metric.id, started.isoformat())

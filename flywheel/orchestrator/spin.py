@@ -21,6 +21,7 @@ from flywheel.core.errors import BudgetError, FlywheelError, StoreError
 from flywheel.core.events import EventBus, StageEnded, StageStarted
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
+from flywheel.git import check_source
 from flywheel.lm import Spending
 from flywheel.orchestrator.rounds import Round, Rounds, Spread, Spun, Stage, write
 from flywheel.orchestrator.spin_report import report
@@ -54,6 +55,8 @@ def spin(
     registry = Registry(workspace, store)
     program = registry.program(module)
     program.check()
+    for one in repos:
+        check_source(one)
     shown = tuple(without_credentials(one) for one in repos)
     spin_id = fingerprint(shown, module, settings)
     folder = workspace.spins / spin_id

@@ -158,7 +158,7 @@ def deploy(registry: Registry, version: Version, *, force: bool = False) -> Depl
                 f"{version.id} was not deployed; {found.champion} stays.",
                 cause=found.sentence,
                 hint=f"flywheel evaluate --module {module} --versions {old},{start}"
-                f" --dataset NAME@HASH --split {HOLDOUT}"
+                f" --dataset {version.manifest.dataset or 'NAME@HASH'} --split {HOLDOUT}"
                 if not found.current
                 else f"flywheel deploy {version.id} --force deploys it all the same",
             )

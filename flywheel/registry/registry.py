@@ -154,14 +154,16 @@ class Registry:
         module = place.rpartition(":")[2]
         if not module:
             raise UsageError(f"{asked!r} names no module.", hint="flywheel versions lists them")
-        if not at and self._bare(asked) and (alone := self._one(asked, asked, None)):
-            return alone
+        if not at and asked != BASE and self._bare(asked):
+            if version := self._one(asked, asked, None):
+                return version
+            raise UsageError(f"no version begins with {asked}", hint="flywheel versions lists them")
         if not at:
             start = self.deployed(module).version_id.rpartition("@")[2]
         if start == BASE:
             return self.base(self.program(place))
-        if version := self._one(asked, start, module):
-            return version
+        if found := self._one(asked, start, module):
+            return found
         if not at:
             raise RegistryError(
                 f"{module}@{start} is deployed, and is not there any more.",

@@ -438,7 +438,7 @@ def sql(store: Store, query: str) -> pl.DataFrame:
         except duckdb.FatalException:
             raise
         except duckdb.Error as error:
-            raise _wrong_sql(connection, error, "query") from error
+            raise _wrong_sql(connection, error, "query", query) from error
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise UsageError(
                 "The answer has a type that cannot be shown.",
@@ -467,7 +467,7 @@ def example_ids(
     except duckdb.FatalException:
         raise
     except duckdb.Error as error:
-        raise _wrong_sql(connection, error, "condition") from error
+        raise _wrong_sql(connection, error, "condition", "examples") from error
 
 
 def ids_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
@@ -490,7 +490,7 @@ def ids_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
     except duckdb.FatalException:
         raise
     except duckdb.Error as error:
-        raise _wrong_sql(connection, error, "query") from error
+        raise _wrong_sql(connection, error, "query", query) from error
 
 
 def _not_one(
@@ -509,7 +509,9 @@ def _not_one(
     )
 
 
-def _wrong_sql(connection: duckdb.DuckDBPyConnection, error: duckdb.Error, what: str) -> UsageError:
+def _wrong_sql(
+    connection: duckdb.DuckDBPyConnection, error: duckdb.Error, what: str, query: str
+) -> UsageError:
     text = str(error).strip()
     if isinstance(error, duckdb.PermissionException) or "disabled" in text.partition("\n")[0]:
         return UsageError(
@@ -518,19 +520,23 @@ def _wrong_sql(connection: duckdb.DuckDBPyConnection, error: duckdb.Error, what:
             hint="Export with --json or --csv, and join elsewhere.",
         )
     missing = re.search(r'(?:column|Table with name) "?([A-Za-z_]\w*)"?', text)
-    table = "Table with name" in text
-    names = _names(connection, tables=table)
+    every = _names(connection, "SHOW TABLES")
+    there = {"Tables": every}
+    if "Table with name" not in text:
+        read = [one for one in every if re.search(rf"\b{re.escape(one)}\b", query)]
+        there = {
+            f"Columns of {one}": _names(connection, f"SELECT column_name FROM (DESCRIBE {one})")
+            for one in read or ["examples"]
+        }
+    names = [name for some in there.values() for name in some]
     near = difflib.get_close_matches(missing[1], names, n=1) if missing else []
     guess = f"Did you mean {near[0]}? " if near else ""
-    kind = "Tables" if table else "Columns of examples"
+    listed = ". ".join(f"{kind}: {', '.join(some)}" for kind, some in there.items())
     return UsageError(
-        f"DuckDB does not accept the {what}.",
-        cause=text[:1000],
-        hint=f"{guess}{kind}: {', '.join(names)}",
+        f"DuckDB does not accept the {what}.", cause=text[:1000], hint=f"{guess}{listed}"
     )
 
 
-def _names(connection: duckdb.DuckDBPyConnection, *, tables: bool) -> list[str]:
-    query = "SHOW TABLES" if tables else "SELECT column_name FROM (DESCRIBE examples)"
+def _names(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
     rows: list[tuple[Any, ...]] = connection.execute(query).fetchall()
     return [row[0] for row in rows]

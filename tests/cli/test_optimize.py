@@ -142,6 +142,16 @@ def test_what_is_not_better_is_not_to_be_deployed(flywheel: Run, served: Provide
     assert flywheel(*next_command).code == 0
 
 
+def test_what_dspy_says_of_the_gates_answers_goes_into_a_file(
+    flywheel: Run, served: Provider, folder: Path
+) -> None:
+    served.script[:] = [lambda body: Behaviour(text=WRONG, stop_reason="max_tokens")]
+    ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
+    assert ran.code == 0, ran.err
+    assert "truncated" not in ran.err
+    assert "truncated" in find(explicit=folder).programs_log.read_text()
+
+
 def test_the_gate_takes_no_more_than_an_evaluation_may(
     flywheel: Run, served: Provider, folder: Path
 ) -> None:
@@ -266,6 +276,7 @@ def test_a_metric_that_raises_is_told_with_its_line(
         (("--student", "defualt"), "default"),
         (("--metric", "plan_judge"), "--force"),
         (("--auto", "huge"), "optimize.auto"),
+        (("--gate-rows", "2"), "6 are the least that can show anything"),
         (("--module", "mine.py:Über"), "no name for a module"),
         (("--module", "mine.py:Kept"), "cannot be saved"),
     ],

@@ -94,6 +94,18 @@ def test_an_example_is_shown_by_the_beginning_of_its_id(
     assert "bad, again" in ran.out
 
 
+def test_in_a_narrow_terminal_an_example_takes_two_lines(
+    flywheel: Flywheel, example_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for width, lines in ((80, 2), (160, 2)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        out = [line for line in flywheel("examples").out.splitlines() if line.strip()]
+        assert len(out) == lines
+        assert ("id" in out[0]) is (width == 160)
+        assert example_id in out[width == 160]
+
+
 def test_what_a_test_printed_cannot_command_the_terminal(
     flywheel: Flywheel, example_id: str
 ) -> None:
@@ -119,6 +131,10 @@ def test_a_query_that_writes_or_errs_exits_2(flywheel: Flywheel, example_id: str
     assert (ran.code, ran.out) == (2, "")
     assert "Did you mean error_type?" in ran.err
     assert flywheel("sql", "SELECT 1", "--json", "--csv").code == 2
+    wrong = flywheel("sql", "SELECT modell FROM calls")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "Did you mean model? Columns of calls: call_id," in wrong.err
+    assert "error_type" not in wrong.err
 
 
 def test_the_help_of_sql_names_every_table(flywheel: Flywheel, example_id: str) -> None:

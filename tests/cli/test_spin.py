@@ -82,3 +82,12 @@ def test_a_module_that_is_not_there_is_told_with_the_one_that_was_meant(
     ran = flywheel("spin", "--repo", "pypi:one", "--module", "repiar")
     assert ran.code == 2
     assert "did you mean repair?" in ran.err
+
+
+def test_a_repository_that_is_not_there_is_told_before_the_first_round(
+    folder: Path, flywheel: Callable[..., Ran]
+) -> None:
+    ran = flywheel("spin", "--repo", "pypi:one", "--repo", "nowhere", "--module", "repair")
+    assert ran.code == 2
+    assert "nowhere does not exist" in ran.err
+    assert "round 1" not in ran.err

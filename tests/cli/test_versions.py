@@ -146,7 +146,7 @@ def test_a_module_that_does_not_exist_is_told_with_the_nearest(
 def test_a_version_is_shown_as_a_person_reads_it(
     flywheel: Flywheel, given: tuple[str, str]
 ) -> None:
-    better, _ = given
+    better, equal = given
     ran = flywheel("version", "show", better[:14])
     assert ran.code == 0
     for told in (
@@ -162,6 +162,8 @@ def test_a_version_is_shown_as_a_person_reads_it(
     assert "\x1b[2J" not in ran.out
     assert "\\x1b[2J" in ran.out
     assert f"Next: flywheel deploy {better}" in ran.err
+    # What was not shown to be better is not proposed.
+    assert "Next: flywheel version diff repair@base" in flywheel("version", "show", equal).err
     said = flywheel("version", "show", better, "--json").json
     assert said["trained_on"] == ["e1", "e2"]
     assert said["compared"][0]["p_value"] == 2e-5
@@ -183,6 +185,8 @@ def test_two_versions_are_compared(flywheel: Flywheel, given: tuple[str, str]) -
     assert "+Name the wrong lines. [b]" in ran.out
     assert "demonstrations: 5; 5 new, 0 gone, 0 kept" in ran.out
     assert "They tell the model the same." in flywheel("version", "diff", *given).out
+    digits = given[0].partition("@")[2]
+    assert flywheel("version", "diff", "base", digits).out == ran.out
     (changed,) = flywheel("version", "diff", "repair@base", given[0], "--json").json["predictors"]
     assert len(changed["demos_added"]) == 5
 
@@ -211,6 +215,10 @@ def test_what_beats_the_base_is_deployed_and_rolled_back(
     ended = flywheel("rollback", "repair")
     assert ended.code == 2
     assert "nothing can be rolled back" in ended.err
+    flywheel("traffic", "repair", "base=50", f"{better.partition('@')[2]}=50")
+    shared = flywheel("rollback", "repair").err
+    assert "hint: flywheel traffic repair base=100" in shared
+    assert flywheel("traffic", "repair", "base=100").code == 0
 
 
 def test_a_deploy_during_a_spin_is_refused(
@@ -236,7 +244,8 @@ def test_traffic_is_shared_and_shown_with_what_came_of_it(
     assert flywheel("traffic", "repair", "--json").json["versions"][0]["percent"] == 100
     ran = flywheel("traffic", "repair", "base=50", f"{better}=50")
     assert ran.code == 0
-    assert "not decided" in ran.out
+    assert "no answer of its own yet" in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80
     workspace = Workspace(folder, "x")
     registry = Registry(workspace, Store(workspace.store_path))
     now = traffic_of(registry, "repair")

@@ -244,3 +244,20 @@ def test_a_metric_of_the_users_own_may_ask_the_small_model(harvested: Shell) -> 
     assert (ran.summary["mean"]["value"], ran.summary["judge"]) == (1.0, "local")
     (reason,) = rows(harvested, "SELECT DISTINCT reason FROM scores")
     assert reason["reason"].strip()
+
+
+def test_a_judge_that_was_not_compared_with_the_tests_says_why(
+    harvested: Shell, served: Provider
+) -> None:
+    shell = harvested
+    profile(shell, served)
+    settings = shell.workspace / "flywheel.toml"
+    settings.write_text(settings.read_text().replace("lm.corrector", "lm.default"))
+    (shell.workspace / "metrics").mkdir()
+    (shell.workspace / "metrics" / "mine.py").write_text(MINE)
+    assert shell.run("correct", "--json").code == 0
+    served.script[:] = [Behaviour(text="yes")]
+    run = ("metric", "run", "mine", "--answers", "attempts")
+    assert "its scores have no part 'accepted'" in shell.run(*run).out
+    assert "accepted" in shell.run(*run, "--json").summary["uncompared"]
+    assert shell.run("metric", "run", "mine", "--json").summary["uncompared"] is None

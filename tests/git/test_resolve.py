@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.core.errors import RepositoryError
-from flywheel.git import resolve
+from flywheel.core.errors import RepositoryError, UsageError
+from flywheel.git import check_source, resolve
 
 
 def _fingerprint(folder: Path) -> dict[str, tuple[int, str]]:
@@ -103,14 +103,28 @@ def test_the_nearest_tag_gives_the_version(repo, git, cache):
     ("source", "words"),
     [
         ("/nowhere/at/all", "does not exist"),
-        ("file:///nowhere/at/all", "cannot be fetched"),
         ("gopher://example.org/x", "no URL that flywheel fetches"),
         ("ext::sh -c true", "does not exist"),
+        (__file__, "is a file"),
     ],
 )
-def test_what_is_no_repository_is_said_to_be_none(source, words, git, cache):
-    with pytest.raises(RepositoryError, match=words) as caught:
-        resolve(source, cache)
+def test_what_can_be_no_repository_is_said_to_be_none_before_anything_is_done(
+    source, words, git, cache
+):
+    for what in (lambda: resolve(source, cache), lambda: check_source(source)):
+        with pytest.raises(UsageError, match=words) as caught:
+            what()
+        assert caught.value.hint
+
+
+def test_what_may_be_a_repository_is_not_fetched_to_see(repo):
+    for source in ("pypi:toolz", "https://127.0.0.1:1/x.git", "git@127.0.0.1:x.git", str(repo)):
+        check_source(source)
+
+
+def test_a_url_of_nothing_is_said_to_be_none(git, cache):
+    with pytest.raises(RepositoryError, match="cannot be fetched") as caught:
+        resolve("file:///nowhere/at/all", cache)
     assert caught.value.hint
 
 

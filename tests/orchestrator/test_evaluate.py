@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.core.errors import DatasetError, LMError, RegistryError, UsageError
+from flywheel.core.errors import LMError, RegistryError, UsageError
 from flywheel.core.events import Event, EventBus, RowEvaluated, Warned
 from flywheel.core.settings import EvaluateSettings, LMProfile, MetricSettings, Settings
 from flywheel.curate import Version as Dataset
@@ -336,8 +336,9 @@ def test_an_answer_that_cannot_be_read_is_worth_nothing_and_is_counted(place: Pl
 
 
 def test_too_few_rows_for_a_comparison_are_refused_before_anything_is_asked(place: Place) -> None:
-    with pytest.raises(DatasetError, match="3 rows are too few"):
+    with pytest.raises(UsageError, match="3 rows are too few") as told:
         place.run(place.base, place.better(), rows=3)
+    assert "ask for more of the" in str(told.value.hint)
     assert place.served.asked == []
     assert place.run(place.base, rows=3).standings[0].now == 3
 

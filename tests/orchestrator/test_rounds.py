@@ -124,11 +124,11 @@ def ended(tmp_path: Path, *rounds: Round, **changes: int) -> str:
     """How a spin ends whose rounds are these: it does nothing more."""
     workspace = Workspace(tmp_path, "--workspace")
     settings = Settings(spin=SpinSettings(**changes))
-    folder = workspace.spins / fingerprint(["repo"], "repair", settings)
+    folder = workspace.spins / fingerprint(["pypi:repo"], "repair", settings)
     for one in rounds:
         Rounds(folder).keep(one)
     store = Store(workspace.store_path)
-    done = spin(["repo"], "repair", settings, workspace, store, EventBus())
+    done = spin(["pypi:repo"], "repair", settings, workspace, store, EventBus())
     assert done.rounds == list(rounds)
     return done.ended
 
@@ -165,12 +165,12 @@ def test_what_a_study_had_spent_when_it_was_stopped_is_not_there_to_be_spent_aga
     monkeypatch.setattr("flywheel.orchestrator.optimize.optimize", optimize)
     workspace = Workspace(tmp_path, "--workspace")
     settings = Settings(spin=SpinSettings(max_usd=1.0, max_tokens=1000))
-    rounds = Rounds(workspace.spins / fingerprint(["repo"], "repair", settings))
+    rounds = Rounds(workspace.spins / fingerprint(["pypi:repo"], "repair", settings))
     done = {"studied": None, "gated": None, "attempted": None, "stopped_usd": 0.0}
     rounds.keep(round_of(1).model_copy(update=done))
     for _ in range(2):
         spun = spin(
-            ["repo"], "repair", settings, workspace, Store(workspace.store_path), EventBus()
+            ["pypi:repo"], "repair", settings, workspace, Store(workspace.store_path), EventBus()
         )
         assert (spun.ended, spun.usd) == ("budget", 0.25)
         assert spun.rounds[-1].tokens == 90
@@ -195,14 +195,14 @@ def test_a_study_that_a_round_meets_again_costs_nothing_more(
     monkeypatch.setattr("flywheel.orchestrator.optimize.optimize", optimize)
     monkeypatch.setattr("flywheel.orchestrator.stages.Stages.gate", stop)
     workspace = Workspace(tmp_path, "--workspace")
-    rounds = Rounds(workspace.spins / fingerprint(["repo"], "repair", Settings()))
+    rounds = Rounds(workspace.spins / fingerprint(["pypi:repo"], "repair", Settings()))
     first, second = round_of(1), round_of(2)
     assert first.studied is not None
     known = first.studied.model_copy(update={"study": "s1", "usd": 0.3, "tokens": 50})
     rounds.keep(first.model_copy(update={"studied": known}))
     rounds.keep(second.model_copy(update={"studied": None, "gated": None, "attempted": None}))
     store = Store(workspace.store_path)
-    done = spin(["repo"], "repair", Settings(), workspace, store, EventBus())
+    done = spin(["pypi:repo"], "repair", Settings(), workspace, store, EventBus())
     assert done.ended == "interrupted"
     found = done.rounds[-1].studied
     assert found is not None
@@ -243,7 +243,7 @@ def test_repositories_of_one_harvest_share_what_may_be_spent(
         return {
             "candidates": {"judged": 1, "valid": 1}, "examples": {"new": 1},
             "written": {"usd": 0.25, "tokens": 9},
-            "ended": "budget" if repo == "b" else "exhausted",
+            "ended": "budget" if repo == "pypi:b" else "exhausted",
         }  # fmt: skip
 
     monkeypatch.setattr("flywheel.orchestrator.stages.harvest", harvest)
@@ -252,10 +252,10 @@ def test_repositories_of_one_harvest_share_what_may_be_spent(
         spin=SpinSettings(max_usd=1.0, max_tokens=100), harvest=HarvestSettings(max_examples=7)
     )
     store = Store(workspace.store_path)
-    done = spin(["a", "b", "c"], "repair", settings, workspace, store, EventBus())
+    done = spin(["pypi:a", "pypi:b", "pypi:c"], "repair", settings, workspace, store, EventBus())
     assert (done.ended, done.usd) == ("budget", 0.5)
     assert limits == [(1.0, 100, 7), (0.75, 91, 7)]
-    spin(["a", "b", "c"], "repair", settings, workspace, store, EventBus())
+    spin(["pypi:a", "pypi:b", "pypi:c"], "repair", settings, workspace, store, EventBus())
     assert limits[2:] == [(0.5, 82, 7), (0.25, 73, 7)]
 
 
@@ -275,7 +275,7 @@ def test_a_harvest_that_its_own_limit_ended_has_left_something(
     monkeypatch.setattr("flywheel.orchestrator.stages.recipe_of", compose)
     workspace = Workspace(tmp_path, "--workspace")
     store = Store(workspace.store_path)
-    (one,) = spin(["a"], "repair", Settings(), workspace, store, EventBus()).rounds
+    (one,) = spin(["pypi:a"], "repair", Settings(), workspace, store, EventBus()).rounds
     assert one.harvested is not None
     assert one.harvested.exhausted is exhausted
 
@@ -299,7 +299,7 @@ def test_another_that_changes_the_module_keeps_a_spin_out(tmp_path: Path) -> Non
         Registry(workspace, store).changing("repair", "a deployment"),
         pytest.raises(RegistryError) as told,
     ):
-        spin(["repo"], "repair", Settings(), workspace, store, EventBus())
+        spin(["pypi:repo"], "repair", Settings(), workspace, store, EventBus())
     assert "a deployment" in (told.value.cause or "")
 
 

@@ -106,6 +106,31 @@ def test_a_version_is_found_by_the_beginning_of_its_hash_and_a_slip_is_told(
     assert caught.value.hint == "Did you mean Mend?"
 
 
+def test_a_hash_alone_is_a_version_of_any_module(registry: Registry, draft: Draft) -> None:
+    one, two = registry.save(draft()), registry.save(draft("Other words."))
+    assert registry.find(one.manifest.hash[:8]) == one
+    assert registry.find(two.manifest.hash) == two
+    with pytest.raises(UsageError, match="no version begins with 0123"):
+        registry.find("0123")
+    twin = registry.root / "Another" / one.manifest.hash
+    twin.mkdir(parents=True)
+    with pytest.raises(UsageError, match=f"Another@{one.manifest.hash}, Mend@"):
+        registry.find(one.manifest.hash)
+
+
+def test_of_two_versions_one_may_be_named_by_its_hash_or_as_the_base(
+    registry: Registry, draft: Draft
+) -> None:
+    one, two = registry.save(draft()), registry.save(draft("Other words."))
+    for asked in ((one.id, two.manifest.hash[:8]), (one.manifest.hash[:8], two.id)):
+        assert registry.pair(*asked) == (one, two)
+    assert registry.pair(one.manifest.hash, two.manifest.hash) == (one, two)
+    assert [found.id for found in registry.pair("base", two.manifest.hash)] == ["Mend@base", two.id]
+    assert [found.id for found in registry.pair(one.id, "base")] == [one.id, "Mend@base"]
+    with pytest.raises(UsageError, match="no program 'base'"):
+        registry.pair("base", "base")
+
+
 @pytest.mark.parametrize("asked", ["/tmp/mine.py@4f2c", "../Mend@4f2c", "M*@4f2c", "@4f2c"])
 def test_a_path_or_a_pattern_is_the_name_of_no_version(
     registry: Registry, draft: Draft, asked: str
