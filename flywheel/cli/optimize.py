@@ -50,6 +50,14 @@ def optimize(
             " or better-together; else miprov2.",
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="HASH",
+            help="Version to begin with, its weights included; else the program's code.",
+        ),
+    ] = None,
     student: Student = None,
     teacher: Annotated[
         str | None,
@@ -109,6 +117,7 @@ def optimize(
             "optimize.dataset": dataset,
             "optimize.metric": metric,
             "optimize.optimizer": optimizer,
+            "optimize.start": start,
             "optimize.student": student,
             "optimize.teacher": teacher,
             "optimize.proposer": proposer,
@@ -157,6 +166,7 @@ def summary_of(done: Optimized, gate: Evaluated | None) -> dict[str, Any]:
         "study": done.study_id,
         "version": done.version,
         "module": done.program.name,
+        "start": done.start or None,
         "optimizer": done.optimizer,
         "dataset": done.dataset.id,
         "metric": done.metric.id,
@@ -212,6 +222,8 @@ def _print(session: Session, done: Optimized) -> None:
     if studied.best is None:
         title += ": no other state was scored"
     out.print(visible(title), markup=False, style="bold")
+    if done.start:
+        session.line("begun with", done.start)
     for name, trial in (("as it was", studied.baseline), ("best", studied.best)):
         if trial is not None:
             session.line(name, f"{told(trial.estimate)}, trial {trial.number}")

@@ -240,6 +240,8 @@ class OptimizeSettings(Section):
     """Optimiser, by its name: miprov2, bootstrap-finetune, bootstrap-fewshot, gepa, and others."""
     student: str | None = None
     """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
+    start: str | None = None
+    """Version to begin with, as HASH or MODULE@HASH; none: the program as its code has it."""
     teacher: str | None = None
     """Language model whose answers are learnt from; none: what is known, else the student's."""
     proposer: str | None = None

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.core.ending import DONE, FAILED, INTERRUPTED
-from flywheel.core.errors import UsageError
+from flywheel.core.errors import LeakError, UsageError
 from flywheel.core.events import EventBus
 from flywheel.core.identity import content_hash
 from flywheel.core.lock import locked_if_free
 from flywheel.core.settings import OptimizeSettings, Settings
-from flywheel.curate import TRAIN, VALIDATION, find_version
+from flywheel.curate import HOLDOUT, TRAIN, VALIDATION, find_version
 from flywheel.curate import Version as Dataset
 from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, profile_of
 from flywheel.orchestrator.cost import take_calls
@@ -33,12 +33,15 @@ from flywheel.orchestrator.tools import Toolbox, find_metric
 from flywheel.orchestrator.trials import PURPOSE, Trials
 from flywheel.orchestrator.tuning import Tuning, Weights
 from flywheel.programs import Metric, Program, Row, find_program, rows_of
-from flywheel.registry import Model, Registry
+from flywheel.registry import Model, Registry, Version
 from flywheel.store import Store, forget_trials, record_figures, record_study
 from flywheel.store import Study as Kept
 from flywheel.workspace import Workspace
 
 if TYPE_CHECKING:
+    import dspy
+
+    from flywheel.optimize.finetune import Trained
     from flywheel.optimize.ground import Options
     from flywheel.optimize.stop import Stop
     from flywheel.optimize.study import Studied, Study
@@ -62,21 +65,63 @@ def optimize(
 ) -> Optimized:
     """Look for a better version of a program.
 
-    Raises `UsageError` for what does not fit together, and what `Study.run` raises.
+    Raises `UsageError` for what does not fit together, `LeakError` where it is to begin with a
+    version that has seen the hold-out, and what `Study.run` raises.
     """
     wanted = settings.optimize
     from flywheel.optimize.optimizers import find_optimizer  # noqa: PLC0415  DSPy, for a second
 
     program = find_program(spec, workspace.root)
     program.check()
-    Registry(workspace, store).check(program)
+    registry = Registry(workspace, store)
+    registry.check(program)
+    start = start_of(program, registry, wanted)
     find_optimizer(wanted.optimizer)
     metric = find_metric(wanted.metric, settings, workspace)
     version = find_version(workspace.datasets, wanted.dataset)
     train, validation = _rows(version, wanted)
+    if start is not None:
+        _refuse_leak(registry, start, version)
     with ExitStack() as held:
-        work = _Work(settings, workspace, store, bus, program, metric, version, force)
+        work = _Work(settings, workspace, store, bus, program, start, metric, version, force)
         return work.run(held, train, validation)
+
+
+def start_of(program: Program, registry: Registry, wanted: OptimizeSettings) -> Version | None:
+    """The version that a study begins with, None for the program as its code has it.
+
+    Raises `UsageError` where it is another program's, or its weights are a provider's.
+    """
+    if wanted.start is None:
+        return None
+    name = wanted.start if "@" in wanted.start else f"{program.name}@{wanted.start}"
+    version = registry.version_of(program, name)
+    if version.manifest.module.name != program.name:
+        raise UsageError(
+            f"{version.id} is no version of {program.name}",
+            hint=f"flywheel versions --module {program.name}",
+        )
+    if version.manifest.tuned is not None:
+        raise UsageError(
+            f"no study begins with {version.id}",
+            cause=f"{version.manifest.tuned.model} was tuned by its provider",
+            hint="leave --from out: what is tuned there begins with the model as it is",
+        )
+    return None if version.folder is None else version
+
+
+def _refuse_leak(registry: Registry, start: Version, dataset: Dataset) -> None:
+    """Raise `LeakError` where the version has seen what the gate is to compare on."""
+    if HOLDOUT not in dataset.splits:
+        return
+    held = {one for part in dataset.batches(HOLDOUT, ("example_id",))
+            for one in part["example_id"].to_pylist()}  # fmt: skip
+    if seen := registry.seen(start, held):
+        raise LeakError(
+            f"{start.id} has seen {len(seen):,} rows of the hold-out of {dataset.id}",
+            cause="what comes of it could not be compared on them",
+            hint="begin with another version, or without one",
+        )
 
 
 def _rows(version: Dataset, wanted: OptimizeSettings) -> tuple[list[Row], list[Row]]:
@@ -116,6 +161,7 @@ class _Work:
         store: Store,
         bus: EventBus,
         program: Program,
+        start: Version | None,
         metric: Metric,
         version: Dataset,
         force: bool,
@@ -123,6 +169,7 @@ class _Work:
         self._settings, self._wanted = settings, settings.optimize
         self._workspace, self._store, self._bus = workspace, store, bus
         self._program, self._metric, self._version = program, metric, version
+        self._start = start
         self._force, self._forced = force, False
         self._judge = self._judging()
         self._study_id = ""
@@ -228,12 +275,15 @@ class _Work:
         from flywheel.optimize.trial import State  # noqa: PLC0415  DSPy, for a second
 
         purposes = self._purposes()
+        program, module = self._program, self._program.make()
+        trained = self._begun(engine, purposes["student"], module)
+        self._stop = stop = Stop(seconds=self._wanted.time_limit)
+        self._tuning = self._tuner(engine, purposes["student"], stop, trials, trained)
+        if isinstance(self._tuning, Tuning):
+            purposes["student"] = self._tuning.begun()
         models = {name: language_model(engine, one) for name, one in purposes.items()}
         if engine.chain(Role.PROPOSER, self._wanted.proposer or "")[0].provider == LOCAL:
             models["proposer"].kwargs["max_tokens"] = PROPOSED
-        program, module = self._program, self._program.make()
-        self._stop = stop = Stop(seconds=self._wanted.time_limit)
-        self._tuning = self._tuner(engine, purposes["student"], stop, trials)
         return Study(
             subject=Subject(program.name, program.hash, program.fields, module),
             optimizer=self._wanted.optimizer,
@@ -257,8 +307,28 @@ class _Work:
             on_seen=trials.seen,
         )
 
+    def _begun(self, engine: Engine, student: Purpose, module: dspy.Module) -> Trained | None:
+        """Set the state of the version that the study begins with; gives its weights, if any.
+
+        Raises `RegistryError` where they are another model's.
+        """
+        from flywheel.optimize.finetune import find_adapter  # noqa: PLC0415  with it
+
+        if self._start is None:
+            return None
+        local = engine.chain(student.role, student.profile)[0].provider == LOCAL
+        weights = engine.server(student).partition("#")[2] if local else None
+        Registry(self._workspace, self._store).load(self._start, module, base=weights)
+        adapter = self._start.manifest.adapter
+        return find_adapter(self._workspace.adapters, adapter.hash) if adapter else None
+
     def _tuner(
-        self, engine: Engine, student: Purpose, stop: Stop, trials: Trials
+        self,
+        engine: Engine,
+        student: Purpose,
+        stop: Stop,
+        trials: Trials,
+        start: Trained | None,
     ) -> Tuning | HostedTuning | None:
         """What trains the student: this machine, or its provider; None where neither does."""
         profile, seed = engine.chain(student.role, student.profile)[0], self._wanted.seed
@@ -271,6 +341,7 @@ class _Work:
                 time_limit=self._wanted.time_limit,
                 left=lambda: stop.left,
                 scoring=lambda: trials.longest,
+                start=start,
                 on_progress=trials.trained,
             )
         if not tunes(profile):
@@ -316,7 +387,10 @@ class _Work:
         from flywheel.optimize.study import fingerprint  # noqa: PLC0415  DSPy, for a second
 
         return fingerprint(
-            module=[self._program.name, self._program.hash],
+            module=[
+                *(self._program.name, self._program.hash),
+                *(() if self._start is None else (self._start.id,)),
+            ],
             optimizer=self._wanted.optimizer,
             # How many run at once changes nothing of what comes of it.
             options={**asdict(options), "threads": None},
@@ -366,6 +440,7 @@ class _Work:
                 metric=self._metric,
                 judge=self._judge,
                 forced=self._forced,
+                start=self._start.id if self._start is not None else "",
                 optimizer=self._wanted.optimizer,
                 options=study.options,
                 lm=lm,

@@ -44,6 +44,8 @@ class Optimized:
     """The model that judged, empty where none did."""
     forced: bool
     """Whether a judge drove it that may drive nothing."""
+    start: str
+    """Id of the version that it began with, empty for the program as its code has it."""
     optimizer: str
     """Name of the optimiser."""
     options: Options
@@ -84,7 +86,7 @@ def draft_of(done: Optimized) -> DraftVersion | None:
     return DraftVersion(
         module=ModuleName(name=program.name, spec=program.spec, hash=program.hash),
         program=studied.program,
-        parent="",
+        parent=done.start,
         optimizer=Optimizer(
             name=done.optimizer,
             options={**asdict(done.options), "forced": done.forced},

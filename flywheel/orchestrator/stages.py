@@ -240,6 +240,7 @@ class Stages:
             optimizer=wanted.optimizer or self._settings.optimize.optimizer,
             student=self._student,
             seed=wanted.seed,
+            start=self._start(now),
         )
         done = optimize(self._module, settings, self._workspace, self._store, self._bus)
         took = self._new_in(done)
@@ -252,6 +253,12 @@ class Stages:
             tokens=took.tokens,
             seconds=time.monotonic() - began,
         )
+
+    def _start(self, now: Round) -> str | None:
+        """What a round's study goes on from: the champion, unless its weights are a provider's."""
+        champion = self._version(now.champion)
+        begins = champion.folder is not None and champion.manifest.tuned is None
+        return champion.id if begins else None
 
     def _new_in(self, done: Optimized) -> Spending:
         """What a study took that no earlier round has: on the same dataset it is the same study."""

@@ -49,16 +49,17 @@ class Tuning:
         time_limit: float | None,
         left: Callable[[], float | None],
         scoring: Callable[[], float],
+        start: Trained | None,
         on_progress: Callable[[Progress], None],
     ) -> None:
-        """`purpose` is the student's.
+        """`purpose` is the student's, as its model is; `start` is what the study begins with.
 
         `time_limit` is the study's, in seconds; `left` says how many it has yet, `scoring` how many
         a trial has taken at most.
         """
         self._engine, self._purpose, self._adapters = engine, purpose, adapters
         self._seed, self._time_limit, self._left, self._scoring = seed, time_limit, left, scoring
-        self._told = on_progress
+        self._start, self._told = start, on_progress
         self._profile = engine.chain(purpose.role, purpose.profile)[0]
         self._trained: dict[str, Trained] = {}
 
@@ -68,6 +69,10 @@ class Tuning:
 
         check_libraries()
         base_of(self._base())
+
+    def begun(self) -> Purpose:
+        """The student as the study begins with it: with the weights of its start, or as it is."""
+        return self._purpose if self._start is None else self._served(self._start)
 
     def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> dspy.LM:
         """See the port."""
@@ -88,24 +93,33 @@ class Tuning:
             validation,
             base,
             options,
-            folder / training_hash(base_of(base), traces, validation, options),
+            folder / training_hash(base_of(base), traces, validation, options, self._start),
             adapters=self._adapters,
+            start=self._start,
             on_progress=self._told,
         )
-        name = f"{self._profile.name}-{found.hash}"
-        # Nobody else's answer is scored for it.
-        served = {"adapter": found.gguf, "fallbacks": ()}
-        self._engine.add(name, self._profile.settings.model_copy(update=served))
-        model = language_model(self._engine, replace(self._purpose, profile=name))
+        model = language_model(self._engine, self._served(found))
         self._trained[model.model] = found
         return model
 
+    def _served(self, trained: Trained) -> Purpose:
+        """The student with an adapter."""
+        name = f"{self._profile.name}-{trained.hash}"
+        # Nobody else's answer is scored for it.
+        served = {"adapter": trained.gguf, "fallbacks": ()}
+        self._engine.add(name, self._profile.settings.model_copy(update=served))
+        return replace(self._purpose, profile=name)
+
     def weights(self, models: Iterable[str]) -> Weights:
         """What was trained here of the models that a state asks, by what DSPy calls them."""
-        found = next((self._trained[one] for one in models if one in self._trained), None)
+        found = next((self._trained[one] for one in models if one in self._trained), self._start)
         if found is None:
             return Weights()
         said = found.manifest
+        if self._start is not None and found.hash == self._start.hash:
+            # What it says of itself is of another study.
+            told = f"nothing that is kept: the weights are those of {said.hash[:8]}, as before"
+            return Weights(adapter=Adapter(hash=found.hash, base=said.base), told=told)
         return Weights(
             adapter=Adapter(hash=found.hash, base=said.base),
             learned=said.model_dump(mode="json"),

@@ -20,7 +20,7 @@ from flywheel.store import Store, studies, trials_of
 from flywheel.workspace import find
 from tests.cli.conftest import Ran
 from tests.fakes.provider import Behaviour, Provider, provider
-from tests.fakes.versions import version
+from tests.fakes.versions import row, version
 from tests.optimize.studies.conftest import NEEDS_OPTUNA
 
 Run = Callable[..., Ran]
@@ -142,16 +142,6 @@ def test_what_is_not_better_is_not_to_be_deployed(flywheel: Run, served: Provide
     assert flywheel(*next_command).code == 0
 
 
-def test_what_dspy_says_of_the_gates_answers_goes_into_a_file(
-    flywheel: Run, served: Provider, folder: Path
-) -> None:
-    served.script[:] = [lambda body: Behaviour(text=WRONG, stop_reason="max_tokens")]
-    ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
-    assert ran.code == 0, ran.err
-    assert "truncated" not in ran.err
-    assert "truncated" in find(explicit=folder).programs_log.read_text()
-
-
 def test_the_gate_takes_no_more_than_an_evaluation_may(
     flywheel: Run, served: Provider, folder: Path
 ) -> None:
@@ -223,6 +213,47 @@ def test_run_again_it_asks_nothing_and_gives_the_same_version(
     assert (again["usd"], again["tokens"]) == (first["usd"], first["tokens"])
 
 
+def test_a_study_begins_with_a_version_and_is_its_child(flywheel: Run, served: Provider) -> None:
+    command = (*OPTIMIZE, "--optimizer", "bootstrap-fewshot", "--json")
+    first = flywheel(*command).json
+    digits = first["version"].partition("@")[2]
+    child = flywheel(*command, "--from", digits[:8]).json
+    assert (first["start"], child["start"]) == (None, first["version"])
+    assert child["study"] != first["study"]
+    # It is scored as it was made, not as its code has it.
+    assert first["baseline"]["value"] == 0.0
+    assert child["baseline"]["value"] == 1.0
+    assert child["baseline"]["demos"] == first["best"]["demos"] > 0
+    assert flywheel(*command, "--from", "base").json["study"] == first["study"]
+    plain = flywheel(*command[:-1], "--from", digits)
+    assert f"begun with  {first['version']}" in plain.out
+    taught = flywheel(*OPTIMIZE, "--optimizer", "random-search", "--json", "--from", digits).json
+    assert taught["version"] not in (None, first["version"])
+    shown = flywheel("version", "show", taught["version"], "--json").json
+    assert shown["parent"] == first["version"]
+
+
+def test_a_version_that_has_seen_the_hold_out_begins_nothing(
+    flywheel: Run, served: Provider, folder: Path
+) -> None:
+    first = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot", "--json").json
+    # Another dataset, which holds out three rows that the first learns from.
+    parts = {
+        "train": range(20, 28),
+        "validation": range(8, 14),
+        "holdout": (0, 1, 2, *range(30, 36)),
+    }
+    version(
+        find(explicit=folder).datasets,
+        rows={split: [row(number) for number in numbers] for split, numbers in parts.items()},
+    )
+    asked = len(served.asked)
+    ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot", "--from", first["version"])
+    assert ran.code == 3
+    assert f"{first['version']} has seen 3 rows of the hold-out" in ran.err
+    assert len(served.asked) == asked
+
+
 def test_another_seed_is_another_study(flywheel: Run, served: Provider, folder: Path) -> None:
     for seed in ("0", "1"):
         flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot", "--seed", seed)
@@ -276,6 +307,8 @@ def test_a_metric_that_raises_is_told_with_its_line(
         (("--student", "defualt"), "default"),
         (("--metric", "plan_judge"), "--force"),
         (("--auto", "huge"), "optimize.auto"),
+        (("--from", "deadbeef"), "repair has no versions, so there is no repair@deadbeef"),
+        (("--from", "rewrite@base"), "rewrite@base is no version of repair"),
         (("--gate-rows", "2"), "6 are the least that can show anything"),
         (("--module", "mine.py:Über"), "no name for a module"),
         (("--module", "mine.py:Kept"), "cannot be saved"),

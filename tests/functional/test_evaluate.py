@@ -30,6 +30,7 @@ class Mend(dspy.Module):
         self.fix = dspy.Predict("bad, error -> good")
 
     def forward(self, bad, error):
+        print("said aloud")
         with dspy.context(adapter=dspy.JSONAdapter()):
             return self.fix(bad=bad, error=error)
 """
@@ -154,3 +155,6 @@ def test_versions_are_measured_by_real_tests_and_the_better_one_may_be_deployed(
     assert len(served.asked) == asked
     assert again.out.index("worse by") < again.out.index("score") < again.out.index("beside")
     assert len(sql(store, "FROM outcomes")) == 2 * ran.summary["rows"]
+    # What the program prints is no part of what was asked for, and is not lost.
+    assert "said aloud" in Workspace(shell.workspace, "--workspace").programs_log.read_text()
+    assert "said aloud" not in ran.out + ran.err

@@ -42,6 +42,7 @@ def trained(
     place: Path,
     options: TrainOptions = QUICK,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    start: Trained | None = None,
 ) -> Trained:
     return train(
         traces(0, 20),
@@ -50,6 +51,7 @@ def trained(
         options,
         place / "work",
         adapters=place / "adapters",
+        start=start,
         on_progress=on_progress,
     )
 
@@ -112,6 +114,43 @@ def test_it_ends_early_when_validation_gets_no_better_and_keeps_the_best(
     assert done.manifest.steps < 100
     assert (done.manifest.best_step, done.manifest.validation_loss) == (best, tested[best])
     assert list(tested).index(best) == len(tested) - 3
+
+
+def test_a_training_goes_on_from_an_adapter(tiny: Path, tmp_path: Path) -> None:
+    first = trained(tiny, tmp_path / "first")
+    later = trained(tiny, tmp_path / "later", start=first)
+    assert later.manifest.start == first.hash
+    assert first.manifest.start == ""
+    assert f"from {first.hash[:8]} on" in later.manifest.sentence
+    assert later.manifest.fingerprint != first.manifest.fingerprint
+    # Its first step is one of a model that has learned, and not of one that has not.
+    assert curve(later)[0]["loss"] < curve(first)[0]["loss"]
+    assert (later.manifest.validation_loss or 9) < (first.manifest.validation_loss or 0)
+    # Stopped and gone on with, it ends with the same weights.
+    with pytest.raises(Interrupted):
+        trained(tiny, tmp_path / "cut", on_progress=Stops(4), start=first)
+    assert trained(tiny, tmp_path / "cut", start=first).hash == later.hash
+
+
+def test_what_it_began_with_is_kept_where_nothing_validates_better(
+    tiny: Path, tmp_path: Path
+) -> None:
+    first = trained(tiny, tmp_path / "first", replace(QUICK, epochs=8))
+    wild = replace(QUICK, learning_rate=1.0, patience=2)
+    assert trained(tiny, tmp_path / "later", wild, start=first).hash == first.hash
+    ended = json.loads((tmp_path / "later" / "work" / "losses.jsonl").read_text().splitlines()[0])
+    assert ended["step"] == 1
+
+
+def test_an_adapter_that_does_not_fit_begins_nothing(tiny: Path, tmp_path: Path) -> None:
+    first = trained(tiny, tmp_path / "first")
+    wider = replace(QUICK, rank=QUICK.rank * 2)
+    with pytest.raises(UsageError, match="has another form"):
+        trained(tiny, tmp_path / "wider", wider, start=first)
+    other = replace(first, manifest=first.manifest.model_copy(update={"base": "another"}))
+    with pytest.raises(UsageError, match="is for another model"):
+        trained(tiny, tmp_path / "other", start=other)
+    assert not (tmp_path / "wider").exists()
 
 
 def test_its_time_ends_it(tiny: Path, tmp_path: Path) -> None:

@@ -18,7 +18,14 @@ from flywheel.core.settings import LMProfile
 from flywheel.lm import Engine, Journal, Message, Profile, Purpose, Request, Role, local_file
 from flywheel.lm.backends import local
 from flywheel.lm.bridge import dspy, language_model
-from flywheel.optimize.finetune import Progress, base_of, find_adapter, merge_gguf, provider
+from flywheel.optimize.finetune import (
+    Progress,
+    Trained,
+    base_of,
+    find_adapter,
+    merge_gguf,
+    provider,
+)
 from flywheel.optimize.finetune.encode import rendered, tokens_of
 from flywheel.optimize.finetune.provider import HostedTuner, LocalTuner, Place, tuner_of
 from flywheel.orchestrator import tuning
@@ -166,7 +173,7 @@ def test_a_study_trains_as_long_as_leaves_time_to_score_and_nobody_stands_in(
     for seed, (limit, seconds) in enumerate(limits.items()):
         one = Tuning(
             engine, FOR, tmp_path / "adapters", seed=seed, time_limit=limit,
-            left=lambda limit=limit: limit, scoring=lambda: 30.0,
+            left=lambda limit=limit: limit, scoring=lambda: 30.0, start=None,
             on_progress=lambda progress: None,
         )  # fmt: skip
         model = one.tune([trace(number) for number in range(4)], [], tmp_path / f"{seed}")
@@ -177,6 +184,38 @@ def test_a_study_trains_as_long_as_leaves_time_to_score_and_nobody_stands_in(
         assert weights.told == trained.manifest.sentence
         (profile,) = engine.chain(Role.STUDENT, str(model.model).partition("/")[0])
         assert profile.settings.adapter == trained.gguf
+        assert one.begun() == FOR
+
+
+def test_a_study_that_begins_with_weights_asks_and_trains_what_has_them(
+    engine: Engine, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "local_file", lambda profile: tiny)
+    rows = [trace(number) for number in range(4)]
+
+    def study(start: Trained | None) -> Tuning:
+        return Tuning(
+            engine, FOR, tmp_path / "adapters", seed=0, time_limit=None, left=lambda: None,
+            scoring=lambda: 1.0, start=start, on_progress=lambda progress: None,
+        )  # fmt: skip
+
+    first = study(None)
+    name = str(first.tune(rows, [], tmp_path / "first").model)
+    adapter = first.weights([name]).adapter
+    assert adapter is not None
+    start = find_adapter(tmp_path / "adapters", adapter.hash)
+    second = study(start)
+    (profile,) = engine.chain(Role.STUDENT, second.begun().profile)
+    assert profile.settings.adapter == start.gguf
+    # A state whose steps have no model of their own is played by what it began with.
+    assert second.weights([]).adapter == adapter
+    assert "as before" in second.weights([]).told
+    later = str(second.tune(rows, [], tmp_path / "second").model)
+    (profile,) = engine.chain(Role.STUDENT, later.partition("/")[0])
+    assert profile.settings.adapter not in (None, start.gguf)
+    found = second.weights([later]).adapter
+    assert found is not None
+    assert find_adapter(tmp_path / "adapters", found.hash).manifest.start == start.hash
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ class Manifest(BaseModel):
     """Its file's or folder's name."""
     fingerprint: str
     """Of the training: model, traces and options."""
+    start: str = ""
+    """Adapter that it began with, by its hash; empty for none."""
     options: dict[str, Any]
     """`TrainOptions`."""
     train_rows: int
@@ -90,6 +92,8 @@ class Manifest(BaseModel):
     def sentence(self) -> str:
         """What the training was, for a person."""
         kept = "" if self.best_step == self.steps else f", step {self.best_step:,} is kept"
+        if self.start:
+            kept = f" from {self.start[:8]} on{kept}"
         if self.validation_loss is not None:
             kept += f" with {self.validation_loss:.3f} nats a token on the validation"
         took = f"{self.steps:,} steps in {self.seconds / 60:.1f} min"
@@ -109,6 +113,24 @@ class Trained:
     def hash(self) -> str:
         """Its identity."""
         return self.manifest.hash
+
+    def check(self, base: Base, options: TrainOptions) -> None:
+        """See that a training of a base may begin with it. Raises `UsageError` where not."""
+        said = self.manifest
+        if said.base != base.identity:
+            raise UsageError(
+                f"the adapter {self.hash} is for another model than {base.path.name}",
+                cause=f"it was trained on {said.base_name} ({said.base})",
+                hint="name the profile of the model that it was trained on: --student",
+            )
+        shape = ("rank", "alpha", "targets")
+        mine = {name: said.options[name] for name in shape}
+        if mine != {name: json.loads(json.dumps(getattr(options, name))) for name in shape}:
+            raise UsageError(
+                f"the adapter {self.hash} has another form than the one that is to be trained",
+                cause=", ".join(f"its {name} is {one}" for name, one in mine.items()),
+                hint="begin without it, or with a version of this flywheel",
+            )
 
     @property
     def gguf(self) -> Path:

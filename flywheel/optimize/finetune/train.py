@@ -75,17 +75,19 @@ def train(
     folder: Path,
     *,
     adapters: Path,
+    start: Trained | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> Trained:
     """Train an adapter of a base, or go on where a training of this folder stopped.
 
-    `validation` may be empty: then nothing ends it early and the last weights are kept. Its working
-    files are in `folder`, its adapter in `adapters/HASH`. Run again after its end, it gives that;
-    where its time ended it and more is allowed now, it goes on.
+    `start` is an adapter whose weights it begins with, and keeps where the validation finds none
+    better. `validation` may be empty: then nothing ends it early and the last weights are kept. Its
+    working files are in `folder`, its adapter in `adapters/HASH`. Run again after its end, it gives
+    that; where its time ended it and more is allowed now, it goes on.
 
     Raises `UsageError` where the extra is not installed, the base cannot be tuned, nothing is to be
-    learned or the folder is another training's; `TrainingError` where it goes wrong; `Interrupted`
-    where a person stopped it.
+    learned, the folder is another training's or `start` does not fit; `TrainingError` where it goes
+    wrong; `Interrupted` where a person stopped it.
     """
     check_libraries()
     # Read when torch is loaded. Threads that spin long while they wait for one that is not running
@@ -95,7 +97,9 @@ def train(
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     of = base_of(base)
     kept, tested = learned(traces), tuple(one for one in validation if one.kept)
-    fingerprint = training_hash(of, traces, validation, options)
+    if start is not None:
+        start.check(of, options)
+    fingerprint = training_hash(of, traces, validation, options, start)
     with locked_if_free(folder / _LOCK) as free:
         if not free:
             raise UsageError(
@@ -104,7 +108,7 @@ def train(
             )
         if (trained := _ended(folder, adapters, fingerprint, options)) is not None:
             return trained
-        training = _Training(of, options, folder, kept, tested, on_progress)
+        training = _Training(of, options, folder, kept, tested, start, on_progress)
         training.begin(load(folder, fingerprint), fingerprint)
         try:
             with _repeatable(training.tuned.device):
@@ -121,15 +125,20 @@ def train(
 
 
 def training_hash(
-    base: Base, traces: Sequence[Trace], validation: Sequence[Trace], options: TrainOptions
+    base: Base,
+    traces: Sequence[Trace],
+    validation: Sequence[Trace],
+    options: TrainOptions,
+    start: Trained | None = None,
 ) -> str:
-    """Identity of a training: what is learned from, on what base, and how."""
+    """Identity of a training: what is learned from, on what base, from where on, and how."""
     said = {name: one for name, one in asdict(options).items() if name not in _TIMELESS}
     asked = [
         content_hash([asdict(message) for message in one.messages], one.completion)
         for one in (*learned(traces), *(one for one in validation if one.kept))
     ]
-    return content_hash("training", base.identity, said, len(learned(traces)), asked)
+    parts = ["training", base.identity, said, len(learned(traces)), asked]
+    return content_hash(*parts, *(() if start is None else (start.hash,)))
 
 
 class _Training:
@@ -142,9 +151,11 @@ class _Training:
         folder: Path,
         traces: Sequence[Trace],
         validation: Sequence[Trace],
+        start: Trained | None,
         on_progress: OnProgress,
     ) -> None:
         self._base, self._options, self._folder = base, options, folder
+        self._start = start
         self._told = on_progress
         self.tuned: Tuned = tuned(base, options)
         longest = options.row_tokens
@@ -179,6 +190,8 @@ class _Training:
         if found is None:
             self.standing = TrainingState(fingerprint)
             (self._folder / LOSSES).write_text("")
+            if self._start is not None:
+                self._take(self._start)
             self._best = self._copied()
             self._save()
         else:
@@ -186,6 +199,18 @@ class _Training:
             self._resume(found)
             self._cut_losses()
         self._began = self.standing
+
+    def _take(self, start: Trained) -> None:
+        """Begin with the weights of an adapter, and know what they are worth."""
+        import torch  # noqa: PLC0415  of the extra `train`
+        from safetensors.torch import load_file  # noqa: PLC0415  with it
+
+        known = load_file(start.weights)
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(known[name])
+        if self._tested:
+            self._validate()
 
     def run(self) -> End:
         """Step by step to the end."""
@@ -239,6 +264,7 @@ class _Training:
             options=self._options,
             said={
                 "fingerprint": standing.fingerprint,
+                "start": self._start.hash if self._start is not None else "",
                 "train_rows": len(self._lot.rows),
                 "validation_rows": len(self._tested),
                 "left_out": self._lot.left_out,
