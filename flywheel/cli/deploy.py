@@ -157,17 +157,15 @@ def _print_traffic(session: Session, now: Traffic, found: Sequence[Arm]) -> None
         session.warn(now.reason)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("version")
-    for name in ("share", "keys", "good", "rate, 95 % at any time", "unknown", "cost", "time"):
+    for name in ("share", "good", "rate", "unknown", "cost", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in found:
         rate = one.stream.rate
-        spread = f" ({one.low:.1%} to {one.high:.1%})" if rate is not None else ""
         table.add_row(
             f"[bold]{escape(brief(one.version_id))}[/bold]",
             f"{one.percent:g} %",
-            f"{one.count.keys:,}",
-            f"{one.count.successes:,}",
-            f"{rate:.1%}{spread}" if rate is not None else "–",
+            f"{one.count.successes:,} of {one.count.keys:,}",
+            f"{rate:.1%}" if rate is not None else "–",
             f"{one.count.unknown:,}",
             price(one.count.usd),
             "–" if one.count.seconds is None else f"{one.count.seconds:.1f} s",
@@ -189,11 +187,18 @@ def _print_traffic(session: Session, now: Traffic, found: Sequence[Arm]) -> None
 
 def _finding(arm: Arm) -> str:
     if arm.evidence is None:
-        return "deployed"
+        return "deployed" + _between(arm)
     if arm.evidence.shown_better:
-        return "shown to be better than the deployed"
+        return "shown to be better than the deployed" + _between(arm)
     if arm.evidence.shown_worse:
-        return "shown to be worse than the deployed"
+        return "shown to be worse than the deployed" + _between(arm)
     if not arm.count.keys:
         return "no answer of its own yet"
-    return f"not decided beside the deployed (p of worse {arm.evidence.p_worse:.2g})"
+    return f"not decided (p of worse {arm.evidence.p_worse:.2g})" + _between(arm)
+
+
+def _between(arm: Arm) -> str:
+    """The interval of the rate, which holds however often it is looked at."""
+    if not arm.count.keys:
+        return ""
+    return f"; {arm.low:.0%} to {arm.high:.0%} (95 %, at any time)"

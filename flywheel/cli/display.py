@@ -116,7 +116,7 @@ class Display:
             text += f" · best {best[1]} {best[0]:.0%}"
         if progress.limit and rate:
             left = max(0, progress.limit - done) / rate
-            text += f" · at most {left / 60:.0f} min left" if left > 90 else f" · {left:.0f} s left"
+            text += f" · at most {for_a_person(left)} left"
         self.status(text + self._beside, done, progress.limit or None)
 
     def replayed(self, result: Replayed) -> None:

@@ -142,25 +142,13 @@ def _versions(registry: Registry, module: str, asked: str | None) -> list[Versio
     program = registry.program(module)
     if asked is None:
         live = registry.deployed(program.name).version_id
-        names = dict.fromkeys((f"{program.name}@base", live))
+        names = dict.fromkeys(("base", live.rpartition("@")[2]))
     else:
-        given = [one.strip() for one in asked.split(",") if one.strip()]
-        names = dict.fromkeys(one if "@" in one else f"{program.name}@{one}" for one in given)
+        names = dict.fromkeys(one.strip() for one in asked.split(",") if one.strip())
     if not names:
         raise UsageError("no version is named", hint="--versions base,HASH")
-    found = [registry.version_of(program, name) for name in names]
-    if strange := [one.id for one in found if one.manifest.module.name != program.name]:
-        raise UsageError(
-            f"{strange[0]} is no version of {program.name}.",
-            hint=f"flywheel versions --module {program.name}",
-        )
-    for one in found:
-        if not program.is_at(one.manifest.module.spec, registry.workspace.root):
-            raise UsageError(
-                f"{one.id} is a version of {one.manifest.module.spec}, not of {program.spec}.",
-                hint="two programs have one name: give one of the classes another",
-            )
-    return found
+    found = {one.id: one for one in (registry.version_of(program, name) for name in names)}
+    return list(found.values())
 
 
 @contextmanager

@@ -214,7 +214,6 @@ def _trial(one: Trial | None) -> dict[str, Any] | None:
 
 def _print(session: Session, done: Optimized) -> None:
     from flywheel.cli.study import changes, told
-    from flywheel.optimize.watch import KEPT
 
     studied, out = done.studied, session.out
 
@@ -239,9 +238,6 @@ def _print(session: Session, done: Optimized) -> None:
     for name, counted in (("learnt from", studied.bootstraps), ("proposals", studied.proposals)):
         for reason, count in list(counted.items())[:SHOWN]:
             session.line(name, f"{count} × {reason}")
-    if studied.best is None and studied.bootstraps and KEPT not in studied.bootstraps:
-        threshold = "the setting optimize.threshold says from which value an answer is one"
-        session.line("learnt", f"of no row: {threshold}")
     if studied.unknown:
         session.line("left out", f"{len(studied.unknown)} rows whose value nobody knows")
     usd = "price not known" if done.usd is None else f"${done.usd:.4f}"
@@ -253,6 +249,8 @@ def _print(session: Session, done: Optimized) -> None:
         session.line("ended", f"{studied.ended}; run it again to go on")
     if done.forced:
         session.line("judge", f"{done.judge} may drive nothing, and was gone by all the same")
+    if done.again:
+        session.line("version", f"none: the best is {done.start} again")
     if done.version is not None:
         session.line("version", done.version + (" (partial)" if studied.partial else ""))
 

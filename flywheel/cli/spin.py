@@ -159,6 +159,7 @@ class Told:
         match event:
             case events.StageStarted(number=number, stage=stage):
                 self._session.say(f"[bold]round {number}[/bold]: {STAGES[stage]}")
+                self._shown.line.begin(STAGES[stage])
             case events.StageEnded(number=number, stage=stage, seconds=seconds, detail=detail):
                 self._session.say(
                     f"[green]✓[/green] round {number}, {STAGES[stage]}: {escape(visible(detail))}"

@@ -32,7 +32,7 @@ Named = Annotated[
     str,
     typer.Argument(
         metavar="MODULE@HASH",
-        help="A version; MODULE@base is its code as it is, MODULE what is live.",
+        help="A version, or its hash; MODULE@base is its code as it is, MODULE what is live.",
     ),
 ]
 
@@ -84,6 +84,7 @@ def versions(
 
 def show(context: typer.Context, version: Named, as_json: Json = False) -> None:
     """Show what made a version, what it scored, what it tells the model."""
+    from flywheel.core.errors import FlywheelError
     from flywheel.registry import demo_of, parse, verdict
     from flywheel.store import gates
 
@@ -113,10 +114,15 @@ def show(context: typer.Context, version: Named, as_json: Json = False) -> None:
     _print_head(session, found, live)
     _print_gates(session, compared)
     _print_state(session, found)
-    module, shown = found.manifest.module.name, verdict(registry, found)
+    module = found.manifest.module.name
     if live:
         session.next_step("traffic", module)
-    elif shown.allows:
+        return
+    try:
+        shown = verdict(registry, found)
+    except FlywheelError:  # its program is not there any more: nothing can be run
+        return
+    if shown.allows:
         session.next_step("deploy", found.id)
     elif shown.current:
         session.next_step("version", "diff", shown.champion, found.id)

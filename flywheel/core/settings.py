@@ -345,7 +345,7 @@ class LMProfile(Section):
     api_key_keyring: str | None = None
     """Key in the system's keyring, as "service/user"; none: it is not looked for there."""
     max_tokens: int = Field(default=2048, ge=1)
-    """Tokens an answer may have; of "local" 512 where neither this nor a program says more."""
+    """Tokens an answer may have; of "local" 512 where neither this nor a program says how many."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Of sampling; none: the model's own."""
     context: int = Field(default=8192, ge=256)

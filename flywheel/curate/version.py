@@ -207,6 +207,11 @@ class Version:
         except (OSError, pa.ArrowException) as error:
             raise _damaged(self.file(split), str(error)) from error
 
+    def ids(self, split: str) -> frozenset[str]:
+        """The examples of a split; none where it has no such split. Raises as `batches` does."""
+        parts = self.batches(split, ("example_id",)) if split in self.splits else ()
+        return frozenset(one for part in parts for one in part["example_id"].to_pylist())
+
     def scan(self, split: str) -> pl.LazyFrame:
         """The rows of a split, not yet read."""
         return pl.scan_parquet(self.file(split))

@@ -185,7 +185,7 @@ class Engine:
         plays = self.chain(purpose.role, purpose.profile)[0]
         said = plays.settings
         room = said.context if plays.provider == LOCAL else None
-        return content_hash("player", self.server(purpose), said.temperature, said.max_tokens, room)
+        return content_hash("player", self.server(purpose), said.temperature, plays.tokens, room)
 
     def submit(
         self, request: Request, purpose: Purpose, *, on_text: OnText | None = None

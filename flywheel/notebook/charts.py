@@ -371,12 +371,14 @@ def study_costs(door: Door, *, most: int = 15) -> Picture:
     if every.is_empty():
         return Note("No program was optimised in this workspace yet.", _OPTIMIZE)
     scored = door.study_trials().group_by("study_id").agg(pl.len())
-    # The ledger knows what was asked for a study, in all its runs.
-    asked = door.calls("purpose LIKE 'optimize:%'").group_by(pl.col("run_id").alias("study_id"))
-    tokens = asked.agg(tokens=pl.sum_horizontal("input_tokens", "output_tokens").sum())
+    # The ledger knows what was asked for a study, in all its runs; what was kept is asked once.
+    tokens = door.sql(
+        "SELECT run_id AS study_id, sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0))"
+        "::BIGINT AS tokens FROM calls WHERE status = 'ok' GROUP BY run_id"
+    )
     trials = pl.when(pl.col("len") == 1).then(pl.lit("trial")).otherwise(pl.lit("trials"))
     frame = (
-        every.join(scored, on="study_id")
+        every.join(scored, on="study_id", maintain_order="left")
         .join(tokens, on="study_id", how="left", maintain_order="left")
         .tail(most)
         .with_columns(pl.col("tokens").fill_null(0))

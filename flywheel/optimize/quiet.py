@@ -12,6 +12,8 @@ from pathlib import Path
 import tqdm
 
 _PARALLEL = "dspy.utils.parallelizer"
+_left: set[int | None] = set()
+"""Threads that were there when the last block ended, but for the one that ended it."""
 _LOGGERS = ("dspy", "gepa", "optuna", "py.warnings")
 
 
@@ -43,8 +45,14 @@ def quiet(path: Path) -> Iterator[None]:
 
 def _hush() -> None:
     """Let threads that DSPy left behind say nothing: a study that was stopped waits for none."""
-    left = {one.ident for one in threading.enumerate()} - {threading.get_ident()}
-    logging.getLogger(_PARALLEL).addFilter(lambda record: record.thread not in left)
+    _left.clear()
+    _left.update(one.ident for one in threading.enumerate())
+    _left.discard(threading.get_ident())
+    logging.getLogger(_PARALLEL).addFilter(_unheard)
+
+
+def _unheard(record: logging.LogRecord) -> bool:
+    return record.thread not in _left
 
 
 def _taken(name: str, handler: logging.Handler) -> tuple[list[logging.Handler], bool]:

@@ -464,6 +464,9 @@ def correct(
         )
         corrector: Corrector = Prompted(models, wanted, "correct")
         if wanted.program is not None:
+            from flywheel.optimize.quiet import quiet  # noqa: PLC0415  it comes with DSPy
+
+            held.enter_context(quiet(workspace.programs_log))
             programmed = Programmed(wanted.program, models, settings, workspace, store, bus)
             corrector = held.enter_context(programmed)
             versions = programmed.versions

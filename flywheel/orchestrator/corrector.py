@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from flywheel.candidates import Broken, Form, Mended, correction
 from flywheel.core.errors import LMError, UsageError
@@ -138,8 +138,6 @@ class Programmed:
 
         Raises `UsageError` where it cannot mend, and what is wrong with a version.
         """
-        from flywheel.optimize.quiet import quiet  # noqa: PLC0415  tqdm, which DSPy brings
-
         registry = Registry(workspace, store)
         version = registry.find(asked)
         module = version.manifest.module.name
@@ -163,7 +161,6 @@ class Programmed:
         self._seed = settings.correct.seed
         threads = models.profile.settings.concurrency
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="flywheel-program")
-        self._quiet = quiet(workspace.programs_log)
 
     def opening(self, row: Mendable, found: Broken) -> Request:
         """See the port; the question is what the program is called with."""
@@ -224,12 +221,10 @@ class Programmed:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> Programmed:
-        self._quiet.__enter__()
         return self
 
-    def __exit__(self, *exc_info: Any) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
-        self._quiet.__exit__(*exc_info)
 
     def _player(self, row: Mendable) -> Player:
         return self._players[route(self._traffic, row.example_id).version_id]

@@ -42,7 +42,7 @@ class Drawn:
         Raises `UsageError` where too few of them were asked for, `DatasetError` where there are no
         more.
         """
-        if len(self.rows) < min(LEAST, self.of):
+        if len(self.rows) < LEAST <= self.of:
             raise UsageError(
                 f"{len(self.rows)} rows are too few for a gate:"
                 f" {LEAST} are the least that can show anything.",

@@ -285,13 +285,14 @@ class _Loop:
         }
         if self._judgements:
             done.agreement = agreement(self._judgements, seed=seed)
-        elif self._tools.judge and done.answers == "attempts":
-            done.uncompared = (
-                f"its scores have no part {ACCEPTED!r}: whether it would take the answer"
-                if self._decided
-                else "the tests have decided none of the answers that it gave a value;"
-                " flywheel correct makes more"
-            )
+        elif self._tools.judge and done.answers == "attempts" and done.ended == EXHAUSTED:
+            if self._decided:
+                why = f"its scores have no part {ACCEPTED!r}: whether it would take the answer"
+            elif self.values:
+                why = "the tests have decided none of these; flywheel correct makes more answers"
+            else:
+                why = "it gave no answer a value"
+            done.uncompared = why
 
     def figures(self, where: str | None, seed: int) -> list[Figure]:
         """The mean of each repository, and the agreement of a judge."""

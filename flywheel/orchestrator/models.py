@@ -150,7 +150,7 @@ class Models:
         """
         plays = self.profile
         name = f"{plays.name}+{adapter.parent.name}"
-        told = plays.settings.model_dump() | {"adapter": adapter, "fallbacks": ()}
+        told = plays.settings.model_dump(exclude_unset=True) | {"adapter": adapter, "fallbacks": ()}
         try:
             self._engine.add(name, LMProfile.model_validate(told))
         except ValidationError as error:

@@ -7,7 +7,7 @@ Every trial is stored as it comes; run again, the same study goes on where it wa
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.core.ending import DONE, FAILED, INTERRUPTED
-from flywheel.core.errors import LeakError, UsageError
+from flywheel.core.errors import DatasetError, LeakError, UsageError
 from flywheel.core.events import EventBus
 from flywheel.core.identity import content_hash
 from flywheel.core.lock import locked_if_free
@@ -23,6 +23,7 @@ from flywheel.core.settings import OptimizeSettings, Settings
 from flywheel.curate import HOLDOUT, TRAIN, VALIDATION, find_version
 from flywheel.curate import Version as Dataset
 from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, profile_of
+from flywheel.optimize.finetune import find_adapter
 from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.hosted import HostedTuning, tunes
 from flywheel.orchestrator.measure import agreement_of, version_of
@@ -75,32 +76,24 @@ def optimize(
     program.check()
     registry = Registry(workspace, store)
     registry.check(program)
-    start = start_of(program, registry, wanted)
+    start = _start_of(program, registry, wanted)
     find_optimizer(wanted.optimizer)
     metric = find_metric(wanted.metric, settings, workspace)
     version = find_version(workspace.datasets, wanted.dataset)
-    train, validation = _rows(version, wanted)
-    if start is not None:
-        _refuse_leak(registry, start, version)
+    train, validation = _rows(version, wanted, registry, start)
     with ExitStack() as held:
         work = _Work(settings, workspace, store, bus, program, start, metric, version, force)
         return work.run(held, train, validation)
 
 
-def start_of(program: Program, registry: Registry, wanted: OptimizeSettings) -> Version | None:
+def _start_of(program: Program, registry: Registry, wanted: OptimizeSettings) -> Version | None:
     """The version that a study begins with, None for the program as its code has it.
 
     Raises `UsageError` where it is another program's, or its weights are a provider's.
     """
     if wanted.start is None:
         return None
-    name = wanted.start if "@" in wanted.start else f"{program.name}@{wanted.start}"
-    version = registry.version_of(program, name)
-    if version.manifest.module.name != program.name:
-        raise UsageError(
-            f"{version.id} is no version of {program.name}",
-            hint=f"flywheel versions --module {program.name}",
-        )
+    version = registry.version_of(program, wanted.start)
     if version.manifest.tuned is not None:
         raise UsageError(
             f"no study begins with {version.id}",
@@ -110,22 +103,14 @@ def start_of(program: Program, registry: Registry, wanted: OptimizeSettings) -> 
     return None if version.folder is None else version
 
 
-def _refuse_leak(registry: Registry, start: Version, dataset: Dataset) -> None:
-    """Raise `LeakError` where the version has seen what the gate is to compare on."""
-    if HOLDOUT not in dataset.splits:
-        return
-    held = {one for part in dataset.batches(HOLDOUT, ("example_id",))
-            for one in part["example_id"].to_pylist()}  # fmt: skip
-    if seen := registry.seen(start, held):
-        raise LeakError(
-            f"{start.id} has seen {len(seen):,} rows of the hold-out of {dataset.id}",
-            cause="what comes of it could not be compared on them",
-            hint="begin with another version, or without one",
-        )
+def _rows(
+    version: Dataset, wanted: OptimizeSettings, registry: Registry, start: Version | None
+) -> tuple[list[Row], list[Row]]:
+    """Rows to learn from, and rows to score trials on, drawn by the seed.
 
-
-def _rows(version: Dataset, wanted: OptimizeSettings) -> tuple[list[Row], list[Row]]:
-    """Rows to learn from, and rows to score trials on, drawn by the seed."""
+    What the start has learnt from scores nothing: it would speak for the start. Raises `LeakError`
+    where the start has seen what is held out.
+    """
     if missing := [one for one in (TRAIN, VALIDATION) if one not in version.splits]:
         raise UsageError(
             f"{version.id} has no {missing[0]} split",
@@ -135,20 +120,36 @@ def _rows(version: Dataset, wanted: OptimizeSettings) -> tuple[list[Row], list[R
         )
     from flywheel.optimize.optimizers import WEIGHTS  # noqa: PLC0415  DSPy, for a second
 
+    learnt: set[str] = set()
+    if start is not None:
+        if seen := registry.seen(start, version.ids(HOLDOUT)):
+            raise LeakError(
+                f"{start.id} has seen {len(seen):,} rows of the hold-out of {version.id}",
+                cause="what comes of it could not be compared on them",
+                hint="begin with another version, or without one",
+            )
+        roles = registry.seen(start, version.ids(VALIDATION))
+        learnt = {key for key, role in roles.items() if role != VALIDATION}
     many = wanted.rows or LEARNT
     if wanted.optimizer in WEIGHTS and wanted.rows is None:
         many = version.manifest.splits[TRAIN].rows
-    return (
-        _drawn(version, TRAIN, many, wanted.seed),
-        _drawn(version, VALIDATION, wanted.rows or SCORED[wanted.auto], wanted.seed),
-    )
+    scored = _drawn(version, VALIDATION, wanted.rows or SCORED[wanted.auto], wanted.seed, learnt)
+    if not scored:
+        raise DatasetError(
+            f"{start.id if start else ''} has learnt from every validation row of {version.id}",
+            hint="begin without it, or with a dataset of more rows",
+        )
+    return _drawn(version, TRAIN, many, wanted.seed), scored
 
 
-def _drawn(version: Dataset, split: str, many: int, seed: int) -> list[Row]:
+def _drawn(
+    version: Dataset, split: str, many: int, seed: int, without: Collection[str] = ()
+) -> list[Row]:
     def place(row: Row) -> str:
         return content_hash("draw", seed, row.id)
 
-    return heapq.nsmallest(many, rows_of(version, split), key=place)
+    rows = (row for row in rows_of(version, split) if row.id not in without)
+    return heapq.nsmallest(many, rows, key=place)
 
 
 class _Work:
@@ -310,10 +311,8 @@ class _Work:
     def _begun(self, engine: Engine, student: Purpose, module: dspy.Module) -> Trained | None:
         """Set the state of the version that the study begins with; gives its weights, if any.
 
-        Raises `RegistryError` where they are another model's.
+        Raises `RegistryError` where they are another model's, `UsageError` where they are gone.
         """
-        from flywheel.optimize.finetune import find_adapter  # noqa: PLC0415  with it
-
         if self._start is None:
             return None
         local = engine.chain(student.role, student.profile)[0].provider == LOCAL
@@ -453,9 +452,11 @@ class _Work:
                 tokens=spent.tokens,
                 paid=engine.spent,
             )
-            if (draft := draft_of(done)) is not None:
-                version = Registry(self._workspace, self._store).save(draft)
-                done = replace(done, version=version.id)
+            registry, draft = Registry(self._workspace, self._store), draft_of(done)
+            if draft is not None and self._start is not None and registry.again(draft, self._start):
+                done = replace(done, again=True)
+            elif draft is not None:
+                done = replace(done, version=registry.save(draft).id)
         except BaseException:
             trials.ended(FAILED)
             record_study(self._store, replace(kept, status=FAILED, ended_at=datetime.now(UTC)))

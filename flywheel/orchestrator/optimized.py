@@ -70,6 +70,8 @@ class Optimized:
     """What this run has paid: its limits are held against that."""
     version: str | None = None
     """The version that was saved, None for none."""
+    again: bool = False
+    """Whether the best state is that of the start: then none was saved."""
 
     @property
     def learned(self) -> dict[str, Any]:

@@ -71,11 +71,12 @@ def spin(
 def fingerprint(repos: Sequence[str], module: str, settings: Settings) -> str:
     """Identity of a spin: the repositories, the module, and what its settings say but limits.
 
-    The settings are those of spin, harvest and optimize.
+    The settings are those of spin, harvest and optimize; a study begins with the champion, whatever
+    they say.
     """
     places = [str(Path(one).resolve()) if Path(one).is_dir() else one for one in repos]
     sections = {
-        name: {key: value for key, value in told.items() if key not in _LIMITS}
+        name: {key: value for key, value in told.items() if key not in (*_LIMITS, "start")}
         for name in ("spin", "harvest", "optimize")
         if (told := getattr(settings, name).model_dump(mode="json"))
     }

@@ -240,7 +240,7 @@ class Stages:
             optimizer=wanted.optimizer or self._settings.optimize.optimizer,
             student=self._student,
             seed=wanted.seed,
-            start=self._start(now),
+            start=self._start(self._version(now.champion), data.dataset),
         )
         done = optimize(self._module, settings, self._workspace, self._store, self._bus)
         took = self._new_in(done)
@@ -254,11 +254,15 @@ class Stages:
             seconds=time.monotonic() - began,
         )
 
-    def _start(self, now: Round) -> str | None:
-        """What a round's study goes on from: the champion, unless its weights are a provider's."""
-        champion = self._version(now.champion)
-        begins = champion.folder is not None and champion.manifest.tuned is None
-        return champion.id if begins else None
+    def _start(self, champion: Version, dataset: str) -> str | None:
+        """What a round's study goes on from: the champion, or the program as its code has it.
+
+        The latter where its weights are a provider's, and where it has seen what is held out.
+        """
+        if champion.folder is None or champion.manifest.tuned is not None:
+            return None
+        held = self._dataset(dataset).ids(HOLDOUT)
+        return None if self._registry.seen(champion, held) else champion.id
 
     def _new_in(self, done: Optimized) -> Spending:
         """What a study took that no earlier round has: on the same dataset it is the same study."""
@@ -283,7 +287,7 @@ class Stages:
         if data.dataset is None or data.problem:
             return Gated(why=data.problem, seconds=0.0)
         if studied.challenger is None:
-            return Gated(why="the optimiser scored no other state of the program", seconds=0.0)
+            return Gated(why="the optimiser found no other state of the program", seconds=0.0)
         if studied.challenger == now.champion:
             return Gated(why="the optimiser gave the champion again", seconds=0.0)
         wanted = self._wanted
@@ -396,9 +400,10 @@ class Stages:
         if now.composed.dataset is None or not many:
             return []
         version = self._dataset(now.composed.dataset)
-        ids = {one for part in version.batches(TRAIN, ("example_id",))
-               for one in part["example_id"].to_pylist()}  # fmt: skip
-        order = sorted(ids, key=lambda one: content_hash("try", self._wanted.seed, now.number, one))
+        order = sorted(
+            version.ids(TRAIN),
+            key=lambda one: content_hash("try", self._wanted.seed, now.number, one),
+        )
         found: list[Mendable] = []
         for start in range(0, len(order), AT_ONCE):
             some = order[start : start + AT_ONCE]

@@ -65,10 +65,16 @@ class Tuning:
 
     def check(self) -> None:
         """See the port."""
-        from flywheel.optimize.finetune import base_of, check_libraries  # noqa: PLC0415
+        from flywheel.optimize.finetune import (  # noqa: PLC0415
+            TrainOptions,
+            base_of,
+            check_libraries,
+        )
 
         check_libraries()
-        base_of(self._base())
+        base = base_of(self._base())
+        if self._start is not None:
+            self._start.check(base, TrainOptions())
 
     def begun(self) -> Purpose:
         """The student as the study begins with it: with the weights of its start, or as it is."""

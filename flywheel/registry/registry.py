@@ -112,6 +112,12 @@ class Registry:
         record_version(self.store, _row(version), _seen(version.manifest))
         return version
 
+    def again(self, draft: DraftVersion, version: Version) -> bool:
+        """Whether a draft would tell its model the same as a version, and have the same weights."""
+        said = version.manifest
+        weights = (said.adapter, said.tuned) == (draft.adapter, draft.tuned)
+        return weights and states.write(states.state_of(draft.program)) == version.written
+
     def check(self, program: Program) -> None:
         """See that versions of a program can be kept, before anything is paid for.
 
@@ -172,10 +178,6 @@ class Registry:
             )
         raise self._none(asked, module, self._folders(module))
 
-    def named(self, module: str, name: str) -> Version:
-        """A version of a module by its hash alone, or as `find` takes it. Raises what that does."""
-        return self.find(name if "@" in name else f"{module}@{name}")
-
     def pair(self, first: str, second: str) -> tuple[Version, Version]:
         """Two versions, of which one may be named by its hash alone, or as `base`.
 
@@ -183,20 +185,36 @@ class Registry:
         """
         if self._bare(first):
             other = self.find(second)
-            return self.named(other.manifest.module.spec, first), other
+            return self.find(f"{other.manifest.module.spec}@{first}"), other
         one = self.find(first)
         if self._bare(second):
-            return one, self.named(one.manifest.module.spec, second)
+            return one, self.find(f"{one.manifest.module.spec}@{second}")
         return one, self.find(second)
 
-    def version_of(self, program: Program, version_id: str) -> Version:
-        """What `find` finds, and the base of a program that no version was saved of.
+    def version_of(self, program: Program, asked: str) -> Version:
+        """A version of a program, by its hash alone, as `base`, or as `find` takes it.
 
-        A program of a user's own is known by its place alone until then, and not by its name.
+        A program of a user's own is known by its place alone before a version is saved of it, and
+        not by its name. Raises what `find` raises, and `UsageError` for a version of another one.
         """
-        if version_id == f"{program.name}@{BASE}":
+        name = asked if "@" in asked else f"{program.name}@{asked}"
+        if name == f"{program.name}@{BASE}":
             return self.base(program)
-        return self.find(version_id)
+        if not self._folders(program.name) and name.startswith(f"{program.name}@"):
+            raise self._none(name, program.name, (), spec=program.spec)
+        found = self.find(name)
+        of = found.manifest.module
+        if of.name != program.name:
+            raise UsageError(
+                f"{found.id} is no version of {program.name}.",
+                hint=f"flywheel versions --module {program.name}",
+            )
+        if not program.is_at(of.spec, self.workspace.root):
+            raise UsageError(
+                f"{found.id} is a version of {of.spec}, not of {program.spec}.",
+                hint="two programs have one name: give one of the classes another",
+            )
+        return found
 
     def list(
         self,
@@ -326,7 +344,9 @@ class Registry:
         found = self.root.glob(f"{module or '*'}/[0-9a-f]*")
         return tuple(sorted(one for one in found if _HASH.fullmatch(one.name) and one.is_dir()))
 
-    def _none(self, asked: str, module: str, folders: tuple[Path, ...]) -> UsageError:
+    def _none(
+        self, asked: str, module: str, folders: tuple[Path, ...], *, spec: str = ""
+    ) -> UsageError:
         if not folders:
             names = self.modules()
             near = difflib.get_close_matches(module, {*names, *SHIPPED}, n=1)
@@ -334,7 +354,9 @@ class Registry:
             return UsageError(
                 f"{module} has no versions{wanted}.",
                 cause=f"there are versions of {', '.join(names)}" if names else None,
-                hint=f"Did you mean {near[0]}?" if near else f"flywheel optimize --module {module}",
+                hint=f"Did you mean {near[0]}?"
+                if near and not spec
+                else f"flywheel optimize --module {spec or module}",
             )
         hashes = [BASE, *(one.name for one in folders)]
         near = difflib.get_close_matches(asked.rpartition("@")[2], hashes, n=1)

@@ -132,7 +132,7 @@ def shares_of(registry: Registry, module: str, arguments: Sequence[str]) -> dict
             raise UsageError(
                 f"{one!r} is no share of traffic.", hint="write VERSION=PERCENT: base=90"
             )
-        version = registry.named(module, name)
+        version = registry.find(name if "@" in name else f"{module}@{name}")
         if version.manifest.module.name != module:
             raise UsageError(
                 f"{version.id} is no version of {module}.",

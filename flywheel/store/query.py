@@ -467,7 +467,7 @@ def example_ids(
     except duckdb.FatalException:
         raise
     except duckdb.Error as error:
-        raise _wrong_sql(connection, error, "condition", "examples") from error
+        raise _wrong_sql(connection, error, "condition", f"examples {where}") from error
 
 
 def ids_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
@@ -523,7 +523,8 @@ def _wrong_sql(
     every = _names(connection, "SHOW TABLES")
     there = {"Tables": every}
     if "Table with name" not in text:
-        read = [one for one in every if re.search(rf"\b{re.escape(one)}\b", query)]
+        named = {word.lower() for word in re.findall(r"\w+", query)}
+        read = [one for one in every if one.lower() in named]
         there = {
             f"Columns of {one}": _names(connection, f"SELECT column_name FROM (DESCRIBE {one})")
             for one in read or ["examples"]

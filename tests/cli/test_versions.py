@@ -249,10 +249,14 @@ def test_traffic_is_shared_and_shown_with_what_came_of_it(
     workspace = Workspace(folder, "x")
     registry = Registry(workspace, Store(workspace.store_path))
     now = traffic_of(registry, "repair")
-    for key in map(str, range(40)):
-        routed = route(now, key)
-        if record_outcome(registry, routed, routed.version_id == "repair@base"):
+    for key in map(str, range(100, 140)):
+        routed, worth = route(now, key), {"usd": 12.3456, "seconds": 123.4}
+        if record_outcome(registry, routed, routed.version_id == "repair@base", **worth):
             break
+        if key == "103":
+            told = flywheel("traffic", "repair").out
+            assert "(95 %, at any time)" in told
+            assert max(map(len, told.splitlines())) <= 80
     shown = flywheel("traffic", "repair")
     assert f"Rolled back: {given[0]} was shown to be worse than repair@base" in shown.err
     assert given[0] not in shown.out

@@ -150,7 +150,12 @@ def test_an_adapter_that_does_not_fit_begins_nothing(tiny: Path, tmp_path: Path)
     other = replace(first, manifest=first.manifest.model_copy(update={"base": "another"}))
     with pytest.raises(UsageError, match="is for another model"):
         trained(tiny, tmp_path / "other", start=other)
-    assert not (tmp_path / "wider").exists()
+    edited = first.folder / "adapter_model.safetensors"
+    whole = edited.read_bytes()
+    for wrong in (whole[:-4] + b"\0\0\0\1", whole[:1000], b""):
+        edited.write_bytes(wrong)
+        with pytest.raises(UsageError, match=r"is not what was trained|cannot be read"):
+            trained(tiny, tmp_path / "edited", start=first)
 
 
 def test_its_time_ends_it(tiny: Path, tmp_path: Path) -> None:

@@ -265,6 +265,15 @@ def test_a_better_version_is_deployed_and_tries_training_examples_alone(place: P
     assert first.gated.challenger_score.value == 1.0 > (first.gated.champion_score.value or 1.0)
     assert first.gated.why.startswith("Better: ")
     assert (first.champion, second.champion) == ("Mend@base", first.deployed)
+    # The second begins with what the first has deployed, demonstrations included.
+    assert first.studied is not None
+    assert second.studied is not None
+    begun = {
+        one["study_id"]: (one["value"], one["demos"] > 0)
+        for one in sql(place.store, "FROM study_trials WHERE number = 0").iter_rows(named=True)
+    }
+    assert begun[first.studied.study][1] is False
+    assert begun[second.studied.study] == (1.0, True)
     assert place.registry.deployed("Mend").version_id == done.deployed
     # What it has tried are training examples, and never ones that are held out.
     assert first.composed is not None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -114,6 +115,27 @@ class Trained:
         """Its identity."""
         return self.manifest.hash
 
+    def tensors(self, base: Base) -> dict[str, Any]:
+        """Its weights by PEFT's names. Raises `UsageError` where they are not those of its hash."""
+        from safetensors import SafetensorError  # noqa: PLC0415  of the extra `train`
+        from safetensors.torch import load_file  # noqa: PLC0415  with it
+
+        try:
+            found: dict[str, Any] = load_file(self.weights)
+            arrays = {name: one.numpy() for name, one in found.items()}
+            with tempfile.TemporaryDirectory(dir=self.folder.parent) as place:
+                # The hash is that of the same weights as the server reads them.
+                written = Path(place) / GGUF
+                write_adapter(written, arrays, alpha=self.manifest.options["alpha"], base=base)
+                same = bytes_hash(written.read_bytes()) == self.hash
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise UsageError(
+                f"{self.weights} cannot be read", cause=str(error), hint=_AGAIN
+            ) from error
+        if not same:
+            raise UsageError(f"{self.weights} is not what was trained", hint=_AGAIN)
+        return found
+
     def check(self, base: Base, options: TrainOptions) -> None:
         """See that a training of a base may begin with it. Raises `UsageError` where not."""
         said = self.manifest
@@ -124,7 +146,8 @@ class Trained:
                 hint="name the profile of the model that it was trained on: --student",
             )
         shape = ("rank", "alpha", "targets")
-        mine = {name: said.options[name] for name in shape}
+        mine = {name: said.options.get(name) for name in shape}
+        # As they come back from a file: a tuple is a list there.
         if mine != {name: json.loads(json.dumps(getattr(options, name))) for name in shape}:
             raise UsageError(
                 f"the adapter {self.hash} has another form than the one that is to be trained",
@@ -180,7 +203,9 @@ def keep(
         options=asdict(options),
         **said,
     )
-    (making / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    # What began with nothing is what it was before that could be told.
+    written = manifest.model_dump_json(indent=2, exclude=None if manifest.start else {"start"})
+    (making / MANIFEST).write_text(written + "\n")
     adapters.mkdir(parents=True, exist_ok=True)
     with suppress(UsageError):
         return find(adapters, manifest.hash)

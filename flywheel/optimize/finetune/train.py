@@ -201,16 +201,13 @@ class _Training:
         self._began = self.standing
 
     def _take(self, start: Trained) -> None:
-        """Begin with the weights of an adapter, and know what they are worth."""
+        """Begin with the weights of an adapter. Raises `UsageError` where they cannot be read."""
         import torch  # noqa: PLC0415  of the extra `train`
-        from safetensors.torch import load_file  # noqa: PLC0415  with it
 
-        known = load_file(start.weights)
+        known = start.tensors(self._base)
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(known[name])
-        if self._tested:
-            self._validate()
 
     def run(self) -> End:
         """Step by step to the end."""
@@ -218,6 +215,8 @@ class _Training:
         every = max(1, self._an_epoch // options.validations)
         clock = time.monotonic()
         spent = self.standing.seconds
+        if self._start is not None and self._tested and self.standing.best_loss is None:
+            self._validate()  # what it begins with is given up for what is better alone
         for step in range(self.standing.step + 1, self.steps + 1):
             rows = self._rows(step)
             loss = self._step(rows, step)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from flywheel.lm.bridge import dspy
 from flywheel.optimize.ground import CANDIDATES, NEVER, Ground, Optimizer, Plan
+from flywheel.optimize.trial import State
 
-_LABELS, _IN_ORDER = -2, -1
-"""DSPy's numbers of two draws that are not by chance: labels alone, and the rows in their order. A
-third, -3, is the program as it was, which every study has scored before."""
+_BARE, _LABELS, _IN_ORDER = -3, -2, -1
+"""DSPy's numbers of draws that are not by chance: no demonstration, labels alone, and the rows in
+their order. The first is the program as it was, which every study has scored before, unless it has
+demonstrations."""
 
 
 class RandomSearch:
@@ -29,7 +31,7 @@ class RandomSearch:
             teacher_settings={"lm": ground.teacher_model},
             max_bootstrapped_demos=options.demos,
             max_labeled_demos=ground.labelled,
-            num_candidate_programs=max(0, draws.stop),
+            num_candidate_programs=max(0, *(one + 1 for one in draws)),
             num_threads=options.threads,
             max_errors=NEVER,
         )
@@ -44,10 +46,14 @@ class RandomSearch:
 OPTIMIZER: Optimizer = RandomSearch()
 
 
-def _draws(ground: Ground) -> range:
+def _draws(ground: Ground) -> list[int]:
     """DSPy's numbers of the draws that are made."""
     options = ground.options
-    first = _LABELS if ground.labelled else _IN_ORDER
-    if options.trials is not None:
-        return range(first, first + options.trials)
-    return range(first, CANDIDATES[options.auto])
+    fixed = [_IN_ORDER]
+    if ground.labelled:
+        fixed.insert(0, _LABELS)
+    if State.of(ground.student).shown:
+        fixed.insert(0, _BARE)
+    if options.trials is None:
+        return [*fixed, *range(CANDIDATES[options.auto])]
+    return [*fixed, *range(options.trials)][: options.trials]
