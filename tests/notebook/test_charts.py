@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,10 +14,19 @@ import vl_convert
 
 import flywheel
 from flywheel.notebook import Door, Note, charts
-from flywheel.store import Figure, Store, record_figures
+from flywheel.store import (
+    Figure,
+    KeptOutcome,
+    Store,
+    Trialled,
+    record_calls,
+    record_figures,
+    record_outcomes,
+)
 from tests.fakes.programs import programs
 from tests.fakes.stores import Filled
 from tests.fakes.versions import version
+from tests.store.test_calls import OK
 
 DRAWN: dict[str, Callable[[Door], charts.Picture]] = {
     "yield_by_operator": charts.yield_by_operator,
@@ -83,6 +93,44 @@ def test_a_study_is_drawn_with_the_trials_that_are_known(bare: Path) -> None:
     assert [one["number"] for one in drawn[0]] == [0, 1, 3]
     assert "the best on all of the validation, 40%" in str(picture.to_dict()["title"])
     assert isinstance(charts.study_course(fw, "other"), Note)
+
+
+def test_what_a_study_took_is_by_the_ledger_each_answer_once(bare: Path) -> None:
+    store = Store(bare / ".flywheel" / "flywheel.duckdb")
+    programs(store)
+    asked = replace(OK, run_id="study1", purpose="optimize:student")
+    kept = {"ok": (900, 50), "cached": (900, 50), "overloaded": (None, None)}
+    record_calls(
+        store,
+        [
+            replace(asked, call_id=status, status=status, input_tokens=read, output_tokens=wrote)
+            for status, (read, wrote) in kept.items()
+        ],
+    )
+    picture = charts.study_costs(flywheel.open(bare))
+    assert not isinstance(picture, Note)
+    ((bar,),) = picture.to_dict()["datasets"].values()
+    assert (bar["tokens"], bar["label"]) == (950, "repair by miprov2 (4 trials) study1")
+
+
+def test_how_many_tests_fail_makes_no_reason_of_its_own(bare: Path) -> None:
+    store = Store(bare / ".flywheel" / "flywheel.duckdb")
+    record_outcomes(
+        store,
+        Trialled("repair@base", "repair", "a", "d@1", "holdout", "tests_pass", "h", ""),
+        [
+            KeptOutcome(
+                example_id=f"e{n}", value=0.0, reason=f"{n} of {n + 4} tests still fail", parts={},
+                failure="", answer="x", code=None, usd=None, seconds=1.0, input_tokens=5,
+                output_tokens=5, run_id="r",
+            )
+            for n in range(3)
+        ],
+    )  # fmt: skip
+    picture = charts.failures(flywheel.open(bare))
+    assert not isinstance(picture, Note)
+    ((bar,),) = picture.to_dict()["datasets"].values()
+    assert (bar["reason"], bar["n"]) == ("n of n tests still fail", 3)
 
 
 def test_a_share_has_its_interval_and_the_number_it_is_of(fw: Door, planted: Filled) -> None:
