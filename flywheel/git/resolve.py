@@ -23,7 +23,7 @@ from flywheel.core.lock import locked
 from flywheel.git.checkout import Checkout, Entry, commit_of, commit_time, run_git
 from flywheel.git.index import index_settings
 from flywheel.git.license import LICENSE_FILE, METADATA, find_license
-from flywheel.git.release import fetch_release
+from flywheel.git.release import fetch_release, parsed
 from flywheel.git.release_history import Report, fetch_history, wanted_history
 
 _URL = re.compile(r"(?:git\+)?(?P<url>(?:https?|ssh|git|file)://\S+)|(?P<scp>[\w.-]+@[\w.-]+:\S+)")
@@ -89,7 +89,11 @@ def check_source(source: str) -> None:
 
     Raises `UsageError` where it is neither a folder that is there, nor a URL, nor a package.
     """
-    if not source.startswith("pypi:") and not _url(source):
+    if source.startswith("pypi:"):
+        name = source.removeprefix("pypi:")
+        if wanted_history(name, None) is None:
+            parsed(name)
+    elif not _url(source):
         _folder(source)
 
 

@@ -106,6 +106,8 @@ def test_the_nearest_tag_gives_the_version(repo, git, cache):
         ("gopher://example.org/x", "no URL that flywheel fetches"),
         ("ext::sh -c true", "does not exist"),
         (__file__, "is a file"),
+        ("pypi:toolz=1", "names no release"),
+        ("pypi:", "names no release"),
     ],
 )
 def test_what_can_be_no_repository_is_said_to_be_none_before_anything_is_done(
@@ -118,7 +120,14 @@ def test_what_can_be_no_repository_is_said_to_be_none_before_anything_is_done(
 
 
 def test_what_may_be_a_repository_is_not_fetched_to_see(repo):
-    for source in ("pypi:toolz", "https://127.0.0.1:1/x.git", "git@127.0.0.1:x.git", str(repo)):
+    for source in (
+        "pypi:toolz",
+        "pypi:toolz==1.0",
+        "pypi:toolz>=0.9",
+        "https://127.0.0.1:1/x.git",
+        "git@127.0.0.1:x.git",
+        str(repo),
+    ):
         check_source(source)
 
 
