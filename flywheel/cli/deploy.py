@@ -180,6 +180,8 @@ def _print_traffic(session: Session, now: Traffic, found: Sequence[Arm]) -> None
         session.next_step("deploy", ahead[0].version_id)
     elif len(found) > 1:
         session.next_step("traffic", now.module)
+    elif not registry_of(session).list(now.module):
+        session.next_step("optimize", "--module", now.module)
     else:
         champion = now.champion.rpartition("@")[2]
         session.next_step("traffic", now.module, f"{champion}=90", "HASH=10")

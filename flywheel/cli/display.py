@@ -45,7 +45,9 @@ class Line:
             return
         if self._task is None:
             self._task = self._bar.add_task("", total=None)
-        self._bar.update(self._task, description=visible(text), completed=done or 0, total=total)
+        # A task that has all stops its clock, and this line goes on with what comes next.
+        left = total if total is not None and (done or 0) < total else None
+        self._bar.update(self._task, description=visible(text), completed=done or 0, total=left)
 
     def _tell(self, text: str, done: int | None, total: int | None) -> None:
         from rich.markup import escape
@@ -54,7 +56,7 @@ class Line:
         if now - self._told_at < EVERY_SECONDS:
             return
         self._told_at = now
-        share = f" ({done / total:.0%})" if done and total else ""
+        share = f" ({done / total:.0%})" if done and total and done < total else ""
         took = f" · {for_a_person(now - self._began)}"
         self._session.say(f"[dim]{escape(visible(text))}{share}{took}[/dim]")
 
@@ -82,7 +84,8 @@ class Display:
                 self._session.say(f"[dim]{_PHASES[phase]}: {escape(detail)}[/dim]")
             case events.PhaseStarted(phase=phase, detail=detail):
                 if phase in ("environment", "baseline", "fetch", "prove"):
-                    self.status(f"{_PHASES.get(phase, phase)} {detail}")
+                    told = _UNDER_WAY.get(phase, _PHASES.get(phase, phase))
+                    self.status(f"{told} {detail}".rstrip())
             case events.PhaseProgressed(phase="batch", detail=detail):
                 # It goes on beside the judging, whose line it shares.
                 self._beside = f" · {detail}"
@@ -151,6 +154,8 @@ _PHASES = {
     "choose": "rows chosen",
     "write": "rows written",
 }
+_UNDER_WAY = {"prove": "critic proves itself"}
+"""Phases that are called otherwise before they have ended."""
 
 
 @contextlib.contextmanager

@@ -223,12 +223,12 @@ def _print(session: Session, done: Optimized) -> None:
     out.print(visible(title), markup=False, style="bold")
     if done.start:
         session.line("begun with", done.start)
-    for name, trial in (("as it was", studied.baseline), ("best", studied.best)):
+    best = "best" if studied.better else "best other"
+    for name, trial in (("as it was", studied.baseline), (best, studied.best)):
         if trial is not None:
             session.line(name, f"{told(trial.estimate)}, trial {trial.number}")
     if studied.best is not None and studied.baseline is not None:
-        before, after = studied.baseline.estimate.value, studied.best.estimate.value
-        if before is not None and after is not None and after <= before:
+        if not studied.better:
             session.line("", "no trial was better than the program as it was")
         for text in changes(studied.baseline.state.instructions, studied.best.state.instructions):
             out.print(f"    {visible(text)}", markup=False)

@@ -99,10 +99,12 @@ class Shown:
             f"{mark} trial {event.number}{kind} {score} · {event.demos} demos"
             f" [dim]· {event.seconds:.0f} s · so far{usd} tokens: {tokens or 'none'}[/dim]"
         )
-        if event.best:
+        if better:
             self._best = f" · best {event.value:.3f}"
+        if event.best:
             for line in changes(self._first, event.instructions)[:LINES]:
-                self._session.say(f"    [dim]{escape(visible(line[:_WIDTH]))}[/dim]")
+                cut = f"{line[:_WIDTH]}…" if len(line) > _WIDTH else line
+                self._session.say(f"    [dim]{escape(visible(cut))}[/dim]")
         left = event.left_seconds
         self._over_at = None if left is None else time.monotonic() + left
 
@@ -113,7 +115,7 @@ class Shown:
         if event.total:
             text += f": {event.done} of {event.total} {unit}"
         elif event.phase != "tune":
-            text += f": {event.done} answers"
+            text += f": {event.done} answer{'s' * (event.done != 1)}"
         text += f" · {event.detail}" if event.detail else ""
         text += self._best + self._left(event.left_seconds)
         self._line.show(text, event.done, event.total or None)

@@ -265,9 +265,11 @@ def _print_head(session: Session, version: Version, live: float) -> None:
         made += [
             f"{key} {value}"
             for key, value in said.optimizer.options.items()
-            if value and key not in ("seed", "threads", "trials")
+            if value and key not in ("seed", "threads", "trials", "forced")
         ]
         rows.append(("made by", ", ".join(made)))
+        if said.optimizer.options.get("forced"):
+            rows.append(("judge", "it may drive nothing, and was gone by all the same"))
         rows.append(("when", f"{said.created_at:%Y-%m-%d %H:%M} UTC, {said.cost.seconds:,.0f} s"))
         rows.append(("cost", f"{price(said.cost.usd)}, {said.cost.tokens:,} tokens"))
     if said.dataset:

@@ -308,7 +308,7 @@ def find_version(root: Path, asked: str) -> Version:
         cause=there,
         hint=f"Did you mean {near[0]}?"
         if near
-        else f"flywheel dataset build {name} makes it, where flywheel dataset list has that recipe",
+        else ("flywheel dataset list" if folders else f"flywheel dataset build {name}"),
     )
 
 

@@ -105,6 +105,13 @@ class Studied:
     """Wall time of this run."""
 
     @property
+    def better(self) -> bool:
+        """Whether the best is worth more than the program as it was."""
+        if self.best is None or self.baseline is None:
+            return self.best is not None
+        return (self.best.estimate.value or 0.0) > (self.baseline.estimate.value or 0.0)
+
+    @property
     def partial(self) -> bool:
         """Whether it was stopped before its end."""
         return self.error is not None

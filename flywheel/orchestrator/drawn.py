@@ -44,9 +44,9 @@ class Drawn:
         """
         if len(self.rows) < LEAST <= self.of:
             raise UsageError(
-                f"{len(self.rows)} rows are too few for a gate:"
+                f"{len(self.rows)} rows are too few to compare versions on:"
                 f" {LEAST} are the least that can show anything.",
-                hint=f"ask for more of the {self.of:,} of {self.split} of {self.dataset.id}",
+                hint=f"ask for {LEAST} or more: {self.split} of {self.dataset.id} has {self.of:,}",
             )
         require(len(self.rows))
 

@@ -33,7 +33,7 @@ from flywheel.orchestrator.scoring import Scoring
 from flywheel.orchestrator.tools import Toolbox, find_metric
 from flywheel.orchestrator.trials import PURPOSE, Trials
 from flywheel.orchestrator.tuning import Tuning, Weights
-from flywheel.programs import Metric, Program, Row, find_program, rows_of
+from flywheel.programs import Metric, Program, Row, rows_of
 from flywheel.registry import Model, Registry, Version
 from flywheel.store import Store, forget_trials, record_figures, record_study
 from flywheel.store import Study as Kept
@@ -72,9 +72,9 @@ def optimize(
     wanted = settings.optimize
     from flywheel.optimize.optimizers import find_optimizer  # noqa: PLC0415  DSPy, for a second
 
-    program = find_program(spec, workspace.root)
-    program.check()
     registry = Registry(workspace, store)
+    program = registry.program(spec)
+    program.check()
     registry.check(program)
     start = _start_of(program, registry, wanted)
     find_optimizer(wanted.optimizer)

@@ -184,7 +184,7 @@ def rollback(registry: Registry, module: str) -> Deployment:
     with registry.changing(module, f"rollback of {module}"), registry.sharing(module):
         deployed = registry.deployed(module)
         if not deployed.below:
-            known = f"{module}@{BASE} answers" if deployed.number else None
+            known = f"{module}@{BASE} answers"
             hint = f"flywheel versions --module {module}"
             if len(shares := traffic_of(registry, module).shares) > 1:
                 known = f"its traffic is shared: {', '.join(shares)}"

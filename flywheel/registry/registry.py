@@ -160,7 +160,9 @@ class Registry:
         module = place.rpartition(":")[2]
         if not module:
             raise UsageError(f"{asked!r} names no module.", hint="flywheel versions lists them")
-        if not at and asked != BASE and self._bare(asked):
+        if asked == BASE and self._bare(asked):
+            raise UsageError("'base' of which module?", hint="MODULE@base, such as repair@base")
+        if not at and self._bare(asked):
             if version := self._one(asked, asked, None):
                 return version
             raise UsageError(f"no version begins with {asked}", hint="flywheel versions lists them")
@@ -350,21 +352,25 @@ class Registry:
         if not folders:
             names = self.modules()
             near = difflib.get_close_matches(module, {*names, *SHIPPED}, n=1)
+            if spec or module in SHIPPED:
+                hint = f"flywheel optimize --module {spec or module}"
+            else:
+                hint = (
+                    f"Did you mean {near[0]}?" if near else "flywheel versions lists what there is"
+                )
             wanted = f", so there is no {asked}" if asked != module else ""
             return UsageError(
                 f"{module} has no versions{wanted}.",
                 cause=f"there are versions of {', '.join(names)}" if names else None,
-                hint=f"Did you mean {near[0]}?"
-                if near and not spec
-                else f"flywheel optimize --module {spec or module}",
+                hint=hint,
             )
         hashes = [BASE, *(one.name for one in folders)]
         near = difflib.get_close_matches(asked.rpartition("@")[2], hashes, n=1)
-        hint = f"Did you mean {module}@{near[0]}?" if near else None
+        slip = f"Did you mean {module}@{near[0]}?" if near else None
         return UsageError(
             f"There is no version {asked!r}.",
             cause=f"there are: {', '.join(f'{module}@{one}' for one in hashes)}",
-            hint=hint or f"flywheel versions --module {module}",
+            hint=slip or f"flywheel versions --module {module}",
         )
 
 

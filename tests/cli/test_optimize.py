@@ -136,6 +136,8 @@ def test_what_is_not_better_is_not_to_be_deployed(flywheel: Run, served: Provide
     served.script[:] = [lambda body: Behaviour(text=WRONG)]
     ran = flywheel(*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
     assert ran.code == 0, ran.err
+    assert "best other  0.000" in ran.out
+    assert "★" not in ran.err
     assert "0 rows better, 0 worse" in ran.out
     next_command = ran.err.rpartition("Next: flywheel ")[2].split()
     assert next_command[:2] == ["version", "diff"]

@@ -97,6 +97,13 @@ def test_the_time_left_falls_within_a_trial(monkeypatch: pytest.MonkeyPatch) -> 
     assert "left" not in bar.line
 
 
+def test_a_line_whose_step_is_done_goes_on() -> None:
+    _, bar = shown(STARTED, events.TrialProgressed("s1", 0, "full", 35, 35))
+    (task,) = bar.tasks
+    assert bar.line == "trial 0 of 10, full: 35 of 35 rows"
+    assert task.finished_time is None  # or its clock would stand
+
+
 def test_a_study_shows_nothing_of_the_one_before() -> None:
     once = events.StudyStarted("s2", "repair", "bootstrap-finetune", "tests_pass", 9, 5, 1, {})
     text, bar = shown(

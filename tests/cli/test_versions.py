@@ -234,6 +234,19 @@ def test_a_deploy_during_a_spin_is_refused(
     assert flywheel("deploy", given[0]).code == 0
 
 
+def test_what_has_no_version_is_told_how_to_get_one(flywheel: Flywheel, folder: Path) -> None:
+    for command, told in (
+        (("traffic", "repair"), "Next: flywheel optimize --module repair"),
+        (
+            ("traffic", "repair", "base=90", "deadbeef=10"),
+            "hint: flywheel optimize --module repair",
+        ),
+        (("version", "show", "nothere@abc"), "hint: flywheel versions lists what there is"),
+        (("version", "show", "base"), "hint: MODULE@base"),
+    ):
+        assert told in flywheel(*command).err
+
+
 def test_traffic_is_shared_and_shown_with_what_came_of_it(
     flywheel: Flywheel, given: tuple[str, str], folder: Path
 ) -> None:

@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_repository_is_refused(shell, tmp_path):
 
 
 def test_a_path_that_does_not_exist_is_refused(shell, tmp_path):
-    _refused(shell.harvest(tmp_path / "nowhere"), 1, "nowhere")
+    _refused(shell.harvest(tmp_path / "nowhere"), 2, "nowhere")
 
 
 def test_a_repository_without_commits_is_refused(shell, tmp_path):

@@ -127,7 +127,7 @@ def test_of_two_versions_one_may_be_named_by_its_hash_or_as_the_base(
     assert registry.pair(one.manifest.hash, two.manifest.hash) == (one, two)
     assert [found.id for found in registry.pair("base", two.manifest.hash)] == ["Mend@base", two.id]
     assert [found.id for found in registry.pair(one.id, "base")] == [one.id, "Mend@base"]
-    with pytest.raises(UsageError, match="no program 'base'"):
+    with pytest.raises(UsageError, match="of which module"):
         registry.pair("base", "base")
 
 
