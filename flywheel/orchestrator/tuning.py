@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from flywheel.optimize.finetune import Progress, Trace, Trained
 
 LEAST_SHARE = 0.5
-"""Of the time that is left when a training begins, at the least."""
+"""Of the time that is left when a training begins, at the least, if that leaves time to score."""
+SCORED_ONCE = 1.25
+"""What scoring takes, of what the longest trial took: no more is left for it where time is short."""
 SPARE = 60.0
 """Seconds that are left over for writing an adapter, and for serving it the first time."""
 
@@ -137,7 +139,11 @@ class Tuning:
         left = self._left()
         if left is None:
             return None
-        return max(1.0, left * LEAST_SHARE, left - SPARE - 2 * self._scoring())
+        once = left - SPARE / 2 - SCORED_ONCE * self._scoring()
+        if once < left * LEAST_SHARE / 4:
+            # Nothing could be scored in any case: what is trained is there for a longer limit.
+            return max(1.0, left * LEAST_SHARE)
+        return max(min(left * LEAST_SHARE, once), left - SPARE - 2 * self._scoring())
 
     def _base(self) -> Path:
         if self._profile.settings.adapter is not None:

@@ -169,7 +169,13 @@ def test_a_study_trains_as_long_as_leaves_time_to_score_and_nobody_stands_in(
     engine: Engine, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning, "local_file", lambda profile: tiny)
-    limits = {None: None, 1000.0: 1000.0 - tuning.SPARE - 2 * 30.0, 100.0: 50.0}
+    limits = {
+        None: None,
+        1000.0: 1000.0 - tuning.SPARE - 2 * 30.0,
+        200.0: 100.0,
+        100.0: 32.5,  # half of it would leave no time to score
+        70.0: 35.0,  # nor would anything that is worth a training
+    }
     for seed, (limit, seconds) in enumerate(limits.items()):
         one = Tuning(
             engine, FOR, tmp_path / "adapters", seed=seed, time_limit=limit,
