@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEAST_SHARE = 0.5
 """Of the time that is left when a training begins, at the least, if that leaves time to score."""
 SCORED_ONCE = 1.25
-"""What scoring takes, of what the longest trial took: all that is left for it where time is short."""
+"""What scoring takes, of what the longest trial took; where time is short, it gets no more."""
 SPARE = 60.0
 """Seconds that are left over for writing an adapter, and for serving it the first time."""
 
