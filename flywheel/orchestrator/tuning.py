@@ -67,7 +67,7 @@ class Tuning:
 
     def check(self) -> None:
         """See the port."""
-        from flywheel.optimize.finetune import (  # noqa: PLC0415
+        from flywheel.optimize.finetune import (  # noqa: PLC0415  of the extra `train`
             TrainOptions,
             base_of,
             check_libraries,
@@ -85,7 +85,7 @@ class Tuning:
     def tune(self, traces: Sequence[Trace], validation: Sequence[Trace], folder: Path) -> dspy.LM:
         """See the port."""
         from flywheel.lm.bridge import language_model  # noqa: PLC0415  DSPy, for a second
-        from flywheel.optimize.finetune import (  # noqa: PLC0415
+        from flywheel.optimize.finetune import (  # noqa: PLC0415  of the extra `train`
             TrainOptions,
             base_of,
             train,

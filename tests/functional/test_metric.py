@@ -188,13 +188,18 @@ def served() -> Iterator[Provider]:
         yield found
 
 
-def test_a_judge_is_compared_with_the_tests_on_what_models_answered(
-    harvested: Shell, served: Provider
-) -> None:
-    shell = harvested
+def playing_all(shell: Shell, served: Provider) -> Shell:
+    """A workspace whose every role is played by the provider."""
     profile(shell, served)
     settings = shell.workspace / "flywheel.toml"
     settings.write_text(settings.read_text().replace("lm.corrector", "lm.default"))
+    return shell
+
+
+def test_a_judge_is_compared_with_the_tests_on_what_models_answered(
+    harvested: Shell, served: Provider
+) -> None:
+    shell = playing_all(harvested, served)
     assert shell.run("correct", "--turns", "2", "--json").code == 0
     mended = figure(shell, "mended")
     assert (mended.value, mended.version) == (1.0, "by anthropic/claude-sonnet-4-6")
@@ -249,10 +254,7 @@ def test_a_metric_of_the_users_own_may_ask_the_small_model(harvested: Shell) -> 
 def test_a_judge_that_was_not_compared_with_the_tests_says_why(
     harvested: Shell, served: Provider
 ) -> None:
-    shell = harvested
-    profile(shell, served)
-    settings = shell.workspace / "flywheel.toml"
-    settings.write_text(settings.read_text().replace("lm.corrector", "lm.default"))
+    shell = playing_all(harvested, served)
     (shell.workspace / "metrics").mkdir()
     (shell.workspace / "metrics" / "mine.py").write_text(MINE)
     assert shell.run("correct", "--json").code == 0
