@@ -74,9 +74,12 @@ def rollback(context: typer.Context, module: Module, as_json: Json = False) -> N
     from rich.markup import escape
 
     from flywheel.registry import rollback as take_back
+    from flywheel.registry import traffic_of
 
     session = Session.of(context)
-    done = take_back(registry_of(session), module)
+    registry = registry_of(session)
+    shared = traffic_of(registry, module).shares
+    done = take_back(registry, module)
     if as_json:
         session.print_json(asdict(done))
         return
@@ -84,6 +87,9 @@ def rollback(context: typer.Context, module: Module, as_json: Json = False) -> N
         f"[green]●[/green] [bold]{escape(done.version_id)}[/bold] is deployed again,"
         f" in place of {escape(done.replaced)}."
     )
+    if len(shared) > 1:
+        told = ", ".join(f"{brief(one)} {percent:g} %" for one, percent in shared.items())
+        session.out.print(f"It has all traffic: it was shared until now ({escape(told)}).")
     session.next_step("version", "diff", done.version_id, done.replaced)
 
 

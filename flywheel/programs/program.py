@@ -32,6 +32,7 @@ from flywheel.programs.source import root_of, sources
 PACKAGE = "flywheel.programs.modules"
 CODE = ("good", "bad")
 """Outputs that are code, the first of them that a program has."""
+_SUBCLASS = "name a subclass of dspy.Module"
 _FORMS = "a name such as repair, path.py:Class, or package.module:Class"
 
 
@@ -102,6 +103,13 @@ def find_program(spec: str, folder: Path) -> Program:
         kind = getattr(importlib.import_module(f"{PACKAGE}.{spec}"), SHIPPED[spec])
         return _program(spec, spec, kind)
     place, _, name = spec.rpartition(":")
+    if spec.endswith(".py"):
+        found = _classes(_file(folder / spec, spec))
+        raise UsageError(
+            f"{spec} names no class",
+            cause=f"its programs: {', '.join(found) or 'none'}",
+            hint=f"did you mean {spec}:{found[0]}?" if found else _SUBCLASS,
+        )
     if not place or not name.isidentifier():
         near = difflib.get_close_matches(spec, SHIPPED, n=1)
         raise UsageError(
@@ -112,12 +120,12 @@ def find_program(spec: str, folder: Path) -> Program:
     module = _file(folder / place, spec) if place.endswith(".py") else _module(place, spec, folder)
     kind = getattr(module, name, None)
     if kind is None:
-        classes = [key for key, one in vars(module).items() if _is_program(one)]
+        classes = _classes(module)
         near = difflib.get_close_matches(name, classes, n=1)
         raise UsageError(
             f"{place} has no {name}",
             cause=f"its programs: {', '.join(classes) or 'none'}",
-            hint=f"did you mean {near[0]}?" if near else "name a subclass of dspy.Module",
+            hint=f"did you mean {near[0]}?" if near else _SUBCLASS,
         )
     if not _is_program(kind):
         raise UsageError(f"{spec} is no program", hint="it is a subclass of dspy.Module")
@@ -180,6 +188,10 @@ def _identity(path: Path, kind: type[Any]) -> str:
 def _placed(spec: str, folder: Path) -> str:
     place, _, name = spec.rpartition(":")
     return f"{(folder / place).resolve()}:{name}" if place.endswith(".py") else spec
+
+
+def _classes(module: types.ModuleType) -> list[str]:
+    return [name for name, one in vars(module).items() if _is_program(one)]
 
 
 def _is_program(kind: object) -> bool:

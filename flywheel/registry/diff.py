@@ -131,7 +131,7 @@ def _weights(said: Manifest) -> str:
 def shown(state: PredictorState, predictor: Predictor) -> dict[str, str]:
     """How the fields of a predictor are shown, by their names."""
     return {
-        name: f"{said.prefix} {said.description}"
+        name: f"{said.prefix} {said.description}".removesuffix(f" ${{{name}}}")
         for name, said in zip(predictor.fields, state.signature.fields, strict=True)
     }
 

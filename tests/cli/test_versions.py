@@ -210,8 +210,10 @@ def test_what_beats_the_base_is_deployed_and_rolled_back(
     assert "Forced. It was never compared" in forced.err
     assert "stopped before its end" in forced.err
     assert flywheel("rollback", "repair", "--json").json["version_id"] == better
+    flywheel("traffic", "repair", f"{better.partition('@')[2]}=90", "base=10")
     back = flywheel("rollback", "repair")
     assert "repair@base is deployed again" in back.out
+    assert "It has all traffic: it was shared until now" in back.out
     ended = flywheel("rollback", "repair")
     assert ended.code == 2
     assert "nothing can be rolled back" in ended.err

@@ -129,6 +129,8 @@ def test_a_program_of_a_package_is_found() -> None:
         ("nothing-like-it", "there is no program 'nothing-like-it'"),
         ("other.py:Mend", "is no file"),
         ("mine.py:Mnd", "did you mean Mend?"),
+        ("mine.py", "did you mean mine.py:Mend?"),
+        ("other.py", "is no file"),
         ("mine.py:no_class", "is no program"),
         ("no.such.package:Mend", "there is no module no.such.package"),
         ("broken.py:Mend", "line 2: ZeroDivisionError"),

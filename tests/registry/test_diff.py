@@ -7,7 +7,16 @@ from collections.abc import Callable
 import pytest
 
 from flywheel.core.errors import UsageError
-from flywheel.registry import Adapter, DraftVersion, Model, Registry, demo_of, difference
+from flywheel.registry import (
+    Adapter,
+    DraftVersion,
+    Model,
+    Registry,
+    demo_of,
+    difference,
+    parse,
+    shown,
+)
 from tests.registry.conftest import DEMO, SOURCE
 
 Draft = Callable[..., DraftVersion]
@@ -66,6 +75,15 @@ def test_a_step_that_came_and_another_model_are_named(registry: Registry, draft:
 def test_versions_of_two_modules_are_not_compared(registry: Registry, draft: Draft) -> None:
     with pytest.raises(UsageError, match="versions of two modules"):
         difference(registry.save(draft()), registry.find("repair@base"))
+
+
+def test_a_field_without_a_description_is_shown_by_its_prefix_alone(
+    registry: Registry, draft: Draft
+) -> None:
+    version = registry.save(draft())
+    check = next(one for one in version.manifest.predictors if one.name == "check")
+    state = parse(version.written)["check"]
+    assert shown(state, check) == {"bad": "Bad:", "good": "Good:", "right": "Right:"}
 
 
 def test_a_demonstration_reads_as_text() -> None:
