@@ -291,17 +291,22 @@ def _print_verdict(session: Session, one: Compared) -> None:
 
 
 def _next(session: Session, done: Evaluated, registry: Registry) -> None:
+    from flywheel.registry import verdict
+
+    # What is deployed may be another than the first of them.
     live = registry.deployed(done.standings[0].version.manifest.module.name).version_id
-    best = [
-        one
+    allowed = {
+        one.version.id
+        for one in done.standings
+        if one.version.id != live and verdict(registry, one.version).allows
+    }
+    better = [
+        (one.comparison.difference, one.challenger)
         for one in done.compared
-        if one.comparison is not None
-        and one.comparison.better
-        and not one.refused
-        and one.challenger != live
+        if one.comparison is not None and not one.refused and one.challenger in allowed
     ]
-    if best and done.drawn.split == "holdout" and not done.failed:
-        session.next_step("deploy", best[-1].challenger)
+    if better and not done.failed:
+        session.next_step("deploy", max(better)[1])
     else:
         session.next_step("trends", "--metric", done.metric.name)
 

@@ -18,6 +18,7 @@ from flywheel.cli.options import (
     TimeLimit,
 )
 from flywheel.cli.session import Session, visible
+from flywheel.cli.versions import registry_of
 from flywheel.core.ending import BUDGET, INTERRUPTED
 
 if TYPE_CHECKING:
@@ -258,12 +259,21 @@ def _print(session: Session, done: Optimized) -> None:
 def _conclude(session: Session, done: Optimized, gate: Evaluated | None, seed: int) -> None:
     """What the gate says, and the next command."""
     from flywheel.cli.evaluate import print_evaluated
+    from flywheel.registry import verdict
 
+    registry = registry_of(session)
     if done.version is None:
+        if done.again:
+            session.next_step("version", "show", done.start)
         return
     if gate is None:
+        live = registry.deployed(done.program.name).version_id
+        if live == done.version:
+            session.next_step("traffic", done.program.name)
+            return
         session.next_step(
-            "evaluate", "--module", done.program.spec, "--versions", f"base,{done.version}",
+            "evaluate", "--module", done.program.spec,
+            "--versions", f"{live.rpartition('@')[2]},{done.version}",
             "--dataset", done.dataset.id, "--split", "holdout", "--metric", done.metric.name,
         )  # fmt: skip
         return
@@ -271,7 +281,10 @@ def _conclude(session: Session, done: Optimized, gate: Evaluated | None, seed: i
     print_evaluated(session, gate, seed)
     (compared,) = gate.compared
     found = compared.comparison
-    if found is not None and found.better and not compared.refused:
+    shown = verdict(registry, registry.version_of(done.program, done.version))
+    if found is not None and found.better and not compared.refused and shown.allows:
         session.next_step("deploy", done.version)
     else:
+        if found is not None and found.better and not compared.refused:
+            session.out.print(visible(shown.sentence), markup=False)
         session.next_step("version", "diff", compared.champion, done.version)

@@ -207,9 +207,9 @@ class EvaluateSettings(Section):
     student: str | None = None
     """Language model that runs the program, by its profile; none: lm.student, lm.default, local."""
     max_usd: float | None = Field(default=None, gt=0)
-    """US dollars that the program's models may cost; none: no limit."""
+    """US dollars that models may cost, a judge among them; none: no limit."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Tokens that the program's models may read and write; none: no limit."""
+    """Tokens that models may read and write; none: no limit."""
     time_limit: Seconds | None = Field(default=None, gt=0)
     """Stop after this long, as seconds or "10m", "1h30m"; none: no limit."""
     seed: int = 0
@@ -222,9 +222,9 @@ class MetricSettings(Section):
     judge: str | None = None
     """Language model that judges, by its profile; none: lm.judge, lm.default, or the local."""
     max_usd: float | None = Field(default=None, gt=0)
-    """US dollars that models may cost; none: no limit."""
+    """US dollars that `flywheel metric run` may cost; none: no limit."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Tokens that models may read and write; none: no limit."""
+    """Tokens that models may read and write in it; none: no limit."""
     seed: int = 0
     """Seed of the draws that an interval is made of, and of the models' sampling."""
 

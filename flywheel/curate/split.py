@@ -116,8 +116,14 @@ def _groups(rows: pl.DataFrame, component: NDArray[np.int64], rules: Split) -> l
         case "time":
             return [str(one) for one in rows["at"].to_list()]
         case "component":
-            ids = rows["example_id"]
-            return [ids[int(first)] for first in component]
+            # Files stay when a repository is harvested further, and with them the order: a program
+            # that goes on with more rows must not be scored on what it has learned from.
+            named = rows.select(pl.Series("component", component), "definition", "files")
+            if isinstance(named.schema["files"], pl.List):
+                named = named.explode("files")
+            file = pl.coalesce("files", "definition").min().over("component")
+            least = dict(named.select("component", file.alias("least")).iter_rows())
+            return [least[int(one)] for one in component]
 
 
 def _drawn(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,6 +211,15 @@ class Version:
         """The examples of a split; none where it has no such split. Raises as `batches` does."""
         parts = self.batches(split, ("example_id",)) if split in self.splits else ()
         return frozenset(one for part in parts for one in part["example_id"].to_pylist())
+
+    def beside(self, split: str, ids: Collection[str]) -> frozenset[str]:
+        """The examples of a split that hang together with some of its examples, and those."""
+        if split not in self.splits:
+            return frozenset()
+        rows = self.scan(split).select("example_id", "component")
+        some = rows.filter(pl.col("example_id").is_in(list(ids))).select("component")
+        found = rows.join(some, on="component", how="semi").select("example_id")
+        return frozenset(found.collect()["example_id"])
 
     def scan(self, split: str) -> pl.LazyFrame:
         """The rows of a split, not yet read."""

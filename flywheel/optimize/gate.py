@@ -35,6 +35,8 @@ LEAST = math.ceil(1 - math.log2(ALPHA))
 MCNEMAR, BOOTSTRAP = "mcnemar-exact", "paired-bootstrap"
 """Names of the tests."""
 
+_ROUNDING = 1e-12
+"""Of equal numbers: their deviation over their mean, as it is computed, stays below that."""
 _DRAWS = 20_000
 """Draws of a paired bootstrap: the least p-value, 5e-5, is below what the thirtieth look asks."""
 _EXACT_UP_TO = 20_000
@@ -269,8 +271,9 @@ def _bootstrap(values: NDArray[np.float64], *, seed: int) -> tuple[float, float,
     """The p-value of a mean of 0, and both ends of the mean's 95 % interval."""
     rows, mean = len(values), float(values.mean())
     error = float(values.std(ddof=1)) / math.sqrt(rows)
-    if error == 0:
-        # Every row changes by the same: draws say nothing of the spread, the signs do.
+    if error <= abs(mean) * _ROUNDING:
+        # Every row changes by the same, up to the last digits of a sum: draws say nothing of the
+        # spread, the signs do.
         up, down = (rows if mean > 0 else 0), (rows if mean < 0 else 0)
         low, high = tango(up, down, rows)
         return mcnemar(up, down), min(mean, low), max(mean, high)

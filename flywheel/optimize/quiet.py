@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partialmethod
@@ -12,7 +13,7 @@ from pathlib import Path
 import tqdm
 
 _PARALLEL = "dspy.utils.parallelizer"
-_left: set[int | None] = set()
+_left: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 """Threads that were there when the last block ended, but for the one that ended it."""
 _LOGGERS = ("dspy", "gepa", "optuna", "py.warnings")
 
@@ -46,13 +47,14 @@ def quiet(path: Path) -> Iterator[None]:
 def _hush() -> None:
     """Let threads that DSPy left behind say nothing: a study that was stopped waits for none."""
     _left.clear()
-    _left.update(one.ident for one in threading.enumerate())
-    _left.discard(threading.get_ident())
+    _left.update(threading.enumerate())
+    _left.discard(threading.current_thread())
     logging.getLogger(_PARALLEL).addFilter(_unheard)
 
 
 def _unheard(record: logging.LogRecord) -> bool:
-    return record.thread not in _left
+    # It is asked in the thread that speaks, whose number another may have had.
+    return threading.current_thread() not in _left
 
 
 def _taken(name: str, handler: logging.Handler) -> tuple[list[logging.Handler], bool]:

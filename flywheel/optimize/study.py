@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,8 @@ class Study:
     """That of trainings, of every study."""
     stop: Stop
     """What may end it early."""
+    begun_demos: Sequence[str] = ()
+    """Examples that the program shows as the study begins with it."""
     on_plan: Callable[[Plan], None] = lambda plan: None
     """Is told what is to be done."""
     on_trial: Callable[[Trial, bool], None] = lambda trial, best: None
@@ -195,6 +198,7 @@ class Study:
             self.subject.inputs,
             self.measure,
             self.stop,
+            student=self.models.student.model,
             threshold=self.options.threshold,
             on_trial=self._on_trial,
             on_seen=self.on_seen,
@@ -258,7 +262,7 @@ class Study:
 
     def _score(self, program: dspy.Module) -> None:
         """Score a program on all of the validation, where it has not been."""
-        mine = State.of(program).hash
+        mine = State.of(program, self.models.student.model).hash
         if not any(one.kind == FULL and one.state.hash == mine for one in self._watch.trials):
             self._evaluate(program, self._known(self.validation))
 
@@ -345,8 +349,10 @@ class Study:
         watch, best = self._watch, self._watch.best
         shown: dict[str, None] = {}
         if best is not None:
-            for demos in best.trial.state.demos.values():
-                shown |= dict.fromkeys(filter(None, map(watch.origin, demos)))
+            for demo in chain.from_iterable(best.trial.state.demos.values()):
+                origin = watch.origin(demo)
+                # Which of those it began with that is, is not known: it may be any.
+                shown |= dict.fromkeys((origin,) if origin is not None else self.begun_demos)
         return Studied(
             ended=self.stop.ended,
             error=self.stop.error,

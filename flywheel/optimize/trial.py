@@ -28,13 +28,17 @@ class State:
     """The models that steps were given of their own, by the name of the step."""
 
     @classmethod
-    def of(cls, program: dspy.Module) -> Self:
-        """The state of a program."""
+    def of(cls, program: dspy.Module, student: str = "") -> Self:
+        """The state of a program; a step that was given the student asks no model of its own."""
         steps = dict(program.named_predictors())
         return cls(
             {name: step.signature.instructions for name, step in steps.items()},
             {name: [dict(demo) for demo in step.demos] for name, step in steps.items()},
-            {name: step.lm.model for name, step in steps.items() if step.lm is not None},
+            {
+                name: step.lm.model
+                for name, step in steps.items()
+                if step.lm is not None and step.lm.model != student
+            },
         )
 
     @property

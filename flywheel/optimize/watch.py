@@ -151,14 +151,18 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
         measure: Measure,
         stop: Stop,
         *,
+        student: str,
         threshold: float,
         on_trial: Callable[[Trial, bool], None],
         on_seen: Callable[[Seen], None],
     ) -> None:
-        """`kind` is the program's class, `rows` all rows by example, `inputs` what it takes."""
+        """`kind` is the program's class, `rows` all rows by example, `inputs` what it takes.
+
+        `student` is the model that plays it, by DSPy's name.
+        """
         super().__init__()
         self._kind, self._rows, self._measure, self._stop = kind, rows, measure, stop
-        self._threshold = threshold
+        self._student, self._threshold = student, threshold
         self._on_trial, self._on_seen = on_trial, on_seen
         self._by_inputs = {_key(row.inputs(inputs)): row for row in rows.values()}
         self._lock = threading.Lock()
@@ -308,8 +312,9 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
             number = len(self.trials) + len(self._open)
             self._between = self._proposed = self._answers = 0
             self._open[call_id] = _Open(
-                number, program, kind, examples, time.monotonic(), State.of(program)
-            )
+                number, program, kind, examples, time.monotonic(),
+                State.of(program, self._student),
+            )  # fmt: skip
         self._tell(number, kind, 0, len(examples))
 
     def on_evaluate_end(
@@ -365,7 +370,10 @@ class Watch(BaseCallback):  # type: ignore[misc]  # DSPy is not typed
                 self._tell(len(self.trials), "propose", self._proposed, 0)
         if isinstance(instance, dspy.Predict):
             before = _STEP.get()
-            self._steps[call_id] = before, inputs.get("kwargs") or {}
+            # Beside its fields it may be given settings, of which a demonstration says nothing.
+            given = inputs.get("kwargs") or {}
+            fields = instance.signature.input_fields
+            self._steps[call_id] = before, {key: given[key] for key in given if key in fields}
             _STEP.set((before[0] if before else instance, instance))
 
     def _step_ended(self, call_id: str, outputs: Any) -> None:

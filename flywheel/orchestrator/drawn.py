@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flywheel.core.errors import UsageError
-from flywheel.curate import SPLITS
+from flywheel.curate import SPLITS, VALIDATION
 from flywheel.curate import Version as Dataset
 from flywheel.optimize.gate import LEAST, require
 from flywheel.programs import Row, rows_of
+from flywheel.registry import Registry, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +74,12 @@ def draw(dataset: Dataset, split: str, *, rows: int | None, seed: int) -> Drawn:
     found.sort(key=lambda row: (places[row.id], row.id))
     baselines = {key: places[key][1] for key in chosen}
     return Drawn(dataset, split, tuple(found), baselines, len(places), seed)
+
+
+def learnt_of(dataset: Dataset, registry: Registry, start: Version) -> frozenset[str]:
+    """Examples of the validation that speak for a version: it has learnt from them, or beside them.
+
+    More bugs may put what hangs together into another split: then all of that has been seen.
+    """
+    roles = registry.seen(start, dataset.ids(VALIDATION))
+    return dataset.beside(VALIDATION, [key for key, role in roles.items() if role != VALIDATION])

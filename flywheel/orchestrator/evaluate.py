@@ -94,7 +94,9 @@ def evaluate(
             wanted=Allowance(wanted.max_usd, wanted.max_tokens),
             run_id=run_id,
         ) as models,
-        Toolbox(metric, settings, workspace, store, bus, run_id=run_id) as tools,
+        Toolbox(
+            metric, settings, workspace, store, bus, run_id=run_id, engine=models.engine
+        ) as tools,
     ):  # fmt: skip
         crew = [
             _Contender(ready(one, registry, models, bus), models, drawn, tools) for one in versions
@@ -183,12 +185,15 @@ class _Loop:
         jobs = self._jobs()
         baselines = self._done.drawn.baselines
         self._recall()
+        left = sum(len(self._done.drawn.rows) - one.standing.known for one in self._crew.values())
         try:
             for done in work(
                 jobs, self._measure, threads=threads, together=lambda job: baselines[job.row.id]
             ):
                 self._take(done)
-                stop.check()
+                left -= 1
+                if left:
+                    stop.check()
         except Stopped as stopped:
             raise stopped.error from stopped
 

@@ -142,7 +142,7 @@ class Evaluated:
     ended: str = EXHAUSTED
     """`exhausted`, `interrupted`, `budget` or `time-limit`."""
     usd: float = 0.0
-    """US dollars that the program's models cost in this run."""
+    """US dollars that models cost in this run, one that judges among them."""
     tokens: int = 0
     """Tokens that they have read and written in this run."""
     seconds: float = 0.0

@@ -169,6 +169,11 @@ class Models:
         return name
 
     @property
+    def engine(self) -> Engine:
+        """What asks, for one more role within the same limits."""
+        return self._engine
+
+    @property
     def spent(self) -> Spending:
         """What the calls of this run have cost."""
         return self._engine.spent

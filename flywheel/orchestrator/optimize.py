@@ -25,6 +25,7 @@ from flywheel.curate import Version as Dataset
 from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, profile_of
 from flywheel.optimize.finetune import find_adapter
 from flywheel.orchestrator.cost import take_calls
+from flywheel.orchestrator.drawn import learnt_of
 from flywheel.orchestrator.hosted import HostedTuning, tunes
 from flywheel.orchestrator.measure import agreement_of, version_of
 from flywheel.orchestrator.models import PATIENCE
@@ -34,7 +35,7 @@ from flywheel.orchestrator.tools import Toolbox, find_metric
 from flywheel.orchestrator.trials import PURPOSE, Trials
 from flywheel.orchestrator.tuning import Tuning, Weights
 from flywheel.programs import Metric, Program, Row, rows_of
-from flywheel.registry import Model, Registry, Version
+from flywheel.registry import DraftVersion, Model, Registry, Version
 from flywheel.store import Store, forget_trials, record_figures, record_study
 from flywheel.store import Study as Kept
 from flywheel.workspace import Workspace
@@ -108,8 +109,8 @@ def _rows(
 ) -> tuple[list[Row], list[Row]]:
     """Rows to learn from, and rows to score trials on, drawn by the seed.
 
-    What the start has learnt from scores nothing: it would speak for the start. Raises `LeakError`
-    where the start has seen what is held out.
+    What the start has learnt from scores nothing, nor does what hangs together with it: it would
+    speak for the start. Raises `LeakError` where the start has seen what is held out.
     """
     if missing := [one for one in (TRAIN, VALIDATION) if one not in version.splits]:
         raise UsageError(
@@ -120,7 +121,7 @@ def _rows(
         )
     from flywheel.optimize.optimizers import WEIGHTS  # noqa: PLC0415  DSPy, for a second
 
-    learnt: set[str] = set()
+    learnt: Collection[str] = ()
     if start is not None:
         if seen := registry.seen(start, version.ids(HOLDOUT)):
             raise LeakError(
@@ -128,8 +129,7 @@ def _rows(
                 cause="what comes of it could not be compared on them",
                 hint="begin with another version, or without one",
             )
-        roles = registry.seen(start, version.ids(VALIDATION))
-        learnt = {key for key, role in roles.items() if role != VALIDATION}
+        learnt = learnt_of(version, registry, start)
     many = wanted.rows or LEARNT
     if wanted.optimizer in WEIGHTS and wanted.rows is None:
         many = version.manifest.splits[TRAIN].rows
@@ -206,7 +206,7 @@ class _Work:
         tools = held.enter_context(
             Toolbox(
                 self._metric, self._settings, self._workspace, self._store, self._bus,
-                run_id=self._study_id,
+                run_id=self._study_id, engine=engine,
             )
         )  # fmt: skip
         scoring = Scoring(
@@ -301,6 +301,7 @@ class _Work:
             folder=folder,
             trainings=self._workspace.trainings,
             stop=stop,
+            begun_demos=() if self._start is None else self._start.manifest.demos,
             on_plan=lambda plan: trials.planned(
                 plan, State.of(module), len(train), len(validation)
             ),
@@ -453,7 +454,7 @@ class _Work:
                 paid=engine.spent,
             )
             registry, draft = Registry(self._workspace, self._store), draft_of(done)
-            if draft is not None and self._start is not None and registry.again(draft, self._start):
+            if self._is_start(registry, draft, studied):
                 done = replace(done, again=True)
             elif draft is not None:
                 done = replace(done, version=registry.save(draft).id)
@@ -482,8 +483,16 @@ class _Work:
         record_figures(self._store, optimize_figures(done))
         return done
 
+    def _is_start(self, registry: Registry, draft: DraftVersion | None, studied: Studied) -> bool:
+        """Whether a study that began with a version has found nothing else."""
+        if self._start is None:
+            return False
+        if draft is None:
+            return studied.ended == DONE
+        return registry.again(draft, self._start)
+
     def _weights(self, studied: Studied) -> Weights:
         """What the best state needs beside the student's own weights."""
-        if self._tuning is None or studied.best is None:
+        if self._tuning is None:
             return Weights()
-        return self._tuning.weights(studied.best.state.models.values())
+        return self._tuning.weights(studied.best.state.models.values() if studied.best else ())

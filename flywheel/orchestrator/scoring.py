@@ -113,8 +113,8 @@ def priced(
     """Scores with what their calls have cost; the calls, by their ids, are settled for that."""
     calls = [key for _, keys in waiting for key in keys]
     prices: dict[str, float | None] = {}
-    if calls and tools.models is not None:
-        tools.models.settle()
+    if calls:
+        tools.settle()
         prices = usd_of(store, calls)
     return [replace(one, usd=sum_of([prices.get(key) for key in keys])) for one, keys in waiting]
 

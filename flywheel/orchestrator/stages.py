@@ -18,10 +18,10 @@ from flywheel.core.ending import (
     TIME_LIMIT,
 )
 from flywheel.core.errors import DatasetError
-from flywheel.core.events import EventBus, PhaseStarted
+from flywheel.core.events import EventBus, PhaseStarted, Warned
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import Section, Settings, SpinSettings
-from flywheel.curate import HOLDOUT, TRAIN, find_version
+from flywheel.curate import HOLDOUT, TRAIN, VALIDATION, find_version
 from flywheel.curate import Version as Dataset
 from flywheel.curate.holdout import frozen
 from flywheel.lm import Spending
@@ -29,7 +29,7 @@ from flywheel.optimize.gate import level, require
 from flywheel.orchestrator.correct import correct
 from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.dataset import build_dataset, recipe_of
-from flywheel.orchestrator.drawn import draw
+from flywheel.orchestrator.drawn import draw, learnt_of
 from flywheel.orchestrator.evaluate import evaluate
 from flywheel.orchestrator.evaluated import Compared
 from flywheel.orchestrator.harvest import harvest
@@ -257,12 +257,22 @@ class Stages:
     def _start(self, champion: Version, dataset: str) -> str | None:
         """What a round's study goes on from: the champion, or the program as its code has it.
 
-        The latter where its weights are a provider's, and where it has seen what is held out.
+        The latter where its weights are a provider's, where it has seen what is held out, and where
+        it has learned from half of what would score it.
         """
         if champion.folder is None or champion.manifest.tuned is not None:
             return None
-        held = self._dataset(dataset).ids(HOLDOUT)
-        return None if self._registry.seen(champion, held) else champion.id
+        data = self._dataset(dataset)
+        why = ""
+        if self._registry.seen(champion, data.ids(HOLDOUT)):
+            why = "has seen rows of the hold-out"
+        elif 2 * len(learnt_of(data, self._registry, champion)) > len(data.ids(VALIDATION)):
+            why = "has learned from most of what the round's trials are scored on"
+        if why:
+            told = "the round begins with the program as its code has it"
+            self._bus.publish(Warned("spin-start", f"{champion.id} {why}: {told}"))
+            return None
+        return champion.id
 
     def _new_in(self, done: Optimized) -> Spending:
         """What a study took that no earlier round has: on the same dataset it is the same study."""

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from flywheel.core.errors import LMError, UsageError
 from flywheel.core.events import EventBus
 from flywheel.core.settings import Settings
-from flywheel.lm import OF_REQUESTS, Failure, Message, Request, Role, profile_of
+from flywheel.lm import (
+    OF_REQUESTS,
+    Engine,
+    Failure,
+    Message,
+    Purpose,
+    Reply,
+    Request,
+    Role,
+    profile_of,
+)
+from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.models import Allowance, Models
 from flywheel.orchestrator.prove import Prover
 from flywheel.programs import Answer, Case, Metric, Score, Tools, load_metric
 from flywheel.store import Store
 from flywheel.workspace import Workspace, content, find_content
+
+_Ask = Callable[[Request], Future[Reply]]
 
 
 def find_metric(name: str, settings: Settings, workspace: Workspace) -> Metric:
@@ -75,14 +90,20 @@ class Toolbox:
         bus: EventBus,
         *,
         run_id: str,
+        engine: Engine | None = None,
     ) -> None:
-        """Raises `UsageError` or `LMError` where a model is needed that cannot be asked."""
+        """`engine` asks the judge too: its limits and its end are those of what the answers are to.
+
+        Without it the judge has one of its own, which may take what `settings.metric` allows.
+        Raises `UsageError` or `LMError` where a model is needed that cannot be asked.
+        """
         self.metric = metric
         """The metric."""
         self._seed = settings.metric.seed
+        self._workspace, self._store = workspace, store
         self._held = ExitStack()
-        self.models: Models | None = None
-        """The models that judge, None where none is needed."""
+        self._models: Models | None = None
+        self._ask: _Ask | None = None
         self.judge = ""
         """The name of the one that is asked, empty where none is needed."""
         self.prover: Prover | None = None
@@ -90,33 +111,40 @@ class Toolbox:
         if "judge" in metric.all_needs:
             wanted = settings.metric
             self.judge = profile_of(Role.JUDGE, settings.lm, wanted.judge).settings.model
-            self.models = Models(
-                Role.JUDGE,
-                settings,
-                workspace,
-                store,
-                bus,
-                chosen=wanted.judge,
-                wanted=Allowance(wanted.max_usd, wanted.max_tokens),
-                run_id=run_id,
-            )
-            self._held.enter_context(self.models)
+            purpose = Purpose(Role.JUDGE, f"metric:{metric.name}", run_id, wanted.judge or "")
+            if engine is None:
+                self._models = Models(
+                    Role.JUDGE,
+                    settings,
+                    workspace,
+                    store,
+                    bus,
+                    chosen=wanted.judge,
+                    wanted=Allowance(wanted.max_usd, wanted.max_tokens),
+                    run_id=run_id,
+                )
+                engine = self._held.enter_context(self._models).engine
+            else:
+                engine.check(purpose.role, purpose.profile)
+            self._ask = partial(engine.submit, purpose=purpose)
         if "critic" in metric.all_needs:
             self.prover = self._held.enter_context(Prover(settings, workspace, store, bus))
 
     def measure(self, case: Case, answer: Answer) -> Measurement:
         """What the metric says of an answer. Raises what `Metric.score` raises."""
-        opinions = None
-        if self.models is not None:
-            opinions = _Opinions(self.models, f"metric:{self.metric.name}", self._seed)
+        opinions = _Opinions(self._ask, self._seed) if self._ask is not None else None
         tools = Tools(critic=self.prover, judge=opinions)
         score = _Others(self.metric.uses, tools).of(self.metric, case, answer)
         return Measurement(score, tuple(opinions.calls) if opinions is not None else ())
 
     def drop(self) -> None:
         """Give up what models were asked, at once: a person does not wait for it."""
-        if self.models is not None:
-            self.models.close()
+        if self._models is not None:
+            self._models.close()
+
+    def settle(self) -> None:
+        """Store the calls that ended so far."""
+        take_calls(self._workspace, self._store)
 
     def __enter__(self) -> Toolbox:
         return self
@@ -129,8 +157,8 @@ class Toolbox:
 class _Opinions:
     """The port `Judge`, for one answer; it knows which calls that took."""
 
-    def __init__(self, models: Models, purpose: str, seed: int) -> None:
-        self._models, self._purpose, self._seed = models, purpose, seed
+    def __init__(self, put: _Ask, seed: int) -> None:
+        self._put, self._seed = put, seed
         self.calls: list[str] = []
 
     def ask(
@@ -155,7 +183,7 @@ class _Opinions:
             for sample in range(samples)
         ]
         said = []
-        for future in [self._models.ask(request, self._purpose) for request in requests]:
+        for future in [self._put(request) for request in requests]:
             try:
                 reply = future.result()
             except LMError as error:

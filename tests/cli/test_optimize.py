@@ -236,6 +236,38 @@ def test_a_study_begins_with_a_version_and_is_its_child(flywheel: Run, served: P
     assert shown["parent"] == first["version"]
 
 
+@NEEDS_OPTUNA
+def test_a_version_names_the_examples_that_it_has_of_its_start(
+    flywheel: Run, served: Provider
+) -> None:
+    command = (*OPTIMIZE, "--json", "--gate-rows", "0")
+    first = flywheel(*command, "--optimizer", "bootstrap-fewshot").json
+    assert first["demos"]
+    ran = flywheel(*command, "--optimizer", "gepa", "--trials", "2", "--from", first["version"])
+    assert ran.code == 0, ran.err
+    shown = [one for one in ran.json["trials"] if one["demos"]]
+    assert shown
+    if ran.json["best"] is not None:
+        assert ran.json["demos"] == first["demos"]
+
+
+def test_what_hangs_together_with_rows_that_the_start_has_learnt_scores_nothing(
+    flywheel: Run, served: Provider, folder: Path
+) -> None:
+    few = ("--optimizer", "bootstrap-fewshot", "--gate-rows", "0", "--json")
+    first = flywheel(*OPTIMIZE, *few).json
+    # More bugs have moved what hangs together with row 0, from which the first learns.
+    moved = [row(0), row(60, component="c0"), *(row(number) for number in range(40, 45))]
+    parts = {
+        "train": [row(number) for number in range(20, 28)],
+        "validation": moved,
+        "holdout": [row(number) for number in range(30, 38)],
+    }
+    version(find(explicit=folder).datasets, rows=parts)
+    assert flywheel(*OPTIMIZE, *few).json["validated_on"] == 7
+    assert flywheel(*OPTIMIZE, *few, "--from", first["version"]).json["validated_on"] == 5
+
+
 def test_a_version_that_has_seen_the_hold_out_begins_nothing(
     flywheel: Run, served: Provider, folder: Path
 ) -> None:
@@ -347,6 +379,18 @@ def test_a_judge_that_may_drive_nothing_drives_by_force_and_the_version_says_so(
     assert ran.json["forced"] is True
     shown = flywheel("version", "show", ran.json["version"], "--json").json
     assert shown["optimizer"]["options"]["forced"] is True
+
+
+def test_what_a_study_may_cost_counts_the_judge_too(flywheel: Run, served: Provider) -> None:
+    few = ("--optimizer", "bootstrap-fewshot", "--gate-rows", "0")
+    assert flywheel(*OPTIMIZE, *few).code == 0
+    asked = len(served.asked)
+    # What the program says at first is known from there: only the judge is to be paid.
+    ran = flywheel(
+        "optimize", "--module", "repair", "--metric", "plan_judge", "--force", *few,
+        "--max-tokens", "5",
+    )  # fmt: skip
+    assert (ran.code, len(served.asked)) == (4, asked), ran.out + ran.err
 
 
 def test_a_dataset_without_a_validation_is_refused(

@@ -62,6 +62,18 @@ def test_nothing_leaks(by: Any, seed: int) -> None:
         assert None not in parted.split
 
 
+def test_more_rows_of_the_same_files_stay_in_their_split() -> None:
+    frame = rows(2000).with_columns(family=pl.col("definition"))
+    rules = Split(validation=0.1, holdout=0.2)
+    # As identities are drawn, what is harvested later is anywhere in the order.
+    mixed = frame.sample(fraction=1, shuffle=True, seed=1)
+    few = mixed.head(1000).sort("example_id")
+    before = dict(zip(few["example_id"], part(few, rules, None).split, strict=True))
+    after = dict(zip(frame["example_id"], part(frame, rules, None).split, strict=True))
+    moved = sum(after[key] != place for key, place in before.items())
+    assert moved < 0.05 * few.height
+
+
 def test_shares_are_kept_as_far_as_components_allow() -> None:
     frame = rows(2000).with_columns(family=pl.col("definition"))
     parted = part(frame, Split(validation=0.1, holdout=0.2), None)

@@ -166,6 +166,8 @@ def test_a_change_that_is_the_same_everywhere_has_an_interval_all_the_same() -> 
     assert found.difference == 0.25
     assert found.low <= 0.25 <= found.high
     assert found.p_value == mcnemar(12, 0)
+    # A tenth six times is no six tenths: the mean is a last digit off.
+    assert compare(values(*[0.0] * 6), values(*[0.1] * 6)).p_value == mcnemar(6, 0)
     same = compare(values(*[0.25] * 12), values(*[0.25] * 12))
     assert (same.difference, same.p_value) == (0, 1)
     assert same.low < 0 < same.high

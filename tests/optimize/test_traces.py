@@ -15,6 +15,7 @@ from flywheel.optimize.finetune import (
     write_traces,
 )
 from flywheel.optimize.finetune import base as module
+from flywheel.optimize.finetune.base import Base
 from flywheel.optimize.finetune.gguf import name_of
 from flywheel.optimize.finetune.trace import learned
 from flywheel.optimize.finetune.train import _ended
@@ -75,7 +76,7 @@ def test_without_the_extra_it_is_said_how_to_have_it(monkeypatch: pytest.MonkeyP
 def test_an_end_that_was_damaged_is_an_error(tmp_path: Path, said: str) -> None:
     (tmp_path / "trained.json").write_text(said)
     with pytest.raises(TrainingError, match=r"trained\.json cannot be read"):
-        _ended(tmp_path, tmp_path, "fingerprint", TrainOptions())
+        _ended(tmp_path, tmp_path, Base(tmp_path, "base", 1, 1), "fingerprint", TrainOptions())
 
 
 @pytest.mark.parametrize(

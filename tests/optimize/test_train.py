@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,18 @@ def test_what_its_time_ended_goes_on_when_it_has_more(tiny: Path, tmp_path: Path
     assert trained(tiny, tmp_path, replace(longer, time_limit=None)) == whole
 
 
+def test_what_its_time_ended_comes_again_of_its_last_checkpoint(tiny: Path, tmp_path: Path) -> None:
+    short = replace(QUICK, max_seconds=0.001, time_limit=10)
+    first = trained(tiny, tmp_path, short)
+    # Also where it was killed before it could write its adapter down.
+    (tmp_path / "work" / "trained.json").unlink()
+    shutil.rmtree(first.folder)
+    heard: list[Progress] = []
+    again = trained(tiny, tmp_path, replace(short, max_seconds=5), heard.append)
+    assert (again.hash, again.manifest.steps, heard) == (first.hash, 1, [])
+    assert again.manifest.end == "time"
+
+
 def test_without_validation_the_last_weights_are_kept(tiny: Path, tmp_path: Path) -> None:
     done = train(traces(0, 8), [], tiny, QUICK, tmp_path / "work", adapters=tmp_path / "adapters")
     assert (done.manifest.validation_loss, done.manifest.best_step) == (None, 4)
@@ -218,6 +231,11 @@ def test_weights_that_were_changed_are_refused_and_made_again(tiny: Path, tmp_pa
     heard: list[Progress] = []
     again = trained(tiny, tmp_path, on_progress=heard.append)
     assert (again.hash, again.gguf.read_bytes(), heard) == (done.hash, whole, [])
+    # So are those that a training begins with.
+    kept = done.weights.read_bytes()
+    done.weights.write_bytes(kept[:-1] + b"?")
+    assert trained(tiny, tmp_path, on_progress=heard.append) == done
+    assert (done.weights.read_bytes(), heard) == (kept, [])
     # As it is where its manifest is gone.
     (done.folder / "manifest.json").unlink()
     assert trained(tiny, tmp_path).gguf.read_bytes() == whole

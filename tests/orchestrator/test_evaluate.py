@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -301,6 +302,37 @@ def test_a_judge_that_may_drive_nothing_gives_no_verdict(place: Place) -> None:
     assert compared.comparison is not None
     assert compared.refused == "plan_judge was never compared with the tests"
     assert gates(place.store) == ()
+    of = {
+        one.key: one.input_tokens + one.output_tokens for one in call_sums(place.store, "purpose")
+    }
+    assert 0 < of["metric:plan_judge"] < done.tokens == sum(of.values())
+
+
+def test_a_limit_holds_for_the_judge_too(place: Place) -> None:
+    known = place.run(place.base)
+    assert (known.ended, known.tokens > 0) == ("exhausted", True)
+    # What the program has said is kept: the judge alone is paid for now.
+    profiles = {**place.settings.lm, "judge": place.settings.lm["student"]}
+    settings = place.settings.model_copy(
+        update={"lm": profiles, "evaluate": EvaluateSettings(max_tokens=5)}
+    )
+    done = place.run(place.base, metric="plan_judge", settings=settings)
+    assert (done.ended, done.tokens) == ("budget", 0)
+
+
+def test_a_limit_that_is_reached_with_the_last_row_cuts_nothing_short(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("flywheel.optimize.stop.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def late(done: Evaluated) -> None:
+        if done.standings[0].now == ROWS:
+            now[0] = 100.0
+
+    settings = place.settings.model_copy(update={"evaluate": EvaluateSettings(time_limit=60)})
+    done = place.run(place.base, settings=settings, on_progress=late)
+    assert (done.ended, now) == ("exhausted", [100.0])
 
 
 def test_a_version_that_learned_from_the_rows_gives_no_verdict(place: Place) -> None:

@@ -69,6 +69,7 @@ unknown = true
 validation = 0.2
 holdout = {holdout}
 holdout_name = "small"
+seed = 1
 least_holdout = {least}
 """
 FUNCTIONS = {

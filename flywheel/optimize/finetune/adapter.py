@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from flywheel.core.errors import UsageError
 from flywheel.core.identity import bytes_hash
 from flywheel.optimize.finetune.base import Base
+from flywheel.optimize.finetune.checkpoint import End
 from flywheel.optimize.finetune.gguf import write_adapter
 from flywheel.optimize.finetune.options import TrainOptions
 
@@ -32,8 +33,6 @@ LOSSES, MANIFEST = "losses.jsonl", "manifest.json"
 
 _AGAIN = "put its folder back, or train it again: flywheel optimize"
 
-End = Literal["epochs", "patience", "time"]
-"""Why a training ended: all was seen, validation got no better, or its time was over."""
 _ENDS: dict[End, str] = {
     "epochs": "it saw all",
     "patience": "more made the validation no better",
@@ -208,7 +207,7 @@ def keep(
     (making / MANIFEST).write_text(written + "\n")
     adapters.mkdir(parents=True, exist_ok=True)
     with suppress(UsageError):
-        return find(adapters, manifest.hash)
+        return whole(adapters, manifest.hash, base)
     folder = adapters / manifest.hash
     shutil.rmtree(folder, ignore_errors=True)
     making.replace(folder)
@@ -235,6 +234,13 @@ def find(adapters: Path, name: str) -> Trained:
             hint=_AGAIN,
         )
     return Trained(folder, manifest)
+
+
+def whole(adapters: Path, name: str, base: Base) -> Trained:
+    """An adapter by its hash, of which every form is what was trained. Raises `UsageError`."""
+    found = find(adapters, name)
+    found.tensors(base)
+    return found
 
 
 def _config(base: Base, options: TrainOptions) -> dict[str, Any]:

@@ -9,10 +9,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flywheel.core.errors import TrainingError, UsageError
 
+End = Literal["epochs", "patience", "time"]
+"""Why a training ended: all was seen, validation got no better, or its time was over."""
 _FILE = "checkpoint.safetensors"
 _HEAD = "flywheel"
 """The one entry of the file's table of texts."""
@@ -41,6 +43,10 @@ class TrainingState:
     """Validations since then."""
     loss: float | None = None
     """Of the last step, in nats a token."""
+    end: End | None = None
+    """Why it has ended, None where it has not."""
+    allowed: float | None = None
+    """Seconds that it was allowed in all, where its time ended it."""
 
 
 @dataclass(frozen=True, slots=True)

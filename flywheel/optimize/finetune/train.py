@@ -27,9 +27,16 @@ from typing import Any
 from flywheel.core.errors import Interrupted, TrainingError, UsageError
 from flywheel.core.identity import content_hash
 from flywheel.core.lock import locked_if_free
-from flywheel.optimize.finetune.adapter import LOSSES, End, Trained, find, keep
+from flywheel.optimize.finetune.adapter import LOSSES, Trained, keep, whole
 from flywheel.optimize.finetune.base import LIBRARIES, Base, base_of, check_libraries
-from flywheel.optimize.finetune.checkpoint import Checkpoint, TrainingState, judged, load, save
+from flywheel.optimize.finetune.checkpoint import (
+    Checkpoint,
+    End,
+    TrainingState,
+    judged,
+    load,
+    save,
+)
 from flywheel.optimize.finetune.encode import Encoded, Lot, encoded
 from flywheel.optimize.finetune.model import Tuned, tuned
 from flywheel.optimize.finetune.options import TrainOptions
@@ -106,7 +113,7 @@ def train(
                 f"the training in {folder} is under way already",
                 hint="wait for it: what it learns is taken from there, and not learned again",
             )
-        if (trained := _ended(folder, adapters, fingerprint, options)) is not None:
+        if (trained := _ended(folder, adapters, of, fingerprint, options)) is not None:
             return trained
         training = _Training(of, options, folder, kept, tested, start, on_progress)
         training.begin(load(folder, fingerprint), fingerprint)
@@ -211,7 +218,10 @@ class _Training:
 
     def run(self) -> End:
         """Step by step to the end."""
-        options = self._options
+        options, found = self._options, self.standing
+        if found.end is not None and not (found.allowed and options.allowed > found.allowed):
+            return found.end
+        self.standing = replace(found, end=None, allowed=None)
         every = max(1, self._an_epoch // options.validations)
         clock = time.monotonic()
         spent = self.standing.seconds
@@ -233,17 +243,25 @@ class _Training:
                 validation = self._validate()
                 self.standing = replace(self.standing, seconds=spent + time.monotonic() - clock)
             told = self._noted(loss, validation)
-            stale = self.standing.worse >= options.patience
+            end = self._end(over=over)
+            # A checkpoint of the end says so: from it no further step is taken.
+            allowed = options.allowed if end == "time" else None
+            self.standing = replace(self.standing, end=end, allowed=allowed)
             due = time.monotonic() - self._saved_at >= options.checkpoint_seconds
-            due = due or step % options.checkpoint_steps == 0
-            if due or step == self.steps or over or stale:
+            if due or step % options.checkpoint_steps == 0 or end is not None:
                 self._save()
             self._told(told)
-            if stale:
-                return "patience"
-            if over:
-                return "time"
+            if end is not None:
+                return end
         return "epochs"
+
+    def _end(self, *, over: bool) -> End | None:
+        """Why a training ends after its last step, None where it does not."""
+        if self.standing.worse >= self._options.patience:
+            return "patience"
+        if self.standing.step == self.steps:
+            return "epochs"
+        return "time" if over else None
 
     def _over(self) -> bool:
         """Whether the time is over, but for the last validation."""
@@ -410,7 +428,9 @@ def _end(folder: Path, trained: Trained, fingerprint: str, allowed: float | None
     new.replace(folder / _ENDED)
 
 
-def _ended(folder: Path, adapters: Path, fingerprint: str, options: TrainOptions) -> Trained | None:
+def _ended(
+    folder: Path, adapters: Path, base: Base, fingerprint: str, options: TrainOptions
+) -> Trained | None:
     """The adapter of a training that has ended, where it is still whole. Raises `TrainingError`.
 
     None where its time ended it and these options allow more.
@@ -432,7 +452,7 @@ def _ended(folder: Path, adapters: Path, fingerprint: str, options: TrainOptions
     if ended != fingerprint or more:
         return None
     try:
-        return find(adapters, name)
+        return whole(adapters, name, base)
     except UsageError:
         return None  # its last checkpoint gives it once more
 

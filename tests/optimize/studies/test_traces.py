@@ -47,7 +47,7 @@ class Chain(dspy.Module):  # type: ignore[misc]
 
 
 def watch_of(program: Any, some: tuple[Row, ...], inputs: tuple[str, ...], **more: Any) -> Watch:
-    given = {"measure": exact, "stop": Stop(), "threshold": 1.0}
+    given = {"measure": exact, "stop": Stop(), "student": "", "threshold": 1.0}
     return Watch(
         type(program), {row.id: row for row in some}, inputs, **{**given, **more},
         on_trial=lambda trial, best: None, on_seen=lambda seen: None,
@@ -213,6 +213,10 @@ def test_prompt_and_weights_are_made_better_together(bench: Make, served: Provid
     assert found.best.estimate.value == 1.0
     assert any(trial.state.models == {"step": "known"} for trial in found.trials)
     assert trainer.given[0]
+    # DSPy scores the program as it was once more, and that is no other state.
+    first, again = found.trials[:2]
+    assert again.state == first.state
+    assert found.best.state != first.state
 
 
 def test_what_is_learned_from_has_one_training_whatever_study_asks(
