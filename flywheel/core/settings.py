@@ -222,9 +222,9 @@ class MetricSettings(Section):
     judge: str | None = None
     """Language model that judges, by its profile; none: lm.judge, lm.default, or the local."""
     max_usd: float | None = Field(default=None, gt=0)
-    """US dollars that `flywheel metric run` may cost; none: no limit."""
+    """US dollars that a judge may cost; none: what the command may, whose answers it judges."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Tokens that models may read and write in it; none: no limit."""
+    """Tokens that a judge may read and write; none: what the command may."""
     seed: int = 0
     """Seed of the draws that an interval is made of, and of the models' sampling."""
 

@@ -508,6 +508,9 @@ class Engine:
                 started_at=started,
                 streamed=streamed,
             )
+            if self._ending:
+                # Put by what goes on while the engine ends: nobody would wait for its answer.
+                raise asyncio.CancelledError
             self._journal.sent(lost)
             call_id, sent = lost.call_id, True
             self._sent.add(task)

@@ -6,14 +6,20 @@ the two differ, a fair coin would decide. The interval of the difference is Tang
 in its own standard errors and centred (Hall and Wilson, Biometrics 47:757-762, 1991); test and
 interval then are two readings of the same draws. A row that is not known of both is counted, and is
 in no figure. Pure: it runs nothing, and knows no store.
+
+Bugs of one definition are no independent evidence: who mends one of them mends its like. So a coin
+decides each definition as a whole, draws are of definitions, and the score interval is that of as
+many rows as these are worth (Eliasziw and Donner, Statistics in Medicine 10:1981-1991, 1991). Where
+each row is of a definition of its own, all are what they are named after.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +71,9 @@ class Comparison:
     """Upper end."""
     p_value: float
     """How often equals would differ at least so much, two-sided."""
+    p_at_worst: float
+    """The same of a gain, whatever the rows are worth that are known of one of the two alone: at
+    the worst all for the champion, and nothing for the challenger. 1 where nothing is left."""
     test: str
     """`mcnemar-exact` or `paired-bootstrap`."""
     regressions: tuple[str, ...]
@@ -73,14 +82,17 @@ class Comparison:
     """Rows that it does better, the best first."""
     unknown: int
     """Rows without a value of one or both; they are in no figure."""
-    firm: bool = True
-    """Whether what is found to be better stays so, whatever the rows are worth that are known of
-    one of the two alone: at the worst all for the champion, and nothing for the challenger."""
+    definitions: int
+    """Definitions that the rows are of."""
+    differing: int
+    """Those that the two differ on, gains and regressions of each taken together."""
+    effect: float
+    """How many of these rows are worth one of a definition of its own (Kish's design effect)."""
 
     @property
     def better(self) -> bool:
         """Whether the challenger is significantly better."""
-        return self.p_value < ALPHA and self.difference > 0 and self.firm
+        return self.difference > 0 and self.p_at_worst < ALPHA
 
     @property
     def worse(self) -> bool:
@@ -94,23 +106,27 @@ class Comparison:
             f"{100 * self.difference:+.1f} points (95 % {100 * self.low:+.1f} to"
             f" {100 * self.high:+.1f}), p = {self.p_value:.2g}, on {self.n:,} rows"
         )
+        alike = self.definitions < self.n
+        if alike:
+            found += f" of {self.definitions:,} definitions"
         if self.better:
             return f"Better: {found}."
         if self.worse:
             return f"Worse: {found}."
-        if not self.firm and self.p_value < ALPHA:
+        if self.p_value < ALPHA:
             return (
                 f"Not shown to be better: {found}; {self.unknown:,} more are not known of both, and"
                 " at their worst nothing is left of it."
             )
-        differing = len(self.gains) + len(self.regressions)
-        if self.test == MCNEMAR and differing < LEAST:
+        if self.test == MCNEMAR and self.differing < LEAST:
+            of = f"{self.differing} definitions" if alike else f"{self.differing} of them"
             return (
-                f"Not shown to be better: {found}; the two differ on {differing} of them,"
+                f"Not shown to be better: {found}; the two differ on {of},"
                 f" and {LEAST} are the least that can show anything."
             )
         if self.test == MCNEMAR and self.difference > 0:
-            more = needed(self.difference, differing / self.n)
+            share = (len(self.gains) + len(self.regressions)) / self.n
+            more = math.ceil(needed(self.difference, share) * self.effect)
             return f"Not shown to be better: {found}; a gain of this size takes {more:,} rows."
         return f"Not shown to be better: {found}."
 
@@ -128,11 +144,13 @@ def compare(
     champion: Mapping[str, float | None],
     challenger: Mapping[str, float | None],
     *,
+    of: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Comparison:
     """Compare values by example id; only rows that are known of both count.
 
-    Raises `DatasetError` for fewer than `LEAST` such rows: nothing could ever be shown on them.
+    `of` is the definition that an example is of, by its id; without it each has one of its own.
+    Raises `DatasetError` for fewer than `LEAST` definitions: nothing could ever be shown on them.
     """
     every = champion.keys() | challenger.keys()
     pairs = {
@@ -141,25 +159,32 @@ def compare(
         if (before := champion.get(key)) is not None and (after := challenger.get(key)) is not None
     }
     unknown = len(every) - len(pairs)
-    require(len(pairs), unknown=unknown)
+    place = of or {}
+    named = [place.get(key, key) for key in pairs]
+    require(len(pairs), definitions=len(set(named)), unknown=unknown)
     changes = {key: after - before for key, (before, after) in pairs.items()}
     ranked = sorted(changes, key=lambda key: (changes[key], key))
     regressions = tuple(key for key in ranked if changes[key] < 0)
     gains = tuple(key for key in sorted(ranked, key=lambda key: -changes[key]) if changes[key] > 0)
     values = np.array(list(changes.values()))
     binary = all(value in (0, 1) for pair in pairs.values() for value in pair)
-    p_value, low, high = _tested(values, binary=binary, seed=seed)
-    worst = [
-        (0.0 if after is None else after) - (1.0 if before is None else before)
-        for before, after in ((champion.get(key), challenger.get(key)) for key in sorted(every))
-        if (before is None) != (after is None)
-    ]
-    firm = True
+    rows = _Rows.of(values, named)
+    p_value, low, high = _tested(rows, binary=binary, seed=seed)
+    worst = {
+        key: (0.0 if after is None else after) - (1.0 if before is None else before)
+        for key in sorted(every)
+        if ((before := champion.get(key)) is None) != ((after := challenger.get(key)) is None)
+    }
+    p_at_worst = p_value
     if worst and values.mean() > 0:
-        with_worst = np.concatenate([values, worst])
-        whole = binary and set(worst) <= {-1.0, 0.0}
-        p_worst, *_ = _tested(with_worst, binary=whole, seed=seed)
-        firm = p_worst < ALPHA and float(with_worst.mean()) > 0
+        with_worst = _Rows.of(
+            np.concatenate([values, list(worst.values())]),
+            [*named, *(place.get(key, key) for key in worst)],
+        )
+        whole = binary and set(worst.values()) <= {-1.0, 0.0}
+        p_at_worst = 1.0
+        if with_worst.mean > 0:
+            p_at_worst = max(p_value, _tested(with_worst, binary=whole, seed=seed)[0])
     return Comparison(
         n=len(pairs),
         champion=mean_of({key: (before,) for key, (before, _) in pairs.items()}, seed=seed),
@@ -172,21 +197,28 @@ def compare(
         regressions=regressions,
         gains=gains,
         unknown=unknown,
-        firm=firm,
+        p_at_worst=p_at_worst,
+        definitions=len(rows.sums),
+        differing=int((np.abs(rows.sums) > _ROUNDING).sum()),
+        effect=rows.effect,
     )
 
 
-def require(rows: int, *, unknown: int = 0) -> None:
+def require(rows: int, *, definitions: int | None = None, unknown: int = 0) -> None:
     """Refuse a split on which no difference could ever be significant.
 
-    Raises `DatasetError` that names how many rows the gate needs.
+    `definitions` are those that the rows are of; none: each of its own. Raises `DatasetError` that
+    names how many rows the gate needs.
     """
-    if rows >= LEAST:
+    if min(rows, rows if definitions is None else definitions) >= LEAST:
         return
     more = f"; {unknown:,} more are not known of both" if unknown else ""
+    few, noun = f"{rows} rows", "rows"
+    if definitions is not None and definitions < rows:
+        few, noun = f"{rows} rows of {definitions} definitions", "definitions"
     raise DatasetError(
-        f"{rows} rows are too few for a gate: {LEAST} are the least that can show anything.",
-        cause=f"fewer than {LEAST} rows that differ are never significant at {ALPHA:g}{more}",
+        f"{few} are too few for a gate: {LEAST} {noun} are the least that can show anything.",
+        cause=f"fewer than {LEAST} {noun} that differ are never significant at {ALPHA:g}{more}",
         hint=f"to see {100 * EFFECT:.0f} points where {100 * DISCORDANT:.0f} % of the rows differ,"
         f" {needed():,} rows are needed: build a dataset with a larger split",
     )
@@ -224,6 +256,26 @@ def needed(difference: float = EFFECT, discordant: float = DISCORDANT) -> int:
     return high
 
 
+def flips(sums: NDArray[np.float64]) -> float:
+    """Two-sided p-value of whole changes of definitions, each of which a fair coin would turn.
+
+    Exact. Where none is more than 1 it is McNemar's.
+    """
+    sizes = np.abs(sums[sums != 0]).astype(int)
+    if sizes.size == 0 or sizes.max() == 1:
+        return mcnemar(int((sums > 0).sum()), int((sums < 0).sum()))
+    reach, seen = int(sizes.sum()), abs(int(sums.sum()))
+    if seen == 0:
+        return 1.0
+    likely = np.zeros(2 * reach + 1)  # how likely the sum of the turned changes is -reach to reach
+    likely[reach] = 1
+    for size in sizes:
+        half, likely = likely / 2, np.zeros_like(likely)
+        likely[size:] += half[:-size]
+        likely[:-size] += half[size:]
+    return float(min(1.0, 2 * likely[reach + seen :].sum()))
+
+
 def mcnemar(gains: int, regressions: int) -> float:
     """Two-sided p-value of so many rows one way and so many the other; 1 where none differs."""
     differing = gains + regressions
@@ -234,8 +286,11 @@ def mcnemar(gains: int, regressions: int) -> float:
     return min(1.0, 2 * tail / (1 << differing))
 
 
-def tango(gains: int, regressions: int, rows: int) -> tuple[float, float]:
-    """Ends of the 95 % score interval of the difference of two paired shares (Tango 1998)."""
+def tango(gains: float, regressions: float, rows: float) -> tuple[float, float]:
+    """Ends of the 95 % score interval of the difference of two paired shares (Tango 1998).
+
+    Of rows that are worth fewer, each count is what it is worth.
+    """
     difference = (gains - regressions) / rows
 
     def far(shift: float) -> bool:
@@ -259,26 +314,66 @@ def tango(gains: int, regressions: int, rows: int) -> tuple[float, float]:
     return end(difference, -1.0), end(difference, 1.0)
 
 
-def _tested(values: NDArray[np.float64], *, binary: bool, seed: int) -> tuple[float, float, float]:
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Changes of rows, and the same by definition."""
+
+    values: NDArray[np.float64]
+    """Of each row."""
+    sums: NDArray[np.float64]
+    """Of each definition, all its rows together."""
+    sizes: NDArray[np.int64]
+    """Its rows."""
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], named: Sequence[str]) -> Self:
+        """The changes of rows, with the definition of each."""
+        _, place = np.unique(np.array(named), return_inverse=True)
+        sums = np.bincount(place, weights=values).astype(np.float64)
+        return cls(values, sums, np.bincount(place))
+
+    @property
+    def mean(self) -> float:
+        """Of all rows."""
+        return float(self.values.mean())
+
+    @property
+    def effect(self) -> float:
+        """How many rows are worth one: the variance of the mean over that of as many lone rows."""
+        rows, groups = len(self.values), len(self.sums)
+        if rows == groups:
+            return 1.0
+        alone = rows / (rows - 1) * float(((self.values - self.mean) ** 2).sum())
+        if groups == 1 or alone <= _ROUNDING:
+            return rows / groups  # nothing tells them from one another
+        off = self.sums - self.sizes * self.mean
+        return max(1.0, groups / (groups - 1) * float((off**2).sum()) / alone)
+
+
+def _tested(rows: _Rows, *, binary: bool, seed: int) -> tuple[float, float, float]:
     """The p-value of changes whose mean would be 0, and both ends of their mean's interval."""
     if not binary:
-        return _bootstrap(values, seed=seed)
-    up, down = int((values > 0).sum()), int((values < 0).sum())
-    return mcnemar(up, down), *tango(up, down, len(values))
+        return _bootstrap(rows, seed=seed)
+    up, down = int((rows.values > 0).sum()), int((rows.values < 0).sum())
+    one = rows.effect
+    return flips(rows.sums), *tango(up / one, down / one, len(rows.values) / one)
 
 
-def _bootstrap(values: NDArray[np.float64], *, seed: int) -> tuple[float, float, float]:
+def _bootstrap(rows: _Rows, *, seed: int) -> tuple[float, float, float]:
     """The p-value of a mean of 0, and both ends of the mean's 95 % interval."""
-    rows, mean = len(values), float(values.mean())
-    error = float(values.std(ddof=1)) / math.sqrt(rows)
+    groups, mean = len(rows.sums), rows.mean
+    whole = rows.sums[None, :], rows.sizes[None, :]
+    error = float(_errors(*whole, np.array([mean]))[0])
     if error <= abs(mean) * _ROUNDING:
         # Every row changes by the same, up to the last digits of a sum: draws say nothing of the
         # spread, the signs do.
-        up, down = (rows if mean > 0 else 0), (rows if mean < 0 else 0)
-        low, high = tango(up, down, rows)
+        up, down = (groups if mean > 0 else 0), (groups if mean < 0 else 0)
+        low, high = tango(up, down, groups)
         return mcnemar(up, down), min(mean, low), max(mean, high)
-    picked = draws(rows, seed=seed, count=_DRAWS)
-    distances = np.concatenate([_distances(values[pick], mean) for pick in picked])
+    picked = draws(groups, seed=seed, count=_DRAWS)
+    distances = np.concatenate(
+        [_distances(rows.sums[pick], rows.sizes[pick], mean) for pick in picked]
+    )
     as_far = int((distances >= abs(mean) / error).sum())
     p_value = (as_far + 1) / (len(distances) + 1)
     # The distance that a share of `ALPHA` of the draws reaches, so that the interval and the
@@ -288,12 +383,24 @@ def _bootstrap(values: NDArray[np.float64], *, seed: int) -> tuple[float, float,
     return p_value, max(-1.0, mean - reach), min(1.0, mean + reach)
 
 
-def _distances(drawn: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
+def _distances(
+    sums: NDArray[np.float64], sizes: NDArray[np.int64], mean: float
+) -> NDArray[np.float64]:
     """How far the mean of each draw is from that of the sample, in its own standard errors."""
-    off = np.abs(drawn.mean(axis=1) - mean)
-    errors = drawn.std(axis=1, ddof=1) / math.sqrt(drawn.shape[1])
+    means = sums.sum(axis=1) / sizes.sum(axis=1)
+    off = np.abs(means - mean)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: NDArray[np.float64] = np.where(off == 0, 0.0, off / errors)
+        found: NDArray[np.float64] = np.where(off == 0, 0.0, off / _errors(sums, sizes, means))
+    return found
+
+
+def _errors(
+    sums: NDArray[np.float64], sizes: NDArray[np.int64], means: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Standard errors of means, one a line, of rows that come by definitions."""
+    groups = sums.shape[1]
+    spread = ((sums - sizes * means[:, None]) ** 2).sum(axis=1) * groups / (groups - 1)
+    found: NDArray[np.float64] = np.sqrt(spread) / sizes.sum(axis=1)
     return found
 
 

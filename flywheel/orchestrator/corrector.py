@@ -21,7 +21,7 @@ from flywheel.core.settings import CorrectSettings, Settings
 from flywheel.lm import Failure, Message, Reply, Request, Response, Usage
 from flywheel.orchestrator.models import Models
 from flywheel.orchestrator.player import Player, ready
-from flywheel.programs import FIELDS, Answer, Case, Row, Score
+from flywheel.programs import FIELDS, Answer, Case, Program, Row, Score
 from flywheel.registry import Registry, Routed, record_outcome, route, traffic_of
 from flywheel.store import FIXED, UNKNOWN, Attempt, Mendable, Store
 from flywheel.workspace import Workspace
@@ -122,6 +122,15 @@ class _Played(Reply):
     """What it answered."""
 
 
+def check_mends(program: Program) -> None:
+    """Raise `UsageError` for a program that is told the fix."""
+    if told := [name for name in program.fields if name in FORBIDDEN]:
+        raise UsageError(
+            f"{program.name} cannot mend: it takes {', '.join(told)}, which is the fix",
+            hint="name a program that takes bad and error, such as repair",
+        )
+
+
 class Programmed:
     """A program that is called with the fields of a bug; leaving the block ends what it does."""
 
@@ -153,11 +162,7 @@ class Programmed:
             for name in self._traffic.shares
         }
         for one in self._players.values():
-            if told := [name for name in one.program.fields if name in FORBIDDEN]:
-                raise UsageError(
-                    f"{module} cannot mend: it takes {', '.join(told)}, which is the fix",
-                    hint="name a program that takes bad and error, such as repair",
-                )
+            check_mends(one.program)
         self._seed = settings.correct.seed
         threads = models.profile.settings.concurrency
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="flywheel-program")

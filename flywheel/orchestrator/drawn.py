@@ -37,6 +37,11 @@ class Drawn:
         told = f"{self.split} of {self.dataset.id}"
         return told if len(self.rows) == self.of else f"{len(self.rows)} rows of {told}"
 
+    @property
+    def definitions(self) -> int:
+        """Definitions that the rows are bugs of."""
+        return len({row.definition for row in self.rows})
+
     def require(self) -> None:
         """Refuse rows on which no difference could ever be significant.
 
@@ -49,7 +54,7 @@ class Drawn:
                 f" {LEAST} are the least that can show anything.",
                 hint=f"ask for {LEAST} or more: {self.split} of {self.dataset.id} has {self.of:,}",
             )
-        require(len(self.rows))
+        require(len(self.rows), definitions=self.definitions)
 
 
 def draw(dataset: Dataset, split: str, *, rows: int | None, seed: int) -> Drawn:

@@ -123,7 +123,7 @@ def evaluate(
             else:
                 models.settle()
             loop.keep()
-        spent = models.spent
+        spent = models.spent + tools.spent
         done.usd, done.tokens = spent.usd, spent.tokens
     done.judged = tools.prover.judged if tools.prover is not None else 0
     done.seconds = time.monotonic() - clock
@@ -310,14 +310,17 @@ def _compared(
     rows = {row.id: row for row in done.drawn.rows}
     found, refused = None, ""
     try:
-        found = compare(champion.values, challenger.values, seed=seed)
+        of = {key: row.definition for key, row in rows.items()}
+        found = compare(champion.values, challenger.values, of=of, seed=seed)
     except DatasetError as error:
         # So many rows are not known that nothing can be told.
         refused = f"{error.message} {error.cause or ''}".strip()
     if done.ended != EXHAUSTED:
         refused = "not every row was run"
     for one in (champion, challenger):
-        if learned := registry.seen(one.version, rows):
+        # What has seen them is ahead of what it is worth: who beats it all the same, does.
+        beaten = one is champion and found is not None and found.better
+        if (learned := registry.seen(one.version, rows)) and not beaten:
             refused = f"{one.version.id} has learned from {len(learned)} of these rows"
     return Compared(
         champion.version.id,

@@ -23,6 +23,7 @@ from flywheel.core.identity import content_hash
 from flywheel.core.settings import Settings
 from flywheel.git import check_source
 from flywheel.lm import Spending
+from flywheel.orchestrator.corrector import check_mends
 from flywheel.orchestrator.rounds import Round, Rounds, Spread, Spun, Stage, write
 from flywheel.orchestrator.spin_report import report
 from flywheel.orchestrator.stages import Stages, StageStopped
@@ -49,12 +50,14 @@ def spin(
 ) -> Spun:
     """Spin a module over repositories, round by round; nobody else deploys it meanwhile.
 
-    Raises `RegistryError` where another changes the module, and what the stages raise; what is done
-    until then is kept.
+    Raises `UsageError` where the module cannot mend what it is to try, `RegistryError` where
+    another changes the module, and what the stages raise; what is done until then is kept.
     """
     registry = Registry(workspace, store)
     program = registry.program(module)
     program.check()
+    if settings.spin.attempts:
+        check_mends(program)
     for one in repos:
         check_source(one)
     shown = tuple(without_credentials(one) for one in repos)

@@ -197,7 +197,8 @@ class Stages:
                 self._wanted.recipe, self._settings, self._workspace, self._store, self._bus
             )
         except DatasetError as error:
-            if frozen(self._workspace.datasets, name) is not None:
+            out_of_room = isinstance(error.__cause__, OSError)
+            if out_of_room or frozen(self._workspace.datasets, name) is not None:
                 raise
             # Nothing is frozen yet: more of the repositories may be enough for a hold-out.
             problem = " ".join(filter(None, (error.message, error.cause)))
@@ -207,9 +208,12 @@ class Stages:
             )  # fmt: skip
         splits = built.version.manifest.splits
         held = splits[HOLDOUT].examples if HOLDOUT in splits else 0
-        problem = ""
+        problem, wanted = "", self._wanted
         try:
-            require(min(held, self._wanted.rows or held))
+            if not held:
+                require(0)
+            drawn = draw(built.version, HOLDOUT, rows=wanted.rows, seed=wanted.seed)
+            require(len(drawn.rows), definitions=drawn.definitions)
         except DatasetError as error:
             problem = f"{error.message} {error.hint}"
             if self._wanted.rows is None:
@@ -326,7 +330,7 @@ class Stages:
         why = compared.refused or (found.sentence if found is not None else "")
         if found is not None and found.better and not compared.refused and not deployed:
             why = verdict(self._registry, challenger).sentence
-            if found.p_value >= level(now.number):
+            if found.p_at_worst >= level(now.number):
                 why = (
                     f"{found.sentence} Not deployed: in round {now.number} p must stay below"
                     f" {level(now.number):.2g}, for every round looks at the same hold-out."
@@ -353,7 +357,7 @@ class Stages:
         found = compared.comparison
         if found is None or compared.refused or not found.better:
             return False
-        if found.p_value >= level(now.number):
+        if found.p_at_worst >= level(now.number):
             return False
         live = self._registry.deployed(self._spun.module).version_id
         if live == challenger.id and live != now.champion:

@@ -21,6 +21,7 @@ from flywheel.lm import (
     Reply,
     Request,
     Role,
+    Spending,
     profile_of,
 )
 from flywheel.orchestrator.cost import take_calls
@@ -94,7 +95,7 @@ class Toolbox:
     ) -> None:
         """`engine` asks the judge too: its limits and its end are those of what the answers are to.
 
-        Without it the judge has one of its own, which may take what `settings.metric` allows.
+        Without it, and where `settings.metric` has limits, the judge has one of its own with those.
         Raises `UsageError` or `LMError` where a model is needed that cannot be asked.
         """
         self.metric = metric
@@ -112,7 +113,7 @@ class Toolbox:
             wanted = settings.metric
             self.judge = profile_of(Role.JUDGE, settings.lm, wanted.judge).settings.model
             purpose = Purpose(Role.JUDGE, f"metric:{metric.name}", run_id, wanted.judge or "")
-            if engine is None:
+            if engine is None or wanted.max_usd is not None or wanted.max_tokens is not None:
                 self._models = Models(
                     Role.JUDGE,
                     settings,
@@ -136,6 +137,11 @@ class Toolbox:
         tools = Tools(critic=self.prover, judge=opinions)
         score = _Others(self.metric.uses, tools).of(self.metric, case, answer)
         return Measurement(score, tuple(opinions.calls) if opinions is not None else ())
+
+    @property
+    def spent(self) -> Spending:
+        """What a judge with an engine of its own has cost."""
+        return self._models.spent if self._models is not None else Spending()
 
     def drop(self) -> None:
         """Give up what models were asked, at once: a person does not wait for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ FIELDS = (
 )
 """Names that a program may take as inputs. All are texts, empty where nothing is known."""
 
+_RELEASE = re.compile(r"(?<=^pypi:)(.*)==.*$")
 _OF_THE_CASE = ("example_id", "language", "path", "symbol", "bad", "good", "error", "patch")
 
 
@@ -41,6 +43,12 @@ class Row:
     def id(self) -> str:
         """Identity of the example."""
         return self.case.example_id
+
+    @property
+    def definition(self) -> str:
+        """What it is a bug of, in whichever release: rows of one definition are mended alike."""
+        said = self.fields
+        return "\0".join((_RELEASE.sub(r"\1", said["repo"]), said["path"], said["symbol"]))
 
     def inputs(self, names: tuple[str, ...]) -> dict[str, str]:
         """The fields of these names, as a program is called with them."""

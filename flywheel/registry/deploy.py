@@ -116,7 +116,8 @@ def record_comparison(
         difference=comparison.difference,
         low=comparison.low,
         high=comparison.high,
-        p_value=comparison.p_value,
+        # A gain is held against what rows could still say that are known of one alone.
+        p_value=comparison.p_at_worst if comparison.better else comparison.p_value,
         test=comparison.test,
         gains=len(comparison.gains),
         regressions=len(comparison.regressions),

@@ -251,6 +251,23 @@ def test_a_version_names_the_examples_that_it_has_of_its_start(
         assert ran.json["demos"] == first["demos"]
 
 
+def test_the_next_command_is_held_against_what_is_deployed(flywheel: Run, served: Provider) -> None:
+    few = (*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
+    first = flywheel(*few, "--json").json["version"]
+    assert flywheel("deploy", first).code == 0
+    other = flywheel(*few, "--seed", "1", "--gate-rows", "0")
+    digits = first.partition("@")[2]
+    assert f"Next: flywheel evaluate --module repair --versions {digits},repair@" in other.err
+    second = other.err.partition(f"--versions {digits},")[2].split()[0]
+    # It beats the base, and was never compared with what is deployed.
+    ran = flywheel(
+        "evaluate", "--module", "repair", "--metric", "exact_match", "--versions", f"base,{second}"
+    )
+    assert "8 rows better, 0 worse" in ran.out
+    assert "Next: flywheel deploy" not in ran.err
+    assert "It was never compared" in flywheel("deploy", second).err
+
+
 def test_what_hangs_together_with_rows_that_the_start_has_learnt_scores_nothing(
     flywheel: Run, served: Provider, folder: Path
 ) -> None:

@@ -110,6 +110,63 @@ def test_rows_of_one_alone_are_taken_at_their_worst_before_it_is_called_better()
     assert compare(strong | lost, weak | right).worse
 
 
+def of_one(found: dict[str, float | None], rows: int) -> dict[str, str]:
+    """So many rows to a definition."""
+    return {key: f"d{number // rows:02}" for number, key in enumerate(found)}
+
+
+def test_bugs_of_one_definition_are_decided_by_one_coin() -> None:
+    weak, strong = values(*[0] * 60), values(*[1] * 10, *[0] * 50)
+    alone = compare(weak, strong)
+    assert alone.better
+    # All ten are of one definition, which a coin turns as a whole.
+    found = compare(weak, strong, of=of_one(weak, 10))
+    assert (found.p_value, found.better, found.differing, found.definitions) == (1, False, 1, 6)
+    assert "on 60 rows of 6 definitions; the two differ on 1 definitions" in found.sentence
+    assert found.low < alone.low <= alone.difference == found.difference
+    assert found.effect > 1
+    # In pairs, five definitions are gained and one is lost: six coins.
+    pairs = compare(
+        values(*[0] * 10, 1, 1), values(*[1] * 10, 0, 0), of=of_one(values(*[0] * 12), 2)
+    )
+    assert pairs.p_value == mcnemar(5, 1)
+    # A definition with a gain and a loss says nothing, one with three gains more than one with one.
+    uneven = dict(zip(values(*[0] * 8), "aaabcdef", strict=True))
+    lost = compare(values(*[0] * 7, 1), values(*[1] * 7, 0), of=uneven)
+    # Of 3, 1, 1, 1, 1 up and 1 down: sums of 6 and more come with 8 to be had, or one 1 turned.
+    assert lost.p_value == 2 * (1 + 5) / 64
+
+
+def test_rows_of_a_definition_of_their_own_are_what_they_were() -> None:
+    weak, strong = values(*[0] * 20, *[1] * 5), values(*[0] * 10, *[1] * 15)
+    assert compare(weak, strong, of=of_one(weak, 1)) == compare(weak, strong)
+    half = {key: (one or 0) / 2 for key, one in strong.items()}
+    assert compare(weak, half, of=of_one(weak, 1)) == compare(weak, half)
+
+
+@pytest.mark.parametrize("halves", [False, True])
+def test_equals_differ_no_oftener_than_they_may_where_definitions_go_together(halves: bool) -> None:
+    random = np.random.default_rng(3)
+    of = of_one(values(*[0] * 120), 6)
+    tries, alone, together = 100, 0, 0
+    for _ in range(tries):
+        champion, challenger = (
+            {
+                key: float(one)
+                for key, one in zip(of, np.repeat(random.random(20) < 0.5, 6), strict=True)
+            }
+            for _ in range(2)
+        )
+        if halves:
+            challenger = {key: (one + champion[key]) / 2 for key, one in challenger.items()}
+        alone += compare(champion, challenger).p_value < 0.05
+        together += compare(champion, challenger, of=of).p_value < 0.05
+    # As lone rows equals would be told apart every second time.
+    assert alone > 30
+    # Beyond 11 of 100 lies less than 1 % of what a rate of 5 % gives.
+    assert together <= 11
+
+
 def test_better_and_worse_are_the_same_finding_from_both_sides() -> None:
     weak, strong = values(*[0] * 20, *[1] * 5), values(*[0] * 10, *[1] * 15)
     up, down = compare(weak, strong), compare(strong, weak)
@@ -174,6 +231,10 @@ def test_a_change_that_is_the_same_everywhere_has_an_interval_all_the_same() -> 
 
 
 def test_a_split_that_can_show_nothing_is_refused_with_the_rows_it_needs() -> None:
+    alike = values(*[0] * 40)
+    with pytest.raises(DatasetError, match="40 rows of 4 definitions are too few") as caught:
+        compare(alike, alike, of=of_one(alike, 10))
+    assert "fewer than 6 definitions" in (caught.value.cause or "")
     few = values(*[0] * (LEAST - 1))
     with pytest.raises(DatasetError, match="5 rows are too few") as caught:
         compare(few, values(*[1] * (LEAST - 1), None))

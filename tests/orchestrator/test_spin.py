@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flywheel.core.errors import RegistryError, SandboxError
-from flywheel.core.events import Event, EventBus, StageEnded, StageStarted
+from flywheel.core.events import Event, EventBus, StageEnded, StageStarted, Warned
 from flywheel.core.settings import (
     HarvestSettings,
     LMProfile,
@@ -307,6 +307,25 @@ def test_a_better_version_is_deployed_and_tries_training_examples_alone(place: P
     assert "src=" not in page
     assert "href" not in page
     assert first.deployed in page
+
+
+def test_a_champion_that_has_learnt_what_scores_a_round_begins_nothing(place: Place) -> None:
+    def moved() -> None:
+        recipe = place.workspace.root / "datasets" / "small" / "recipe.toml"
+        recipe.write_text(recipe.read_text().replace("seed = 1", "seed = 2"))
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StageStarted) and (event.number, event.stage) == (2, "composed"):
+            moved()
+
+    done = place.run(hear, rounds=2)
+    told = [one.message for one in place.seen if isinstance(one, Warned)]
+    assert done.rounds[0].deployed in told[-1]
+    assert "has learned from most of what the round's trials are scored on" in told[-1]
+    studied = done.rounds[1].studied
+    assert studied is not None
+    trials = sql(place.store, "FROM study_trials WHERE number = 0").iter_rows(named=True)
+    assert {one["study_id"]: one["demos"] for one in trials}[studied.study] == 0
 
 
 def test_a_round_that_is_lost_says_so_and_the_champion_stays(place: Place) -> None:
