@@ -108,7 +108,7 @@ class Comparison:
         )
         alike = self.definitions < self.n
         if alike:
-            found += f" of {self.definitions:,} definitions"
+            found += f" of {_counted(self.definitions)}"
         if self.better:
             return f"Better: {found}."
         if self.worse:
@@ -119,7 +119,7 @@ class Comparison:
                 " at their worst nothing is left of it."
             )
         if self.test == MCNEMAR and self.differing < LEAST:
-            of = f"{self.differing} definitions" if alike else f"{self.differing} of them"
+            of = _counted(self.differing) if alike else f"{self.differing} of them"
             return (
                 f"Not shown to be better: {found}; the two differ on {of},"
                 f" and {LEAST} are the least that can show anything."
@@ -215,7 +215,7 @@ def require(rows: int, *, definitions: int | None = None, unknown: int = 0) -> N
     more = f"; {unknown:,} more are not known of both" if unknown else ""
     few, noun = f"{rows} rows", "rows"
     if definitions is not None and definitions < rows:
-        few, noun = f"{rows} rows of {definitions} definitions", "definitions"
+        few, noun = f"{rows} rows of {_counted(definitions)}", "definitions"
     raise DatasetError(
         f"{few} are too few for a gate: {LEAST} {noun} are the least that can show anything.",
         cause=f"fewer than {LEAST} {noun} that differ are never significant at {ALPHA:g}{more}",
@@ -312,6 +312,10 @@ def tango(gains: float, regressions: float, rows: float) -> tuple[float, float]:
         return inner
 
     return end(difference, -1.0), end(difference, 1.0)
+
+
+def _counted(definitions: int) -> str:
+    return f"{definitions:,} {'definition' if definitions == 1 else 'definitions'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ def test_bugs_of_one_definition_are_decided_by_one_coin() -> None:
     # All ten are of one definition, which a coin turns as a whole.
     found = compare(weak, strong, of=of_one(weak, 10))
     assert (found.p_value, found.better, found.differing, found.definitions) == (1, False, 1, 6)
-    assert "on 60 rows of 6 definitions; the two differ on 1 definitions" in found.sentence
+    assert "on 60 rows of 6 definitions; the two differ on 1 definition," in found.sentence
     assert found.low < alone.low <= alone.difference == found.difference
     assert found.effect > 1
     # In pairs, five definitions are gained and one is lost: six coins.

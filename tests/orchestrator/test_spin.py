@@ -69,7 +69,7 @@ unknown = true
 validation = 0.2
 holdout = {holdout}
 holdout_name = "small"
-seed = 1
+seed = 3
 least_holdout = {least}
 """
 FUNCTIONS = {
@@ -103,6 +103,20 @@ FUNCTIONS = {
         "if whole == 0:\n    return None\nreturn part / whole",
         "ratio(6, 3) == 2 and ratio(1, 0) is None",
     ),
+    "plus": ("a, b", "return a + b", "plus(2, 3) == 5"),
+    "less": ("a, b", "return a - b", "less(5, 3) == 2"),
+    "larger": ("a, b", "return a if a >= b else b", "larger(3, 8) == 8"),
+    "is_neg": ("number", "return number < 0", "is_neg(-1) and not is_neg(0)"),
+    "square": ("number", "return number * number", "square(5) == 25"),
+    "capped": (
+        "value, top",
+        "if value > top:\n    return top\nreturn value",
+        "capped(9, 4) == 4 and capped(3, 4) == 3",
+    ),
+    "shared": ("items, people", "return items // people", "shared(9, 2) == 4"),
+    "joined": ("first, last", "return first + ' ' + last", "joined('a', 'b') == 'a b'"),
+    "tenths": ("number", "return number / 10", "tenths(5) == 0.5"),
+    "at_least": ("low, value", "return max(low, value)", "at_least(1, 3) == 3 == at_least(3, 1)"),
 }
 
 
@@ -128,20 +142,20 @@ def answer(right: bool, name: str) -> Behaviour:
 
 
 def learns(body: dict[str, Any]) -> Behaviour:
-    """Mends half of the functions, and all of them where it is shown how."""
+    """Mends a few of the functions, and all of them where it is shown how."""
     name = named_in(body)
     return answer(shows_demos(body) or len(name) % 2 == 1, name)
 
 
 def never_learns(body: dict[str, Any]) -> Behaviour:
-    """Mends half of the functions, whatever it is shown."""
+    """Mends a few of the functions, whatever it is shown."""
     name = named_in(body)
     return answer(len(name) % 2 == 1, name)
 
 
 @dataclass
 class Place:
-    """A workspace, a repository of ten small files, and a model."""
+    """A workspace, a repository of twenty small files, and a model."""
 
     workspace: Workspace
     repo: Path
@@ -170,7 +184,7 @@ class Place:
     def stages(self) -> list[str]:
         return [one.stage for one in self.seen if isinstance(one, StageStarted)]
 
-    def recipe(self, *, holdout: float = 0.4, least: int = 6) -> None:
+    def recipe(self, *, holdout: float = 0.5, least: int = 6) -> None:
         folder = self.workspace.root / "datasets" / "small"
         shutil.copytree(PACKAGED / "repair-sft", folder, dirs_exist_ok=True)
         (folder / "recipe.toml").write_text(RECIPE.format(holdout=holdout, least=least))
@@ -201,7 +215,7 @@ def place_of(root: Path, repo: Path, cache: Path, served: Provider) -> Place:
         harvest=HarvestSettings(python=Path(sys.executable), jobs=1, source=("mutated",)),
         paths=PathSettings(cache=cache),
         optimize=OptimizeSettings(optimizer="bootstrap-fewshot", rows=6, demos=2),
-        spin=SpinSettings(recipe="small", metric="exact_match", max_candidates=34, attempts=2),
+        spin=SpinSettings(recipe="small", metric="exact_match", max_candidates=60, attempts=2),
     )
     return Place(Workspace(root, "--workspace"), repo, served, settings)
 
@@ -263,7 +277,8 @@ def test_a_better_version_is_deployed_and_tries_training_examples_alone(place: P
     assert said == [one.sentence for one in first.stages[1:]]
     assert first.gated.champion_score is not None
     assert first.gated.challenger_score is not None
-    assert first.gated.challenger_score.value == 1.0 > (first.gated.champion_score.value or 1.0)
+    assert first.gated.champion_score.value is not None
+    assert first.gated.challenger_score.value == 1.0 > first.gated.champion_score.value
     assert first.gated.why.startswith("Better: ")
     assert (first.champion, second.champion) == ("Mend@base", first.deployed)
     # The second begins with what the first has deployed, demonstrations included.
@@ -312,7 +327,7 @@ def test_a_better_version_is_deployed_and_tries_training_examples_alone(place: P
 def test_a_champion_that_has_learnt_what_scores_a_round_begins_nothing(place: Place) -> None:
     def moved() -> None:
         recipe = place.workspace.root / "datasets" / "small" / "recipe.toml"
-        recipe.write_text(recipe.read_text().replace("seed = 1", "seed = 2"))
+        recipe.write_text(recipe.read_text().replace("seed = 3", "seed = 4"))
 
     def hear(event: Event) -> None:
         if isinstance(event, StageStarted) and (event.number, event.stage) == (2, "composed"):
@@ -366,7 +381,7 @@ def test_a_hold_out_that_is_too_small_names_what_is_needed_and_nothing_is_deploy
     found = place.run(rows=3, attempts=0).rounds[0].composed
     assert found is not None
     assert found.dataset is not None
-    assert "rows are too few for a gate" in found.problem
+    assert "of 1 definition are too few for a gate" in found.problem
     assert f"{needed():,} rows are needed" in found.problem
     assert place.served.asked == []
 
