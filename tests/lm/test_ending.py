@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 
 from flywheel.core.errors import LMError
 from flywheel.core.settings import LMProfile
-from flywheel.lm import Engine, Journal, Profile, Request, Response, Secrets, Usage
+from flywheel.lm import Engine, Journal, Profile, Reply, Request, Response, Secrets, Usage
 from tests.fakes.provider import OK, Behaviour, Provider, provider
 from tests.lm.conftest import FOR, OVERLOADED, claude, question
 
@@ -96,6 +96,21 @@ def test_what_fails_in_the_end_is_not_asked_again_nor_handed_on(asking, failing:
         with pytest.raises(LMError):
             asked.result(0)
     assert (len(served.asked), len(spare.asked)) == (1, 0)
+
+
+def test_what_is_put_while_the_engine_ends_is_not_sent(asking) -> None:
+    with provider(Behaviour(text="a", delay=0.5), Behaviour(delay=1)) as served:
+        one = asking({"default": claude(served)})
+        later: list[Future[Reply]] = []
+        asked = one.engine.submit(question("a"), FOR)
+        other = one.engine.submit(question("b"), FOR)
+        # A program of two steps goes on when its first is answered.
+        asked.add_done_callback(lambda done: later.append(one.engine.submit(question("next"), FOR)))
+        until_asked(served, 2)
+        one.engine.close(patience=30)
+        assert (asked.done(), other.done(), later[0].cancelled()) == (True, True, True)
+        assert len(served.asked) == 2
+    assert one.statuses == ["ok", "ok"]
 
 
 def test_an_engine_that_was_closed_can_be_asked_again(asking) -> None:

@@ -308,14 +308,16 @@ def test_a_judge_that_may_drive_nothing_gives_no_verdict(place: Place) -> None:
     assert 0 < of["metric:plan_judge"] < done.tokens == sum(of.values())
 
 
-def test_a_limit_holds_for_the_judge_too(place: Place) -> None:
+@pytest.mark.parametrize(
+    "limit",
+    [{"evaluate": EvaluateSettings(max_tokens=5)}, {"metric": MetricSettings(max_tokens=5)}],
+)
+def test_a_limit_holds_for_the_judge_too(place: Place, limit: dict[str, Any]) -> None:
     known = place.run(place.base)
     assert (known.ended, known.tokens > 0) == ("exhausted", True)
     # What the program has said is kept: the judge alone is paid for now.
     profiles = {**place.settings.lm, "judge": place.settings.lm["student"]}
-    settings = place.settings.model_copy(
-        update={"lm": profiles, "evaluate": EvaluateSettings(max_tokens=5)}
-    )
+    settings = place.settings.model_copy(update={"lm": profiles} | limit)
     done = place.run(place.base, metric="plan_judge", settings=settings)
     assert (done.ended, done.tokens) == ("budget", 0)
 
