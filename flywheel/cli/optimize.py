@@ -135,7 +135,7 @@ def optimize(
     ).settings
     workspace = init(session.workspace.root, settings=False).workspace
     store = Store(workspace.store_path)
-    drawn, seed = held_out(settings, workspace), settings.optimize.seed
+    drawn, seed = held_out(module, settings, workspace, store), settings.optimize.seed
     with EventLog(workspace.logs / "optimize.jsonl") as log:
         bus = EventBus()
         bus.subscribe(log)

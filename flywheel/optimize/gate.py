@@ -95,6 +95,11 @@ class Comparison:
         return self.difference > 0 and self.p_at_worst < ALPHA
 
     @property
+    def deciding_p(self) -> float:
+        """What is held against a level: a gain counts at its worst."""
+        return self.p_at_worst if self.better else self.p_value
+
+    @property
     def worse(self) -> bool:
         """Whether the challenger is significantly worse."""
         return self.p_value < ALPHA and self.difference < 0
@@ -109,6 +114,8 @@ class Comparison:
         alike = self.definitions < self.n
         if alike:
             found += f" of {_counted(self.definitions)}"
+        if self.difference > 0 and self.p_at_worst > self.p_value:
+            found += f" (p = {self.p_at_worst:.2g} where what is not known of both is at its worst)"
         if self.better:
             return f"Better: {found}."
         if self.worse:
@@ -119,7 +126,9 @@ class Comparison:
                 " at their worst nothing is left of it."
             )
         if self.test == MCNEMAR and self.differing < LEAST:
-            of = _counted(self.differing) if alike else f"{self.differing} of them"
+            of = f"{self.differing} of them"
+            if alike:
+                of = f"{_counted(self.differing)}, gains and losses of each taken together"
             return (
                 f"Not shown to be better: {found}; the two differ on {of},"
                 f" and {LEAST} are the least that can show anything."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from flywheel.core.errors import DatasetError
+from flywheel.core.errors import DatasetError, LeakError
 from flywheel.core.events import EventBus
 from flywheel.core.settings import Settings
 from flywheel.curate import HOLDOUT, find_version
@@ -13,7 +13,7 @@ from flywheel.orchestrator.drawn import Drawn, draw
 from flywheel.orchestrator.evaluate import evaluate
 from flywheel.orchestrator.evaluated import Evaluated
 from flywheel.orchestrator.optimized import Optimized
-from flywheel.registry import Registry
+from flywheel.registry import BASE, Registry, Version
 from flywheel.store import Store
 from flywheel.workspace import Workspace
 
@@ -21,11 +21,11 @@ _Limit = TypeVar("_Limit", int, float)
 _WITHOUT = "--gate-rows 0 optimises without a gate"
 
 
-def held_out(settings: Settings, workspace: Workspace) -> Drawn | None:
+def held_out(module: str, settings: Settings, workspace: Workspace, store: Store) -> Drawn | None:
     """The rows of the hold-out that the gate will compare on, None where no gate is wanted.
 
     Asked before anything is optimised: raises `DatasetError` where nothing could be decided in the
-    end, and names how many rows it takes.
+    end, and names how many rows it takes; `LeakError` where what is deployed has seen some of them.
     """
     wanted = settings.optimize
     if wanted.gate_rows == 0:
@@ -44,7 +44,27 @@ def held_out(settings: Settings, workspace: Workspace) -> Drawn | None:
         raise DatasetError(
             error.message, cause=error.cause, hint=f"{error.hint}; {_WITHOUT}"
         ) from error
+    registry = Registry(workspace, store)
+    program = registry.program(module)
+    champion = registry.version_of(program, registry.deployed(program.name).version_id)
+    if told := seen_by_champion(champion, drawn, registry):
+        raise LeakError(
+            told,
+            hint=f"flywheel rollback {program.name}, or flywheel deploy {program.name}@{BASE}"
+            f" --force, before it; {_WITHOUT}",
+        )
     return drawn
+
+
+def seen_by_champion(champion: Version, drawn: Drawn, registry: Registry) -> str:
+    """Why rows can decide nothing about a champion, empty where they can: it has seen some."""
+    seen = registry.seen(champion, [row.id for row in drawn.rows])
+    if not seen:
+        return ""
+    return (
+        f"{champion.id}, which is deployed, has seen {len(seen):,} of the {len(drawn.rows):,} rows"
+        " of the hold-out: no comparison on them would count."
+    )
 
 
 def challenge(

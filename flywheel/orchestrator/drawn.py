@@ -48,11 +48,11 @@ class Drawn:
         Raises `UsageError` where too few of them were asked for, `DatasetError` where there are no
         more.
         """
-        if len(self.rows) < LEAST <= self.of:
+        if self.definitions < LEAST <= self.of and len(self.rows) < self.of:
             raise UsageError(
                 f"{len(self.rows)} rows are too few to compare versions on:"
-                f" {LEAST} are the least that can show anything.",
-                hint=f"ask for {LEAST} or more: {self.split} of {self.dataset.id} has {self.of:,}",
+                f" bugs of {LEAST} definitions are the least that can show anything.",
+                hint=f"ask for more: {self.split} of {self.dataset.id} has {self.of:,}",
             )
         require(len(self.rows), definitions=self.definitions)
 

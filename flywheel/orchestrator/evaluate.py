@@ -95,7 +95,9 @@ def evaluate(
             run_id=run_id,
         ) as models,
         Toolbox(
-            metric, settings, workspace, store, bus, run_id=run_id, engine=models.engine
+            metric, settings, workspace, store, bus,
+            run_id=run_id, engine=models.engine,
+            allowed=Allowance(wanted.max_usd, wanted.max_tokens),
         ) as tools,
     ):  # fmt: skip
         crew = [
@@ -318,9 +320,7 @@ def _compared(
     if done.ended != EXHAUSTED:
         refused = "not every row was run"
     for one in (champion, challenger):
-        # What has seen them is ahead of what it is worth: who beats it all the same, does.
-        beaten = one is champion and found is not None and found.better
-        if (learned := registry.seen(one.version, rows)) and not beaten:
+        if learned := registry.seen(one.version, rows):
             refused = f"{one.version.id} has learned from {len(learned)} of these rows"
     return Compared(
         champion.version.id,

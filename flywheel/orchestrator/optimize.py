@@ -22,13 +22,13 @@ from flywheel.core.lock import locked_if_free
 from flywheel.core.settings import OptimizeSettings, Settings
 from flywheel.curate import HOLDOUT, TRAIN, VALIDATION, find_version
 from flywheel.curate import Version as Dataset
-from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, Spending, profile_of
+from flywheel.lm import LOCAL, Engine, Journal, Purpose, Role, profile_of
 from flywheel.optimize.finetune import find_adapter
 from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.drawn import learnt_of
 from flywheel.orchestrator.hosted import HostedTuning, tunes
 from flywheel.orchestrator.measure import agreement_of, version_of
-from flywheel.orchestrator.models import PATIENCE
+from flywheel.orchestrator.models import PATIENCE, Allowance
 from flywheel.orchestrator.optimized import Optimized, draft_of, optimize_figures
 from flywheel.orchestrator.scoring import Scoring
 from flywheel.orchestrator.tools import Toolbox, find_metric
@@ -177,7 +177,6 @@ class _Work:
         self._journal = Journal(workspace.journal_path)
         self._tuning: Tuning | HostedTuning | None = None
         self._stop: Stop | None = None
-        self._tools: Toolbox | None = None
 
     def run(self, held: ExitStack, train: list[Row], validation: list[Row]) -> Optimized:
         """Open what is needed, study, and keep what came of it."""
@@ -208,9 +207,9 @@ class _Work:
             Toolbox(
                 self._metric, self._settings, self._workspace, self._store, self._bus,
                 run_id=self._study_id, engine=engine,
+                allowed=Allowance(wanted.max_usd, wanted.max_tokens),
             )
         )  # fmt: skip
-        self._tools = tools
         scoring = Scoring(
             self._metric, tools, self._store, [row.id for row in (*train, *validation)]
         )
@@ -453,7 +452,7 @@ class _Work:
                 spared=scoring.spared,
                 usd=spent.usd,
                 tokens=spent.tokens,
-                paid=engine.spent + (self._tools.spent if self._tools else Spending()),
+                paid=engine.spent,
             )
             registry, draft = Registry(self._workspace, self._store), draft_of(done)
             if self._is_start(registry, draft, studied):

@@ -26,6 +26,7 @@ from flywheel.curate import Version as Dataset
 from flywheel.curate.holdout import frozen
 from flywheel.lm import Spending
 from flywheel.optimize.gate import level, require
+from flywheel.orchestrator.challenge import seen_by_champion
 from flywheel.orchestrator.correct import correct
 from flywheel.orchestrator.cost import take_calls
 from flywheel.orchestrator.dataset import build_dataset, recipe_of
@@ -214,6 +215,7 @@ class Stages:
                 require(0)
             drawn = draw(built.version, HOLDOUT, rows=wanted.rows, seed=wanted.seed)
             require(len(drawn.rows), definitions=drawn.definitions)
+            problem = seen_by_champion(self._version(now.champion), drawn, self._registry)
         except DatasetError as error:
             problem = f"{error.message} {error.hint}"
             if self._wanted.rows is None:
@@ -330,7 +332,7 @@ class Stages:
         why = compared.refused or (found.sentence if found is not None else "")
         if found is not None and found.better and not compared.refused and not deployed:
             why = verdict(self._registry, challenger).sentence
-            if found.p_at_worst >= level(now.number):
+            if found.deciding_p >= level(now.number):
                 why = (
                     f"{found.sentence} Not deployed: in round {now.number} p must stay below"
                     f" {level(now.number):.2g}, for every round looks at the same hold-out."
@@ -342,7 +344,7 @@ class Stages:
             difference=found.difference if found is not None else None,
             low=found.low if found is not None else None,
             high=found.high if found is not None else None,
-            p_value=found.p_value if found is not None else None,
+            p_value=found.deciding_p if found is not None else None,
             rows=found.n if found is not None else 0,
             compared=found is not None and not compared.refused,
             deployed=deployed,
@@ -357,7 +359,7 @@ class Stages:
         found = compared.comparison
         if found is None or compared.refused or not found.better:
             return False
-        if found.p_at_worst >= level(now.number):
+        if found.deciding_p >= level(now.number):
             return False
         live = self._registry.deployed(self._spun.module).version_id
         if live == challenger.id and live != now.champion:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flywheel.core.errors import LMError, UsageError
 from flywheel.core.events import EventBus
-from flywheel.core.settings import Settings
+from flywheel.core.settings import MetricSettings, Settings
 from flywheel.lm import (
     OF_REQUESTS,
     Engine,
@@ -92,10 +92,12 @@ class Toolbox:
         *,
         run_id: str,
         engine: Engine | None = None,
+        allowed: Allowance | None = None,
     ) -> None:
         """`engine` asks the judge too: its limits and its end are those of what the answers are to.
 
-        Without it, and where `settings.metric` has limits, the judge has one of its own with those.
+        Without it, and where `settings.metric` has limits, the judge has one of its own with those,
+        and for those that it has not with what is `allowed` to the engine.
         Raises `UsageError` or `LMError` where a model is needed that cannot be asked.
         """
         self.metric = metric
@@ -121,7 +123,7 @@ class Toolbox:
                     store,
                     bus,
                     chosen=wanted.judge,
-                    wanted=Allowance(wanted.max_usd, wanted.max_tokens),
+                    wanted=_narrower(wanted, allowed),
                     run_id=run_id,
                 )
                 engine = self._held.enter_context(self._models).engine
@@ -158,6 +160,16 @@ class Toolbox:
     def __exit__(self, *exc_info: object) -> None:
         """Close the tools; who still waits for one is told that the run has ended."""
         self._held.close()
+
+
+def _narrower(own: MetricSettings, allowed: Allowance | None) -> Allowance:
+    """The limits of a judge's own, and where it has none those of what its answers are to."""
+    if allowed is None:
+        return Allowance(own.max_usd, own.max_tokens)
+    return Allowance(
+        own.max_usd if own.max_usd is not None else allowed.max_usd,
+        own.max_tokens if own.max_tokens is not None else allowed.max_tokens,
+    )
 
 
 class _Opinions:

@@ -116,8 +116,7 @@ def record_comparison(
         difference=comparison.difference,
         low=comparison.low,
         high=comparison.high,
-        # A gain is held against what rows could still say that are known of one alone.
-        p_value=comparison.p_at_worst if comparison.better else comparison.p_value,
+        p_value=comparison.deciding_p,
         test=comparison.test,
         gains=len(comparison.gains),
         regressions=len(comparison.regressions),

@@ -361,7 +361,7 @@ def test_a_metric_that_raises_is_told_with_its_line(
         (("--auto", "huge"), "optimize.auto"),
         (("--from", "deadbeef"), "repair has no versions, so there is no repair@deadbeef"),
         (("--from", "rewrite@base"), "rewrite@base is no version of repair"),
-        (("--gate-rows", "2"), "6 are the least that can show anything"),
+        (("--gate-rows", "2"), "bugs of 6 definitions are the least that can show anything"),
         (("--module", "mine.py:Über"), "no name for a module"),
         (("--module", "mine.py:Kept"), "cannot be saved"),
     ],
@@ -441,3 +441,21 @@ def test_an_interrupt_ends_it_though_the_program_hangs(
         process.kill()
     assert process.returncode == 130, err
     assert "Traceback" not in err
+
+
+def test_a_champion_that_has_seen_the_hold_out_is_told_before_anything_is_asked(
+    flywheel: Run, served: Provider, folder: Path
+) -> None:
+    few = (*OPTIMIZE, "--optimizer", "bootstrap-fewshot")
+    first = flywheel(*few, "--json").json["version"]
+    assert flywheel("deploy", first).code == 0
+    parts = {"train": range(20, 28), "validation": range(30, 36), "holdout": (0, 1, *range(40, 48))}
+    version(
+        find(explicit=folder).datasets,
+        rows={split: [row(number) for number in numbers] for split, numbers in parts.items()},
+    )
+    asked = len(served.asked)
+    ran = flywheel(*few)
+    assert (ran.code, len(served.asked)) == (3, asked)
+    assert f"{first}, which is deployed, has seen 2 of the 10 rows of the hold-out" in ran.err
+    assert "--gate-rows 0" in ran.err
