@@ -7,6 +7,7 @@ with it, whatever becomes of the rows in the store.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import polars as pl
 from flywheel.core.errors import DatasetError, UsageError
 from flywheel.core.identity import content_hash
 from flywheel.curate.recipe import Split
-from flywheel.curate.version import HoldoutName
+from flywheel.curate.version import MANIFEST, HoldoutName
 
 FOLDER = "holdouts"
 """Folder of the hold-outs, beside the versions."""
@@ -78,7 +79,9 @@ def freezing(root: Path, name: str, rows: pl.DataFrame) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        path.unlink(missing_ok=True)
+        # An end may come right after the version got its name: then it needs what it was made with.
+        if not _published(root, named(name, rows)):
+            path.unlink(missing_ok=True)
         raise
 
 
@@ -86,6 +89,11 @@ def named(name: str, rows: pl.DataFrame) -> HoldoutName:
     """What a version says of the hold-out that it was built with."""
     ids = sorted(rows["example_id"].to_list())
     return HoldoutName(name=name, hash=content_hash(ids), rows=len(ids))
+
+
+def _published(root: Path, holdout: HoldoutName) -> bool:
+    manifests = (json.loads(one.read_bytes()) for one in root.glob(f"*@*/{MANIFEST}"))
+    return any(one.get("holdout") == holdout.model_dump(mode="json") for one in manifests)
 
 
 def _path(root: Path, name: str) -> Path:

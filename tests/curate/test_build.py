@@ -257,6 +257,25 @@ def test_a_version_is_not_published_without_its_hold_out(
     assert not list((root / "holdouts").glob("*"))
 
 
+def test_a_version_that_was_published_keeps_its_hold_out_whatever_comes_after(
+    filled: tuple[Store, Filled], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = filled
+    finish = Draft.finish
+
+    def interrupted(*given: Any, **more: Any) -> None:
+        finish(*given, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Draft, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made(store, root)
+    (one,) = versions(root)
+    (held,) = (root / "holdouts").glob("*")
+    assert one.manifest.holdout is not None
+    assert one.manifest.holdout.rows == pl.read_parquet(held).height
+
+
 def test_a_recipe_that_drops_more_keeps_its_count(filled: tuple[Store, Filled], root: Path) -> None:
     store, _ = filled
     made(store, root, "[balance]\nper_definition = 1\n[split]\nleast_holdout = 1\n")

@@ -34,10 +34,23 @@ class Mend(dspy.Module):
         with dspy.context(adapter=dspy.JSONAdapter()):
             return self.fix(bad=bad, error=error)
 """
+MORE = {
+    "twice": ("n", "n * 2", "n + n", "twice(4) == 8"),
+    "below": ("a, b", "a < b", "b > a", "below(1, 2) and not below(2, 2)"),
+    "joined": ("a, b", "a + '-' + b", "'-'.join([a, b])", "joined('x', 'y') == 'x-y'"),
+    "rest": ("a, b", "a % b", "divmod(a, b)[1]", "rest(7, 4) == 3"),
+    "inside": ("n", "0 < n and n < 9", "n in range(1, 9)", "inside(1) and not inside(9)"),
+    "power": ("a, b", "a ** b", "pow(a, b)", "power(2, 5) == 32"),
+}
+"""Functions of a file each: parameters, body, the same in other words, test."""
 MENDED = {
     "plus": "def plus(a, b):\n    return b + a",
     "least": "def least(a, b):\n    return min(a, b)",
     "many": "def many(n):\n    return sum(range(n))",
+    **{
+        name: f"def {name}({given}):\n    return {same}"
+        for name, (given, _, same, _) in MORE.items()
+    },
 }
 """Fixes that are not the base's own code, so that tests must be run."""
 RULES = """
@@ -59,7 +72,7 @@ def says(body: dict[str, Any]) -> Behaviour:
     name = next(name for name in MENDED if f"def {name}(" in text)
     better = "think" in json.dumps(body.get("system", ""))
     right = (name == "plus") != better
-    head = f"def {name}({'n' if name == 'many' else 'a, b'}):"
+    head = MENDED[name].partition("\n")[0]
     return Behaviour(
         text=json.dumps({"good": MENDED[name] if right else f"{head}\n    return 0.5"})
     )
@@ -76,8 +89,14 @@ def ready(shell: Shell, served: Provider, tmp_path: Path) -> Shell:
     """A workspace with a dataset of real bugs, all held out, and a program of the user's."""
     root = tmp_path / "repository"
     root.mkdir()
-    commit(root, PACKAGE)
-    assert shell.harvest(root, "--max-candidates", "30").code == 0
+    files = dict(PACKAGE)
+    for name, (given, body, _, test) in MORE.items():
+        files[f"pkg/{name}_of.py"] = f"def {name}({given}):\n    return {body}\n"
+        files[f"tests/test_{name}.py"] = (
+            f"from pkg.{name}_of import {name}\n\n\ndef test_{name}():\n    assert {test}\n"
+        )
+    commit(root, files)
+    assert shell.harvest(root, "--max-candidates", "60").code == 0
     recipe(shell, "mine", RULES)
     (shell.workspace / "mend.py").write_text(SOURCE)
     (shell.workspace / "flywheel.toml").write_text(
