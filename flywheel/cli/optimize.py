@@ -281,10 +281,10 @@ def _conclude(session: Session, done: Optimized, gate: Evaluated | None, seed: i
     print_evaluated(session, gate, seed)
     (compared,) = gate.compared
     found = compared.comparison
-    shown = verdict(registry, registry.version_of(done.program, done.version))
-    if found is not None and found.better and not compared.refused and shown.allows:
-        session.next_step("deploy", done.version)
-    else:
-        if found is not None and found.better and not compared.refused:
-            session.out.print(visible(shown.sentence), markup=False)
-        session.next_step("version", "diff", compared.champion, done.version)
+    if found is not None and found.better and not compared.refused:
+        shown = verdict(registry, registry.version_of(done.program, done.version))
+        if shown.allows:
+            session.next_step("deploy", done.version)
+            return
+        session.out.print(visible(shown.sentence), markup=False)
+    session.next_step("version", "diff", compared.champion, done.version)

@@ -123,7 +123,7 @@ class Toolbox:
                     store,
                     bus,
                     chosen=wanted.judge,
-                    wanted=_narrower(wanted, allowed),
+                    wanted=_limits(wanted, allowed),
                     run_id=run_id,
                 )
                 engine = self._held.enter_context(self._models).engine
@@ -162,7 +162,7 @@ class Toolbox:
         self._held.close()
 
 
-def _narrower(own: MetricSettings, allowed: Allowance | None) -> Allowance:
+def _limits(own: MetricSettings, allowed: Allowance | None) -> Allowance:
     """The limits of a judge's own, and where it has none those of what its answers are to."""
     if allowed is None:
         return Allowance(own.max_usd, own.max_tokens)

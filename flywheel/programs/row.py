@@ -26,7 +26,7 @@ FIELDS = (
 )
 """Names that a program may take as inputs. All are texts, empty where nothing is known."""
 
-_RELEASE = re.compile(r"(?<=^pypi:)(.*)==.*$")
+_RELEASE = re.compile(r"^(pypi:[^=]+)==.*$")
 _OF_THE_CASE = ("example_id", "language", "path", "symbol", "bad", "good", "error", "patch")
 
 
