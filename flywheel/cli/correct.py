@@ -11,6 +11,7 @@ from flywheel.cli.ending import exit_code
 from flywheel.cli.options import Batch, Estimate, Json, MaxTokens, MaxUsd, TimeLimit, Where
 from flywheel.cli.session import Session, visible
 from flywheel.core.ending import EXHAUSTED
+from flywheel.core.wording import number
 
 if TYPE_CHECKING:
     from flywheel.orchestrator import CorrectTally
@@ -180,11 +181,13 @@ def _print_summary(session: Session, summary: dict[str, Any]) -> None:
     for turn, counts in summary["by_turn"].items():
         order = (FIXED, SUSPECT, FAILED, REJECTED, UNKNOWN)
         said = ", ".join(f"{counts[name]} {name}" for name in order if counts.get(name))
-        session.line(f"turn {turn}", f"{sum(counts.values())} answers: {said}")
+        session.line(f"turn {turn}", f"{number(sum(counts.values()), 'answer')}: {said}")
     if summary["reasons"]:
         session.line("reasons", listed(summary["reasons"]))
     if summary["restored"]:
-        session.line("restored", f"{summary['restored']} answers are the original code again")
+        session.line(
+            "restored", f"{number(summary['restored'], 'answer')} with the original code again"
+        )
     if summary["overfitted"]:
         session.line(
             "overfitted", f"{summary['overfitted']} pass what was shown, fail what was not"

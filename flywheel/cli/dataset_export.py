@@ -9,6 +9,7 @@ import typer
 
 from flywheel.cli.options import Json
 from flywheel.cli.session import Session, visible
+from flywheel.core.wording import number
 
 if TYPE_CHECKING:
     from flywheel.cli.display import Display
@@ -200,7 +201,8 @@ def _print_exported(session: Session, found: Exported) -> None:
     rows = ", ".join(f"{name} {n:,}" for name, n in found.rows.items())
     session.out.print(f"{found.format:<13} {visible(str(found.folder))}", markup=False)
     session.out.print(
-        f"  {rows} rows; {len(found.files):,} files, {_size(found.bytes)}, {found.seconds:.1f} s",
+        f"  {rows} rows; {number(len(found.files), 'file')}, {_size(found.bytes)},"
+        f" {found.seconds:.1f} s",
         markup=False,
     )
     if found.left_out:
@@ -213,7 +215,7 @@ def _say_held(session: Session, version: Version, splits: tuple[str, ...]) -> No
 
     if HOLDOUT in version.splits and HOLDOUT not in splits:
         n = version.manifest.splits[HOLDOUT].rows
-        rows = "1 row" if n == 1 else f"{n:,} rows"
+        rows = number(n, "row")
         session.say(f"[dim]The hold-out ({rows}) stays here: --split {HOLDOUT} asks for it.[/dim]")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from flywheel.cli.session import Session, visible
+from flywheel.core.wording import number
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -194,6 +195,6 @@ def estimated(asked: dict[str, Any]) -> str:
     """What the questions of a summary may cost, which has an estimate."""
     ahead = asked["estimate"]
     usd = "price not known" if ahead["usd"] is None else f"${ahead['usd']:.4f}"
-    told = f"{ahead['questions']} questions and {ahead['kept']} kept answers;"
+    told = f"{number(ahead['questions'], 'question')} and {number(ahead['kept'], 'kept answer')};"
     told += f" at most {ahead['tokens']:,} tokens, {usd}"
     return told + (" in batches" if asked["batch"] else "")

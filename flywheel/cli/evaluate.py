@@ -25,6 +25,7 @@ from flywheel.cli.options import (
 from flywheel.cli.session import Session, visible
 from flywheel.cli.versions import brief
 from flywheel.core.ending import EXHAUSTED
+from flywheel.core.wording import number
 
 if TYPE_CHECKING:
     from flywheel.core.events import EventBus
@@ -258,7 +259,7 @@ def _print_regressions(session: Session, one: Compared) -> None:
     from rich.table import Table
 
     count = len(one.regressions)
-    title = f"{count} {'row' if count == 1 else 'rows'} worse by {one.challenger}"
+    title = f"{number(count, 'row')} worse by {one.challenger}"
     session.out.print(visible(title), markup=False, style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("example", "of", "file", "error", "now", "why"):
@@ -282,9 +283,10 @@ def _print_verdict(session: Session, one: Compared) -> None:
     if one.comparison is not None:
         found = one.comparison
         session.out.print(visible(found.sentence), markup=False)
-        told = f"{len(found.gains)} rows better, {len(found.regressions)} worse ({found.test})"
+        gains = number(len(found.gains), "row")
+        told = f"{gains} better, {len(found.regressions)} worse ({found.test})"
         if found.unknown:
-            told += f"; {found.unknown} are not known of both"
+            told += f"; {found.unknown} not known of both"
         session.out.print(told, markup=False)
     if one.refused:
         session.out.print(visible(f"This is no verdict: {one.refused}."), markup=False)

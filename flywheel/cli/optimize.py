@@ -20,6 +20,7 @@ from flywheel.cli.options import (
 from flywheel.cli.session import Session, visible
 from flywheel.cli.versions import registry_of
 from flywheel.core.ending import BUDGET, INTERRUPTED
+from flywheel.core.wording import number
 
 if TYPE_CHECKING:
     from flywheel.optimize.trial import Trial
@@ -240,7 +241,7 @@ def _print(session: Session, done: Optimized) -> None:
         for reason, count in list(counted.items())[:SHOWN]:
             session.line(name, f"{count} × {reason}")
     if studied.unknown:
-        session.line("left out", f"{len(studied.unknown)} rows whose value nobody knows")
+        session.line("left out", f"{number(len(studied.unknown), 'row')} whose value nobody knows")
     usd = "price not known" if done.usd is None else f"${done.usd:.4f}"
     tokens = ", ".join(f"{name} {count:,}" for name, count in sorted(done.tokens.items()))
     session.line("spent", f"{usd}; tokens: {tokens or 'none'}")

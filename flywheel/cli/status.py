@@ -11,6 +11,7 @@ import typer
 from flywheel.cli.options import Json
 from flywheel.cli.session import Session
 from flywheel.core.ending import EXHAUSTED, MAX_CANDIDATES
+from flywheel.core.wording import number
 
 if TYPE_CHECKING:
     from flywheel.orchestrator import RepositoryStatus
@@ -93,7 +94,7 @@ def _print(session: Session, one: RepositoryStatus) -> None:
     if one.fresh:
         state = "fresh"
     elif one.behind is not None:
-        commits = "1 commit" if one.behind == 1 else f"{one.behind} commits"
+        commits = number(one.behind, "commit")
         state = f"{commits} behind {one.head and one.head[:12]}"
     else:
         state = "newest commit not known" if one.head is None else f"HEAD is {one.head[:12]}"

@@ -16,11 +16,12 @@ from pathlib import Path
 from string import Template
 
 from flywheel.core.errors import DatasetError, UsageError
+from flywheel.core.wording import number
 from flywheel.curate.census import Census, Work, take_census
 from flywheel.curate.draft import REST
 from flywheel.curate.funnel import Stage
 from flywheel.curate.limits import limits
-from flywheel.curate.markdown import code, fenced, folded, number, table
+from flywheel.curate.markdown import code, fenced, folded, table
 from flywheel.curate.picture import draw_bars, draw_funnel, printable, share
 from flywheel.curate.recipe import CARD, Rules, Task
 from flywheel.curate.split import HOLDOUT, TRAIN

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from flywheel.core.settings import AuditSettings
+from flywheel.core.wording import number
 from flywheel.curate.census import CHARACTERS, TOKENS, Census, quantile
 from flywheel.curate.draft import REST
-from flywheel.curate.markdown import code, number
+from flywheel.curate.markdown import code
 from flywheel.curate.picture import share
 from flywheel.curate.recipe import Contamination, Duplicates, Rules
 from flywheel.curate.version import Manifest

@@ -47,8 +47,3 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
 def folded(summary: str, text: str) -> str:
     """A part that is closed until it is asked for."""
     return f"<details>\n<summary>{summary}</summary>\n\n{text}\n\n</details>"
-
-
-def number(count: int, noun: str) -> str:
-    """So many of something: `1 row`, `1,200 rows`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -28,6 +28,7 @@ from flywheel.core.errors import LMError, StoreError, UsageError
 from flywheel.core.events import EventBus, Warned
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import LMProfile
+from flywheel.core.wording import number
 from flywheel.lm.backends import Backend, Processes, backend_of, meant
 from flywheel.lm.batch import PRICE, Asked, Bulk
 from flywheel.lm.breaker import Breaker, Circuit, Permit
@@ -287,7 +288,7 @@ class Engine:
             if task is not None:
                 task.cancel()
         if sent := {task for task in self._sent if task is not None}:
-            told = f"waiting up to {patience:.0f} s for {len(sent)} answers that are paid for"
+            told = f"waiting up to {patience:.0f} s for {number(len(sent), 'paid answer')}"
             self._bus.publish(Warned("lm-ending", told))
             await asyncio.wait(sent, timeout=patience)
 

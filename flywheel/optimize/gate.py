@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.core.errors import DatasetError, UsageError
+from flywheel.core.wording import number
 from flywheel.programs import Estimate, draws, mean_of
 
 ALPHA = 0.05
@@ -113,7 +114,7 @@ class Comparison:
         )
         alike = self.definitions < self.n
         if alike:
-            found += f" of {_counted(self.definitions)}"
+            found += f" of {number(self.definitions, 'definition')}"
         if self.difference > 0 and self.p_at_worst > self.p_value:
             found += f" (p = {self.p_at_worst:.2g} where what is not known of both is at its worst)"
         if self.better:
@@ -128,7 +129,8 @@ class Comparison:
         if self.test == MCNEMAR and self.differing < LEAST:
             of = f"{self.differing} of them"
             if alike:
-                of = f"{_counted(self.differing)}, gains and losses of each taken together"
+                of = number(self.differing, "definition")
+                of += ", gains and losses of each taken together"
             return (
                 f"Not shown to be better: {found}; the two differ on {of},"
                 f" and {LEAST} are the least that can show anything."
@@ -224,7 +226,7 @@ def require(rows: int, *, definitions: int | None = None, unknown: int = 0) -> N
     more = f"; {unknown:,} more are not known of both" if unknown else ""
     few, noun = f"{rows} rows", "rows"
     if definitions is not None and definitions < rows:
-        few, noun = f"{rows} rows of {_counted(definitions)}", "definitions"
+        few, noun = f"{rows} rows of {number(definitions, 'definition')}", "definitions"
     raise DatasetError(
         f"{few} are too few for a gate: {LEAST} {noun} are the least that can show anything.",
         cause=f"fewer than {LEAST} {noun} that differ are never significant at {ALPHA:g}{more}",
@@ -321,10 +323,6 @@ def tango(gains: float, regressions: float, rows: float) -> tuple[float, float]:
         return inner
 
     return end(difference, -1.0), end(difference, 1.0)
-
-
-def _counted(definitions: int) -> str:
-    return f"{definitions:,} {'definition' if definitions == 1 else 'definitions'}"
 
 
 @dataclass(frozen=True, slots=True)

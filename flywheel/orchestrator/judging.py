@@ -20,6 +20,7 @@ from flywheel.core.errors import UsageError
 from flywheel.core.events import CandidateJudged, EventBus, ExampleKept, Warned
 from flywheel.core.records import Candidate, Judged
 from flywheel.core.settings import Settings
+from flywheel.core.wording import number
 from flywheel.critic import Judge, Learned, real, told_apart
 from flywheel.orchestrator.workbench import Workbench, jobs_of, phase
 from flywheel.store import Buffer, Ingested, Store, known_verdicts, retire
@@ -259,7 +260,7 @@ class Judging:
                     Warned(
                         "widened",
                         f"changes of {path} show beyond the tests that execute them:"
-                        f" {len(again)} rows are judged again by the whole suite",
+                        f" {number(len(again), 'row')} judged again by the whole suite",
                     )
                 )
 

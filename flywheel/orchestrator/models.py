@@ -15,6 +15,7 @@ from flywheel.core.errors import UsageError
 from flywheel.core.events import EventBus, PhaseStarted, Warned
 from flywheel.core.identity import content_hash
 from flywheel.core.settings import LMProfile, Settings
+from flywheel.core.wording import number
 from flywheel.lm import (
     LOCAL,
     Engine,
@@ -236,13 +237,13 @@ class Models:
 
     def _told(self, estimate: Estimate) -> str:
         """An estimate in words."""
-        told = f"{estimate.questions} questions, at most {estimate.tokens:,} tokens"
+        told = f"{number(estimate.questions, 'question')}, at most {estimate.tokens:,} tokens"
         if estimate.usd is None:
             told += ", price not known"
         elif estimate.usd:
             told += f" and ${estimate.usd:.4f}"
             told += " at the price of a batch" if self.in_batches else ""
-        return told + (f"; {estimate.kept} answers are kept" if estimate.kept else "")
+        return told + (f"; {number(estimate.kept, 'answer')} kept" if estimate.kept else "")
 
 
 def with_model(settings: LMProfile, model: str) -> LMProfile:

@@ -50,7 +50,7 @@ def test_answers_under_way_at_a_limit_are_kept_for_the_next_run(
         first = shell.harvest(root, "--source", "written", *BOTH_MODES, "--max-examples", "1")
         assert (first.code, first.summary["ended"]) == (0, "max-examples"), first.err
         assert calls(shell) == {"ok": 4}
-        assert "answers that are paid for" in first.err
+        assert "paid answer" in first.err
         second = shell.harvest(root, "--source", "written", *BOTH_MODES, "--max-candidates", "0")
         assert second.code == 0, second.err
         # A refusal is no answer to keep; the others are not asked again.

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flywheel.core.errors import UsageError
 from flywheel.core.identity import bytes_hash
+from flywheel.core.wording import number
 from flywheel.optimize.finetune.base import Base
 from flywheel.optimize.finetune.checkpoint import End
 from flywheel.optimize.finetune.gguf import write_adapter
@@ -96,8 +97,8 @@ class Manifest(BaseModel):
             kept = f" from {self.start[:8]} on{kept}"
         if self.validation_loss is not None:
             kept += f" with {self.validation_loss:.3f} nats a token on the validation"
-        took = f"{self.steps:,} steps in {self.seconds / 60:.1f} min"
-        return f"on {self.train_rows:,} rows, {took}{kept}; {_ENDS[self.end]}"
+        took = f"{number(self.steps, 'step')} in {self.seconds / 60:.1f} min"
+        return f"on {number(self.train_rows, 'row')}, {took}{kept}; {_ENDS[self.end]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flywheel.core.errors import Interrupted, TrainingError, UsageError
 from flywheel.core.identity import bytes_hash, content_hash
+from flywheel.core.wording import number
 from flywheel.lm import Profile, Secrets
 from flywheel.lm.bridge import dspy
 from flywheel.optimize.finetune.trace import Trace
@@ -80,7 +81,7 @@ class Job(BaseModel):
         """What the training was, for a person."""
         tokens = "" if self.tokens is None else f", {self.tokens:,} tokens"
         took = "" if self.seconds is None else f" in {self.seconds / 60:.1f} min"
-        return f"on {self.rows:,} rows{tokens}{took}, by its provider: {self.tuned}"
+        return f"on {number(self.rows, 'row')}{tokens}{took}, by its provider: {self.tuned}"
 
 
 @dataclass(frozen=True, slots=True)
