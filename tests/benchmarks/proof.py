@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from quixbugs import prepare
+from quixbugs import cloned, prepare
 
 PACKAGES = {
     "toolz==1.2.0": 1500,
@@ -175,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path(".flywheel-proof"))
     parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--quixbugs", type=Path)
+    parser.add_argument("--quixbugs", type=cloned)
     asked = parser.parse_args()
     workspace = Workspace(asked.workspace.resolve())
     found = proven(workspace, asked.rows, asked.quixbugs)

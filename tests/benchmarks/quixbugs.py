@@ -174,6 +174,15 @@ def verdicts(workspace: Path) -> Mapping[str, tuple[str, str]]:
     return {Path(row["path"]).stem: (row["verdict"], row["reason"]) for row in rows}
 
 
+def cloned(folder: str) -> Path:
+    """A clone of QuixBugs; another folder is refused before anything is begun."""
+    if missing := [name for name in (PROGRAMS, *KEPT) if not (Path(folder) / name).exists()]:
+        raise argparse.ArgumentTypeError(
+            f"{folder} is no clone of QuixBugs: it has no {', '.join(missing)}"
+        )
+    return Path(folder)
+
+
 def prepare(clone: Path, workspace: Path, *, jobs: int = 2) -> str:
     """Prove the bugs and build them into a dataset; gives its version."""
     found = bugs(clone)
@@ -199,7 +208,7 @@ def prepare(clone: Path, workspace: Path, *, jobs: int = 2) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clone", type=Path)
+    parser.add_argument("clone", type=cloned)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
